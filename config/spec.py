@@ -1,0 +1,231 @@
+"""What was asked for: the whole configuration as frozen values.
+
+The loader is the only writer of these. Everything here is plain data that
+msgpack can carry to a worker, so nothing holds a secret's value: secrets stay
+references (``env:NAME``, ``file:PATH``) until the process that needs one
+resolves it with :func:`config.secret.resolve`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Parity = Literal["bytes", "meaning"]
+Role = Literal["viewer", "developer", "operator", "admin"]
+StageName = Literal["legacy", "shadow", "canary", "live", "complete", "gone"]
+Credentials = Literal["pass", "strip", "replace"]
+CopyMode = Literal["reads", "never"]
+Keep = Literal["bodies", "fragments", "shapes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressSpec:
+    """Name one TCP address to listen on."""
+
+    host: str
+    """An IP literal; ``::`` and ``0.0.0.0`` mean every interface."""
+    port: int
+    """0 lets the kernel choose; the port is then printed at start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSpec:
+    """Name one bearer token of the admin API and what it may do."""
+
+    name: str
+    role: Role
+    token: str
+    """A secret reference, never the value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSpec:
+    """Say where the admin API listens and who may call it."""
+
+    listen: AddressSpec
+    tokens: tuple[TokenSpec, ...] = ()
+    """Empty: no token needed, allowed on loopback only."""
+    metrics_public: bool = False
+    behind_tls: bool = False
+    """A declared TLS terminator stands in front; allows a non-loopback address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendTlsSpec:
+    """Say how a TLS backend is verified."""
+
+    ca: str | None = None
+    """A ``file:PATH`` reference; ``None``: the system's trust store."""
+    server_name: str | None = None
+    """The name sent and verified; ``None``: the URL's host."""
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSpec:
+    """Describe one named upstream."""
+
+    name: str
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    host_header: str = "preserve"
+    """``preserve`` the client's Host, send the ``backend`` URL's, or this literal."""
+    path_strip: str = ""
+    """Raw prefix removed at a segment boundary; a path without it is left alone."""
+    path_add: str = ""
+    """Raw prefix put in front afterwards; the URL's own path ends up here."""
+    headers_set: tuple[tuple[str, str], ...] = ()
+    headers_remove: tuple[str, ...] = ()
+    connect_timeout_ns: int = 5_000_000_000
+    response_timeout_ns: int | None = None
+    """Request sent to response head; ``None``: the route's total time only."""
+    idle_timeout_ns: int = 4_000_000_000
+    """An idle pooled connection is closed after this; keep it below the backend's own."""
+    read_timeout_ns: int = 60_000_000_000
+    """The longest silence inside a response body."""
+    max_connections: int = 256
+    """Per worker and purpose."""
+    version_header: str | None = None
+    tls: BackendTlsSpec | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchSpec:
+    """Say which requests a route takes; every given part must match."""
+
+    path: str
+    """``/exact``, ``/with/{param}``, ``{param:int|uuid|slug}``, ``/prefix/**``."""
+    methods: tuple[str, ...] = ()
+    """Empty: any method. GET does not imply HEAD."""
+    trailing_slash: Literal["strict", "either"] = "strict"
+    host: str | None = None
+    """Lower case, without port; ``None``: any."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Lower-case name and exact value, all required."""
+    query: tuple[tuple[str, str], ...] = ()
+    """Decoded name and exact value of the first occurrence, all required."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowSpec:
+    """Say what is copied on one route and within which limits."""
+
+    mode: CopyMode = "reads"
+    reads: tuple[str, ...] = ()
+    """Unsafe methods declared to be reads (a search by POST): copied like reads."""
+    sample_bp: int | None = None
+    """First sample of the flag in basis points; ``None``: the stage's default."""
+    max_per_second: float | None = 50.0
+    """Per route and worker; ``None``: no limit (``off`` in the file)."""
+    max_in_flight: int = 64
+    """Per route and worker."""
+    timeout_ns: int = 10_000_000_000
+    credentials: Credentials = "pass"
+    replace_authorization: str | None = None
+    """A secret reference; sent as Authorization when ``credentials`` is ``replace``."""
+    max_body_bytes: int = 1 << 20
+    """A request body larger than this is not copied; an answer larger than this is compared by digest."""
+    watch_headers: tuple[str, ...] = ("location", "www-authenticate", "content-disposition", "allow")
+    """Lower-case response headers that must be equal beside status, type and coding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackSpec:
+    """Say which failures of ``new`` send a canary request to ``legacy`` instead."""
+
+    connect: bool = False
+    timeout: bool = False
+    statuses: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideSpec:
+    """Name the header that chooses the side for one request."""
+
+    header: str
+    """Lower case; its value is ``<side> <token>``, for example ``new s3cret``."""
+    token: str
+    """A secret reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSpec:
+    """Describe one route: a name, what it matches and its policy."""
+
+    name: str
+    match: tuple[MatchSpec, ...]
+    legacy: str | None
+    """A backend's name; ``None``: a new feature without a legacy side."""
+    new: str | None
+    """A backend's name; ``None`` only while the stage is ``legacy`` or ``gone``."""
+    sticky: tuple[str, ...]
+    """``header:NAME``, ``cookie:NAME``, ``query:NAME``, ``issued_cookie``, ``ip``, first present wins."""
+    initial_stage: StageName = "legacy"
+    initial_percent_bp: int = 0
+    parity: Parity = "bytes"
+    journey: str | None = None
+    was: str | None = None
+    """The route's former name: its flag moves here on reload."""
+    shadow: ShadowSpec = ShadowSpec()
+    keep: Keep = "fragments"
+    redact: tuple[str, ...] = ()
+    """``$.path.to.*.member`` or ``header:NAME``; masked before anything leaves the comparer."""
+    fallback: FallbackSpec = FallbackSpec()
+    timeout_ns: int | None = None
+    """First byte of the request to last byte of the answer; ``None``: no limit."""
+    max_body_bytes: int | None = None
+    """A larger request body is answered 413; ``None``: no limit."""
+    on_flip: Literal["close", "keep"] = "close"
+    """What happens to open tunnels on rollback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsSpec:
+    """Bound what one worker may hold."""
+
+    header_read_timeout_ns: int = 10_000_000_000
+    keep_alive_timeout_ns: int = 75_000_000_000
+    body_read_timeout_ns: int = 30_000_000_000
+    """The longest silence inside a request body."""
+    write_timeout_ns: int = 60_000_000_000
+    """The longest a client or backend may refuse to take bytes."""
+    max_connections: int = 10_000
+    copy_bytes: int = 64 << 20
+    """One budget over all copies of a worker, requests and answers together."""
+    drain_ns: int = 30_000_000_000
+    lame_duck_ns: int = 0
+    tunnel_idle_timeout_ns: int = 3_600_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigSpec:
+    """Hold one whole valid configuration.
+
+    Order: routes stand in file order, which decides nothing.
+    """
+
+    listen: tuple[AddressSpec, ...]
+    admin: AdminSpec
+    health: AddressSpec
+    state_dir: str
+    """Absolute."""
+    database: str
+    """``sqlite``: files in ``state_dir``."""
+    flags: Literal["database", "file"]
+    workers: int
+    comparers: int
+    watch: bool
+    trusted_proxies: tuple[str, ...]
+    """CIDR blocks."""
+    backends: tuple[BackendSpec, ...]
+    routes: tuple[RouteSpec, ...]
+    undeclared: str | None
+    """The backend for what no route matches; ``None``: 404."""
+    override: OverrideSpec | None
+    strict: Literal["refuse", "report"]
+    access_log: bool
+    limits: LimitsSpec
+    digest: str
+    """Hex sha256 over the configuration's files as read, includes in order."""

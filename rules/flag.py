@@ -1,0 +1,64 @@
+"""The run-time state of a route: its stage, its shares, its salt and its hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+BUCKETS = 10_000
+"""Buckets per route; one bucket is one basis point (docs/decisions/0004-buckets.md)."""
+
+
+class Side(str, Enum):
+    """Name the role of a backend on a route."""
+
+    LEGACY = "legacy"
+    NEW = "new"
+
+
+class Stage(str, Enum):
+    """Name where a route stands on its way from legacy to new (DESIGN section 3)."""
+
+    LEGACY = "legacy"
+    SHADOW = "shadow"
+    CANARY = "canary"
+    LIVE = "live"
+    COMPLETE = "complete"
+    GONE = "gone"
+
+
+DEFAULT_SAMPLE_BP = {
+    Stage.LEGACY: 0,
+    Stage.SHADOW: BUCKETS,
+    Stage.CANARY: BUCKETS,
+    Stage.LIVE: 100,
+    Stage.COMPLETE: 0,
+    Stage.GONE: 0,
+}
+"""The sample a stage starts with when a flip names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """Hold everything that a flip may change about one route."""
+
+    stage: Stage
+    percent_bp: int = 0
+    """Share of the buckets that ``new`` answers in ``canary``; ignored elsewhere."""
+    sample_bp: int = 0
+    """Share of the eligible requests that are copied."""
+    salt: str
+    """Fixed when the route is created: its journey, else its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Send a route to legacy whatever its flag says, until released."""
+
+    route: str
+    keep_copying: bool = False
+    """``rollback --to shadow``: legacy answers, new still gets its copy."""
+    reason: str = ""
+    actor: str = ""
+    at: str = ""
+    """RFC 3339 in UTC."""
