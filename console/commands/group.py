@@ -1,0 +1,91 @@
+"""The command line's table of contents: every command, its module and its one line of help.
+
+A command is imported when it is called (click's documented "lazy group"): the table below
+carries the help lines, so ``matapalo --help`` costs click alone and stays under a third of a
+second, while ``status`` may use rich and ``check`` may use PyYAML.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import click
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Carry what the commands need from rooms that the console does not know."""
+
+    serve: Callable[[str], int]
+    """Load the configuration file of this name and run the supervisor; the result is the exit code."""
+
+
+COMMANDS: dict[str, tuple[str, str]] = {}
+"""Name to (``module:object``, help line), in the order of ``--help``."""
+
+
+class LazyGroup(click.Group):
+    """Look commands up in :data:`COMMANDS` and import one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name every command in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of this name; ``None`` when there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command), f"{module}:{name} is not a click command"
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table without importing a single command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print the installed version and leave."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version  # 20 ms that only --version needs
+
+    try:
+        click.echo(f"matapalo {version('matapalo')}")
+    except PackageNotFoundError:
+        raise click.ClickException(
+            "the version is unknown because Matapalo is not installed here; run scripts/install in the checkout"
+        ) from None
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 fine, 1 a problem was found, 2 usage, 3 cannot reach the admin API.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
+def cli() -> None:
+    """Matapalo: a reverse proxy for strangler migrations."""
+
+
+def run(arguments: Sequence[str], door: Door) -> int:
+    """Run one command line and give the exit code.
+
+    Shape: ``arguments`` stand without the program's name.
+    """
+    try:
+        result = cli.main(args=list(arguments), prog_name="matapalo", standalone_mode=False, obj=door)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("Stopped.", err=True)
+        return 130  # 128 + SIGINT, what a shell expects
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,143 @@
+"""The door: every process of Matapalo starts here, and here the rooms are joined.
+
+Rules of this file:
+
+1. A child of the supervisor is recognised before click, rich or any other room is
+   imported: a worker that starts slowly is a worker that is missing.
+2. The rooms have short top-level names, so a stranger's ``config.py`` may stand in
+   front of ours. Nothing of a room is imported before :func:`foreign_room` is silent.
+3. ``proxy`` and ``console`` do not know each other; what one needs of the other is
+   handed over here, as a callable.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+ROOMS = ("config", "rules", "shadow", "store", "proxy", "console")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, or the child process that the supervisor asked for.
+
+    Shape: ``arguments`` stand without the program's name; ``None`` takes this process's.
+    The result is the exit code: 0 fine, 1 a problem was found, 2 usage, 3 admin API out of reach.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _forget_working_directory()
+    if complaint := foreign_room():
+        print(f"matapalo: {complaint}", file=sys.stderr)  # noqa: T201 - nothing else is imported yet
+        return 1
+    if words and (child := _CHILDREN.get(words[0])):
+        return child(words[1:])
+
+    from console.commands.group import Door, run  # click: a child must not pay for it
+
+    return run(words, Door(serve=_serve))
+
+
+def foreign_room(home: str = HERE) -> str | None:
+    """Say which room would be imported from elsewhere than *home*; ``None``: all are ours.
+
+    Cost: six path look-ups, about 0.3 ms; nothing is imported.
+    """
+    for room in ROOMS:
+        found = _place_of(room)
+        if found is None:
+            return (
+                f"the package {room!r} is missing beside {os.path.join(home, 'matapalo.py')}; "
+                "install Matapalo again (scripts/install in a checkout)"
+            )
+        expected = os.path.join(home, room, "__init__.py")
+        if os.path.realpath(found) != expected:
+            return (
+                f"{found} stands in front of Matapalo's own package {room!r} ({expected}); "
+                "start from another directory, take it off PYTHONPATH or rename it"
+            )
+    return None
+
+
+def _place_of(room: str) -> str | None:
+    """Name the file or directory that ``import room`` would load."""
+    try:
+        spec = find_spec(room)
+    except ValueError:  # in sys.modules without a spec: somebody put it there by hand
+        return f"<a module made at run time: {room}>"
+    if spec is None:
+        return None
+    if spec.origin is None:  # a namespace package: a bare directory of that name
+        return next(iter(spec.submodule_search_locations or ()), None)
+    return spec.origin
+
+
+def _forget_working_directory() -> None:
+    """Take the directory that ``python -m`` puts first off the path, unless it is ours.
+
+    A ``config.py`` or ``click.py`` in the directory where an operator happens to stand
+    must not become part of a proxy; ``python -P`` and the ``matapalo`` script never had it.
+    """
+    if __name__ == "__main__" and not sys.flags.safe_path and sys.path and os.path.realpath(sys.path[0]) != HERE:
+        del sys.path[0]
+
+
+def _serve(config_path: str) -> int:
+    """Load the configuration and stay as the supervisor until told to stop."""
+    from config.load import load
+    from config.problem import ConfigError
+    from proxy.supervisor import run
+
+    try:
+        spec = load(config_path)
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    return run(config_path, spec)
+
+
+def _worker(words: list[str]) -> int:
+    """Carry bytes in one slot."""
+    from proxy.worker import run
+
+    flags = _child_flags("_worker", words)
+    return run(state_dir=flags.state_dir, slot=flags.slot, parent_fd=flags.parent_fd, listen_fds=flags.listen_fd)
+
+
+def _comparer(words: list[str]) -> int:
+    """Compare unequal pairs in one slot."""
+    from shadow.comparer import run
+
+    flags = _child_flags("_comparer", words)
+    return run(state_dir=flags.state_dir, slot=flags.slot, parent_fd=flags.parent_fd)
+
+
+def _control(words: list[str]) -> int:
+    """Decide and remember: admin API, flags, audit, metrics."""
+    from console.control import run
+
+    flags = _child_flags("_control", words)
+    return run(state_dir=flags.state_dir, config_path=flags.config, parent_fd=flags.parent_fd)
+
+
+def _child_flags(name: str, words: list[str]) -> Namespace:
+    """Read what the supervisor handed down (docs/architecture.md, "Processes"); exit 2 if it is not that."""
+    parser = ArgumentParser(prog=f"matapalo {name}", description="Started by the supervisor, not by hand.")
+    parser.add_argument("--state-dir", required=True)
+    parser.add_argument("--parent-fd", type=int, required=True)
+    if name == "_control":
+        parser.add_argument("--config", required=True)
+    else:
+        parser.add_argument("--slot", type=int, required=True)
+    if name == "_worker":
+        parser.add_argument("--listen-fd", type=int, action="append", required=True)
+    return parser.parse_args(words)
+
+
+_CHILDREN: dict[str, Callable[[list[str]], int]] = {"_worker": _worker, "_comparer": _comparer, "_control": _control}
+
+if __name__ == "__main__":
+    sys.exit(main())
