@@ -229,3 +229,5 @@ class ConfigSpec:
     limits: LimitsSpec
     digest: str
     """Hex sha256 over the configuration's files as read, includes in order."""
+    files: tuple[str, ...] = ()
+    """The files that were read, the main one first; empty when the text came from elsewhere."""
