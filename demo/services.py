@@ -80,7 +80,7 @@ def build_new(say: Say) -> Path | None:
 
     Shape: ``None`` when there is no Go, or when it cannot build.
     """
-    sources = sorted((DEMO / "new").glob("*.go")) + [DEMO / "new" / "go.mod"]
+    sources = [*sorted((DEMO / "new").glob("*.go")), DEMO / "new" / "go.mod"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     binary = CACHE / "demo" / f"shop-{sys.platform}-{digest}"
     if binary.exists():

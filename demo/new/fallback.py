@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import socket
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -119,7 +119,7 @@ async def get_order(request: Request) -> Response:
     o = ORDERS.get(number)
     if o is None:
         return write_json(404, _missing("order", number))
-    placed = datetime.fromtimestamp(o["placed_at"], timezone.utc)
+    placed = datetime.fromtimestamp(o["placed_at"], UTC)
     fraction = f".{placed.microsecond:06d}".rstrip("0") if placed.microsecond else ""
     body = {"id": number, "customer_id": o["customer_id"], "placed_at": f"{placed:%Y-%m-%dT%H:%M:%S}{fraction}Z"}
     if o["note"]:
