@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +48,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("house")
+
+# libuv opens one pipe for signals with the first loop of a process and keeps it for ever.
+uvloop.new_event_loop().close()
 
 
 def find_part(name: str) -> Path | None:
