@@ -1,0 +1,203 @@
+"""Show the walk: a live table on a terminal, plain lines anywhere else.
+
+Pure: everything is drawn from a :class:`Board`, which ``run.py`` keeps up to date.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+STAGE_COLOURS = {"legacy": "yellow", "shadow": "magenta", "canary": "cyan", "live": "green"}
+MAX_FRAGMENT = 44
+"""Cells of one quoted fragment; two of them and a pointer fit into 120 columns."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RouteRow:
+    """Hold what is shown of one route."""
+
+    name: str
+    stage: str = "legacy"
+    asked: float = 0.0
+    """Percent of the clients that the flag sends to new."""
+    actual: float | None = None
+    """Percent of the requests since the last flip that new answered; ``None`` without traffic."""
+    sides: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    difference: dict[str, Any] | None = None
+    """The most severe difference of the route, as ``first_difference`` of ``--json``."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Board:
+    """Hold everything that is shown at one moment."""
+
+    walked: str
+    """The route that walks from legacy to live."""
+    steps: tuple[str, ...]
+    step: int = 0
+    elapsed_s: float = 0.0
+    new_service: str = "go"
+    command: str = ""
+    """The last command of the walk, as one would type it."""
+    rows: dict[str, RouteRow] = field(default_factory=dict)
+    requests: int = 0
+    failed: int = 0
+    url: str = ""
+    admin: str = ""
+    ending: str = "Ctrl-C ends the demo"
+
+
+def screen(board: Board, height: int) -> RenderableType:
+    """Draw the board for a terminal of 100 columns or more; what matters least goes first on a low one."""
+    parts = [_walk(board), _routes(board), _differences(board), _next_steps(board)]
+    # Lines of the parts with all nine routes: 6, 13, 11, 10.
+    return Group(*parts[: 4 if height >= 40 else 3 if height >= 30 else 2])
+
+
+def _walk(board: Board) -> RenderableType:
+    line = Text()
+    for number, step in enumerate(board.steps):
+        if number:
+            line.append(" ── ", style="dim")
+        colour = STAGE_COLOURS[step.split()[0]]
+        if number == board.step:
+            line.append(f" {step} ", style=f"bold black on {colour}")
+        else:
+            line.append(step, style=colour if number < board.step else "dim")
+    facts = Text(
+        f"\n{board.elapsed_s:.0f} s · {board.requests} requests answered · {board.failed} failed", style="default"
+    )
+    if board.command:
+        facts.append(f"\n$ {board.command}", style="bold")
+    return Panel(Group(line, facts), title=f"the walk of {board.walked}", title_align="left", border_style="green")
+
+
+def _routes(board: Board) -> RenderableType:
+    table = Table(expand=True, border_style="dim", header_style="bold", pad_edge=False)
+    table.add_column("route", no_wrap=True)
+    table.add_column("stage", no_wrap=True)
+    table.add_column("new: asked → actual", justify="right", no_wrap=True)
+    for name in ("legacy", "new"):
+        table.add_column(f"by {name}", justify="right")
+    for name in ("identical", "tolerated", "divergent", "errored", "undecided"):
+        table.add_column(name, justify="right")
+    for row in board.rows.values():
+        cells = [Text(row.name, style="bold" if row.name == board.walked else "")]
+        cells.append(Text(row.stage, style=STAGE_COLOURS.get(row.stage, "")))
+        actual = "-" if row.actual is None else f"{row.actual:.1f} %"
+        cells.append(Text(f"{row.asked:g} % → {actual}"))
+        cells += [Text(str(row.sides.get(side, 0))) for side in ("legacy", "new")]
+        for name, colour in (
+            ("identical", "green"),
+            ("tolerated", "yellow"),
+            ("divergent", "red"),
+            ("errored", "red"),
+            ("undecided", "yellow"),
+        ):
+            count = row.verdicts.get(name, 0)
+            cells.append(Text(str(count), style=colour if count else "dim"))
+        table.add_row(*cells)
+    return table
+
+
+def _differences(board: Board) -> RenderableType:
+    table = Table(expand=True, box=None, header_style="bold", pad_edge=False)
+    table.add_column("route", no_wrap=True)
+    table.add_column("where the answers differ first", no_wrap=True)
+    table.add_column("legacy", no_wrap=True, ratio=1)
+    table.add_column("new", no_wrap=True, ratio=1)
+    for row in board.rows.values():
+        if row.difference is None:
+            continue
+        legacy, new = fragments(row.difference)
+        place = Text(place_of(row.difference), style="magenta")
+        table.add_row(row.name, place, Text(legacy, style="yellow"), Text(new, style="cyan"))
+    if not table.row_count:
+        table.add_row("", Text("none so far", style="dim"), "", "")
+    return Panel(table, title="first differences", title_align="left", border_style="dim")
+
+
+def _next_steps(board: Board) -> RenderableType:
+    lines = Text()
+    for what, command in next_steps(board):
+        lines.append(f"{what:<22}", style="dim")
+        lines.append(f"{command}\n", style="default")
+    lines.append(board.ending, style="dim")
+    return Panel(lines, title="look further, in another terminal", title_align="left", border_style="dim")
+
+
+def next_steps(board: Board) -> tuple[tuple[str, str], ...]:
+    """List what to look at next: what for, and the command to type."""
+    return (
+        ("talk to this proxy", f"export MATAPALO_URL={board.admin}"),
+        ("one user's answer", f"curl -i -H 'X-User-Id: 42' {board.url}/api/products/7"),
+        ("who answers, and why", "matapalo explain GET /api/products/7 -H 'X-User-Id: 42'"),
+        ("every route", "matapalo routes"),
+        ("take it back", f"matapalo rollback {board.walked} --reason 'just trying'"),
+        ("differences, metrics", f"curl {board.admin}/api/v1/divergences    curl {board.admin}/metrics"),
+    )
+
+
+def place_of(difference: dict[str, Any]) -> str:
+    """Say in a few words where two answers differ."""
+    kind = difference["kind"]
+    if kind == "status":
+        return "status"
+    if kind != "body":
+        return str(kind)
+    return f"{difference['pointer'] or '(root)'} at byte {difference['offset']}"
+
+
+def fragments(difference: dict[str, Any]) -> tuple[str, str]:
+    """Quote what stands on both sides, with control characters visible, cut to MAX_FRAGMENT."""
+    legacy, new = difference["legacy"], difference["new"]
+    if difference["kind"] == "status" and not (legacy or new):
+        legacy, new = difference["statuses"]
+    return _visible(str(legacy)), _visible(str(new))
+
+
+def _visible(text: str) -> str:
+    shown = text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in shown)
+    if not shown:
+        return "(nothing)"
+    return shown if len(shown) <= MAX_FRAGMENT else shown[: MAX_FRAGMENT - 1] + "…"
+
+
+def lines(board: Board) -> list[str]:
+    """Say the state of the walk in a few plain lines, for a log."""
+    row = board.rows.get(board.walked)
+    text = f"{board.elapsed_s:5.1f} s  {board.requests} requests, {board.failed} failed"
+    if row is None:
+        return [text]
+    actual = "-" if row.actual is None else f"{row.actual:.1f} %"
+    told = [f"{text} | {row.name}: {row.stage}, new asked {row.asked:g} % actual {actual}, {_verdicts(row)}"]
+    others = [other for other in board.rows.values() if other is not row]
+    told.append("         " + " | ".join(f"{other.name}: {_verdicts(other)}" for other in others))
+    return told
+
+
+def _verdicts(row: RouteRow) -> str:
+    told = [f"{count} {name}" for name, count in row.verdicts.items() if count]
+    return ", ".join(told) or "nothing compared"
+
+
+def summary(board: Board) -> list[str]:
+    """Say the end result in plain lines: one per route, then one per first difference."""
+    told = [f"{board.requests} requests answered in {board.elapsed_s:.1f} s, {board.failed} failed"]
+    for row in board.rows.values():
+        sides = ", ".join(f"{count} by {side}" for side, count in row.sides.items())
+        told.append(f"  {row.name:<13} {row.stage:<7} {sides}; {_verdicts(row)}")
+    for row in board.rows.values():
+        if row.difference is not None:
+            legacy, new = fragments(row.difference)
+            told.append(f"  {row.name}: {place_of(row.difference)}: legacy {legacy} | new {new}")
+    return told
