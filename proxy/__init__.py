@@ -1,1 +1,1 @@
-""""""
+"""Bytes: the supervisor, the workers and everything between two sockets."""

@@ -44,7 +44,7 @@ class Message(msgspec.Struct, frozen=True, tag_field="t", kw_only=True):
     """Be the common root of every message."""
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """Open a link: who I am."""
 
     protocol: int
@@ -56,26 +56,26 @@ class Hello(Message, tag="hello"):
     pid: int
 
 
-class Push(Message, tag="push"):
+class Push(Message, frozen=True, kw_only=True, tag="push"):
     """Control to worker: the snapshot to serve from now on; ``rest`` holds its bytes."""
 
     revision: int
 
 
-class Ack(Message, tag="ack"):
+class Ack(Message, frozen=True, kw_only=True, tag="ack"):
     """Worker to control: every request from now on is decided by this revision."""
 
     revision: int
 
 
-class Nack(Message, tag="nack"):
+class Nack(Message, frozen=True, kw_only=True, tag="nack"):
     """Worker to control: this snapshot cannot be used, and why; the previous one stays."""
 
     revision: int
     reason: str
 
 
-class Tally(Message, tag="tally"):
+class Tally(Message, frozen=True, kw_only=True, tag="tally"):
     """Worker to control: cumulative totals of this epoch.
 
     Shape: keys join a family and its label values with ``|``, for example
@@ -93,7 +93,7 @@ class Tally(Message, tag="tally"):
     final: bool = False
 
 
-class Beat(Message, tag="beat"):
+class Beat(Message, frozen=True, kw_only=True, tag="beat"):
     """Child to supervisor, at least each second: I am alive, this is my state."""
 
     accepting: bool = False
@@ -103,14 +103,14 @@ class Beat(Message, tag="beat"):
     """Comparer: how long the pair in hand has taken."""
 
 
-class Ready(Message, tag="ready"):
+class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     """Child to supervisor: listening; ``detail`` names the address or says why not."""
 
     ok: bool
     detail: str = ""
 
 
-class HoldItem(Message, tag="hold"):
+class HoldItem(Message, frozen=True, kw_only=True, tag="hold"):
     """Carry one hold (see :class:`rules.flag.Hold`)."""
 
     route: str
@@ -120,20 +120,20 @@ class HoldItem(Message, tag="hold"):
     at: str = ""
 
 
-class Holds(Message, tag="holds"):
+class Holds(Message, frozen=True, kw_only=True, tag="holds"):
     """Supervisor to children: the whole set of holds of this node, fsynced before it is sent."""
 
     revision: int
     holds: list[HoldItem]
 
 
-class HoldsAck(Message, tag="holds_ack"):
+class HoldsAck(Message, frozen=True, kw_only=True, tag="holds_ack"):
     """Worker to supervisor: every request from now on respects this set."""
 
     revision: int
 
 
-class ChangeHolds(Message, tag="change_holds"):
+class ChangeHolds(Message, frozen=True, kw_only=True, tag="change_holds"):
     """Control or ``rollback --local`` to supervisor: add and remove holds as one change."""
 
     request: str
@@ -145,7 +145,7 @@ class ChangeHolds(Message, tag="change_holds"):
     """With ``all_routes``: the reason, actor and kind of each hold."""
 
 
-class HoldsChanged(Message, tag="holds_changed"):
+class HoldsChanged(Message, frozen=True, kw_only=True, tag="holds_changed"):
     """Supervisor to whoever asked: done, and which workers have acknowledged."""
 
     request: str
@@ -157,15 +157,15 @@ class HoldsChanged(Message, tag="holds_changed"):
     reason: str = ""
 
 
-class Reload(Message, tag="reload"):
+class Reload(Message, frozen=True, kw_only=True, tag="reload"):
     """Supervisor to control: read the configuration again (SIGHUP)."""
 
 
-class LameDuck(Message, tag="lame_duck"):
+class LameDuck(Message, frozen=True, kw_only=True, tag="lame_duck"):
     """Supervisor to worker: keep answering, but say ``Connection: close`` on every answer."""
 
 
-class Drain(Message, tag="drain"):
+class Drain(Message, frozen=True, kw_only=True, tag="drain"):
     """Supervisor to child: stop accepting, finish what is in flight, exit within ``deadline_ns``."""
 
     deadline_ns: int
@@ -182,7 +182,7 @@ class AnswerHead(msgspec.Struct, frozen=True, array_like=True):
     backend: str
 
 
-class Pair(Message, tag="pair"):
+class Pair(Message, frozen=True, kw_only=True, tag="pair"):
     """Worker to comparer: two unequal answers to one request; ``rest`` is legacy's body, then new's."""
 
     sequence: int
@@ -199,9 +199,11 @@ class Pair(Message, tag="pair"):
     keep: str
     redact: tuple[str, ...]
     at: float
+    watch: tuple[str, ...] = ()
+    """Lower-case names of the response headers that must be equal, beside type and coding."""
 
 
-class Verdict(Message, tag="verdict"):
+class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     """Comparer to worker: one decision per pair, in the order of the pairs."""
 
     sequence: int
@@ -213,7 +215,7 @@ class Verdict(Message, tag="verdict"):
     """Bounded label for ``divergences_total``: ``unexplained``, ``encoding``, ``status``, ``header``."""
 
 
-class Finding(Message, tag="finding"):
+class Finding(Message, frozen=True, kw_only=True, tag="finding"):
     """Comparer to control: the first difference of one unequal pair, already redacted."""
 
     route: str

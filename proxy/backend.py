@@ -1,0 +1,412 @@
+"""Keep connections to backends: one protocol object per connection, one pool per backend and purpose.
+
+Rules of this file:
+
+1. A connection serves one sink at a time. The sink hears exactly one end:
+   ``on_end`` or ``on_failure``, never both, never twice.
+2. A connection goes back into its pool only if the answer is complete, the
+   request was sent whole, both sides want to keep it and not one byte lies
+   behind the answer. Otherwise it is closed.
+3. A sink that goes away calls :meth:`BackendConnection.abandon`; the connection
+   is closed, because what is still on its way would reach the next sink.
+4. Pools never share: a sick shadow cannot take a primary's connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Final, Protocol
+
+from config.secret import resolve
+from config.spec import BackendSpec
+from proxy import wire
+
+MAX_HEAD_BYTES: Final = 64 << 10
+"""An answer's head; the same ceiling as zttp's."""
+
+MAX_WAITERS: Final = 1_024
+"""Requests waiting for a connection of one pool; more are refused at once."""
+
+
+class Sink(Protocol):
+    """Take one exchange's events. Every method is called from the event loop and must not raise."""
+
+    def on_connection(self, connection: BackendConnection) -> None:
+        """A connection is yours; send the request now."""
+
+    def on_informational(self, head: wire.ResponseHead) -> None:
+        """A 1xx head other than 101."""
+
+    def on_switch(self, head: wire.ResponseHead, connection: BackendConnection, tail: bytes) -> None:
+        """A 101 head; *tail* is what already came behind it."""
+
+    def on_head(self, head: wire.ResponseHead) -> None:
+        """The final head."""
+
+    def on_body(self, data: bytes) -> None:
+        """Some body bytes, codings and framing removed."""
+
+    def on_end(self, trailers: wire.Trailers) -> None:
+        """The answer is complete."""
+
+    def on_failure(self, phase: str, reason: str) -> None:
+        """No complete answer will come; *phase* is resolve, connect, tls, pool, send, head or body."""
+
+    def on_writable(self, writable: bool) -> None:
+        """The connection's write buffer is full, or drained."""
+
+
+_HEAD: Final = 0
+_LENGTH: Final = 1
+_CHUNKED: Final = 2
+_UNTIL_CLOSE: Final = 3
+_IDLE: Final = 4
+
+
+class BackendConnection(asyncio.Protocol):
+    """Speak HTTP/1.1 to one backend socket."""
+
+    sink: Sink | None = None
+    transport: asyncio.Transport
+    reused: bool = False
+    """Some earlier answer came over this connection."""
+    idle_since: float = 0.0
+    answered: bool = False
+    """At least one byte of the current answer is here."""
+    request_sent: bool = True
+    """The current request is written whole."""
+    _state: int = _IDLE
+    _head_only: bool = False
+    _buffer: bytes = b""
+    _left: int = 0
+    _reusable: bool = False
+    _parser: wire.Parser | None = None
+    closed: bool = False
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the transport."""
+        self.transport = transport  # type: ignore[assignment]  # create_connection makes a Transport
+
+    def send(self, head: bytes, *, head_only: bool, whole: bool) -> None:
+        """Write a request head; *whole* if no body follows."""
+        self._state = _HEAD
+        self._head_only = head_only
+        self.answered = False
+        self.request_sent = whole
+        self.transport.write(head)
+
+    def data_received(self, data: bytes) -> None:
+        """Cut the answer into head, body and end.
+
+        Order: the cheapest and most frequent case, a whole answer in one read, runs straight through.
+        """
+        if self._state == _HEAD:
+            self._read_head(data)
+        elif self._state == _LENGTH:
+            self._read_length(data)
+        elif self._state == _CHUNKED:
+            self._read_chunked(data)
+        elif self._state == _UNTIL_CLOSE:
+            assert self.sink is not None
+            self.sink.on_body(data)
+        else:
+            # Bytes that nobody asked for: they would be the next request's answer.
+            self.close()
+
+    def _read_head(self, data: bytes) -> None:
+        self.answered = True
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if end == 3:
+                if len(data) > MAX_HEAD_BYTES:
+                    self._fail("head", "the answer's head is larger than 64 KiB")
+                else:
+                    self._buffer = data
+                return
+            tail = data[end:]
+            try:
+                head = wire.read_response(data[:end])
+            except wire.GrammarError as error:
+                self._fail("head", f"malformed answer: {error}")
+                return
+            sink = self.sink
+            assert sink is not None
+            status = head.status
+            if status >= 200:
+                break
+            if status == 101:
+                self.pool.forget(self)
+                sink.on_switch(head, self, tail)
+                return
+            sink.on_informational(head)
+            if not tail or self.sink is None:
+                return
+            data = tail
+        self._reusable = head.keep_alive
+        if self._head_only or status in (204, 304):
+            sink.on_head(head)
+            if self.sink is not None:
+                self._finish([], surplus=bool(tail))
+        elif head.chunked:
+            self._state = _CHUNKED
+            self._parser = head.parser
+            sink.on_head(head)
+            if tail and self.sink is not None:
+                self._read_chunked(tail)
+        elif head.length >= 0:
+            self._state = _LENGTH
+            self._left = head.length
+            sink.on_head(head)
+            if self.sink is not None and (tail or not self._left):
+                self._read_length(tail)
+        else:
+            self._state = _UNTIL_CLOSE
+            self._reusable = False
+            sink.on_head(head)
+            if tail and self.sink is not None:
+                sink.on_body(tail)
+
+    def _read_length(self, data: bytes) -> None:
+        left = self._left - len(data)
+        sink = self.sink
+        assert sink is not None
+        if left > 0:
+            self._left = left
+            sink.on_body(data)
+            return
+        if left < 0:
+            data = data[:left]
+        if data:
+            sink.on_body(data)
+        if self.sink is not None:
+            self._finish([], surplus=left < 0)
+
+    def _read_chunked(self, data: bytes) -> None:
+        parser = self._parser
+        assert parser is not None
+        try:
+            event: wire.Event = parser.receive_event(data)
+            while event is not wire.NEED_DATA:
+                sink = self.sink
+                if sink is None:
+                    return
+                if type(event) is wire.Data:
+                    sink.on_body(event.data)
+                elif type(event) is wire.EndOfMessage:
+                    self._finish(event.trailers, surplus=wire.has_surplus(parser))
+                    return
+                event = parser.next_event()
+        except wire.GrammarError as error:
+            self._fail("body", f"malformed chunk: {error}")
+
+    def _finish(self, trailers: wire.Trailers, *, surplus: bool) -> None:
+        sink = self.sink
+        assert sink is not None
+        self.sink = None
+        self._state = _IDLE
+        self._parser = None
+        if self._reusable and self.request_sent and not surplus and not self.closed:
+            self.pool.give_back(self)
+        else:
+            self.close()
+        sink.on_end(trailers)
+
+    def _fail(self, phase: str, reason: str) -> None:
+        sink, self.sink = self.sink, None
+        self._state = _IDLE
+        self.close()
+        if sink is not None:
+            sink.on_failure(phase, reason)
+
+    def eof_received(self) -> bool:
+        """Let the transport close; the end of a body without length is a good end."""
+        if self._state == _UNTIL_CLOSE and self.sink is not None:
+            self._finish([], surplus=False)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the sink, if it still waits for something."""
+        self.closed = True
+        self.pool.forget(self)
+        sink, self.sink = self.sink, None
+        if sink is None:
+            return
+        if self._state == _HEAD:
+            phase = "head" if self.request_sent else "send"
+            what = "in the middle of the head" if self._buffer else "before it answered"
+        else:
+            phase, what = "body", "in the middle of the body"
+        sink.on_failure(phase, f"the backend closed the connection {what}" + (f" ({exc})" if exc else ""))
+
+    def pause_writing(self) -> None:
+        """Pass the flow-control edge on."""
+        if self.sink is not None:
+            self.sink.on_writable(False)
+
+    def resume_writing(self) -> None:
+        """Pass the flow-control edge on."""
+        if self.sink is not None:
+            self.sink.on_writable(True)
+
+    def abandon(self) -> None:
+        """Drop the current exchange: the sink hears nothing more and the socket is closed at once."""
+        self.sink = None
+        self._state = _IDLE
+        if not self.closed:
+            self.closed = True
+            self.pool.forget(self)
+            self.transport.abort()
+
+    def close(self) -> None:
+        """Close the socket; idempotent."""
+        if not self.closed:
+            self.closed = True
+            self.pool.forget(self)
+            self.transport.close()
+
+
+class Pool:
+    """Hold the connections of one worker to one backend for one purpose.
+
+    Bound: ``spec.max_connections`` sockets, 1,024 waiters.
+    """
+
+    def __init__(
+        self, spec: BackendSpec, *, loop: asyncio.AbstractEventLoop, spawn: Callable[[str, object], None]
+    ) -> None:
+        """Make an empty pool; *spawn* starts a named task in the worker's task group."""
+        self.spec = spec
+        self.idle: list[BackendConnection] = []
+        self.open: set[BackendConnection] = set()
+        self.connecting = 0
+        self.waiters: deque[Sink] = deque()
+        self.retired = False
+        self._loop = loop
+        self._spawn = spawn
+        self._ssl = _ssl_context(spec) if spec.scheme == "https" else None
+
+    def lease(self, sink: Sink, *, fresh: bool = False) -> BackendConnection | None:
+        """Take an idle connection now, or be called back with ``on_connection`` or ``on_failure``.
+
+        Order: last in, first out, so that a quiet pool shrinks. *fresh* asks for a new socket.
+        Cost: one list pop when a connection is idle.
+        """
+        while self.idle and not fresh:
+            connection = self.idle.pop()
+            if not connection.closed:
+                connection.sink = sink
+                connection.reused = True
+                return connection
+        if len(self.open) + self.connecting < self.spec.max_connections:
+            self._connect(sink)
+        elif len(self.waiters) < MAX_WAITERS:
+            self.waiters.append(sink)
+        else:
+            self._loop.call_soon(sink.on_failure, "pool", f"{MAX_WAITERS} requests already wait for a connection")
+        return None
+
+    def cancel(self, sink: Sink) -> None:
+        """Forget a sink that waits; a socket being opened for it goes to the next one."""
+        with suppress(ValueError):
+            self.waiters.remove(sink)
+
+    def give_back(self, connection: BackendConnection) -> None:
+        """Take a clean connection back, or hand it to whoever waits."""
+        if self.retired:
+            connection.close()
+            return
+        while self.waiters:
+            sink = self.waiters.popleft()
+            connection.sink = sink
+            connection.reused = True
+            # Not from inside the old exchange's last event: that one ends first.
+            self._loop.call_soon(self._hand_over, sink, connection)
+            return
+        connection.idle_since = monotonic()
+        self.idle.append(connection)
+
+    def _hand_over(self, sink: Sink, connection: BackendConnection) -> None:
+        if connection.sink is sink:
+            sink.on_connection(connection)
+
+    def forget(self, connection: BackendConnection) -> None:
+        """Strike a connection off; its place may go to a waiter."""
+        if connection in self.open:
+            self.open.discard(connection)
+            if connection in self.idle:
+                self.idle.remove(connection)
+            if self.waiters and not self.retired:
+                self._connect(self.waiters.popleft())
+
+    def close_idle(self, now: float) -> None:
+        """Close what has been idle for longer than the backend's idle timeout."""
+        limit = now - self.spec.idle_timeout_ns / 1e9
+        while self.idle and self.idle[0].idle_since < limit:
+            self.idle[0].close()
+
+    def retire(self) -> None:
+        """Close idle connections now and the others after their exchange: the configuration no longer wants them."""
+        self.retired = True
+        for connection in list(self.idle):
+            connection.close()
+        while self.waiters:
+            self.waiters.popleft().on_failure("pool", "the backend left the configuration")
+
+    def _connect(self, sink: Sink) -> None:
+        self.connecting += 1
+        self._spawn(f"connect {self.spec.name}", self._open(sink))
+
+    async def _open(self, sink: Sink) -> None:
+        """Open one socket for *sink*.
+
+        Runs: in its own task. Bound: the backend's connect timeout.
+        """
+        spec = self.spec
+        failure: tuple[str, str]
+        try:
+            async with asyncio.timeout(spec.connect_timeout_ns / 1e9):
+                _, connection = await self._loop.create_connection(
+                    lambda: BackendConnection(self),
+                    spec.host,
+                    spec.port,
+                    ssl=self._ssl,
+                    server_hostname=((spec.tls and spec.tls.server_name) or spec.host) if self._ssl else None,
+                )
+        except TimeoutError:
+            failure = ("connect", f"no connection within {spec.connect_timeout_ns / 1e9:g} s")
+        except ssl.SSLError as error:
+            failure = ("tls", f"TLS handshake failed: {error}")
+        except OSError as error:
+            failure = ("resolve" if isinstance(error, socket.gaierror) else "connect", f"{error}")
+        else:
+            self.connecting -= 1
+            self.open.add(connection)
+            connection.sink = sink
+            sink.on_connection(connection)
+            return
+        self.connecting -= 1
+        if self.waiters and not self.retired:
+            self._connect(self.waiters.popleft())
+        sink.on_failure(*failure)
+
+
+def _ssl_context(spec: BackendSpec) -> ssl.SSLContext:
+    """Make the verifying context of one backend."""
+    tls = spec.tls
+    context = ssl.create_default_context(cadata=resolve(tls.ca) if tls is not None and tls.ca else None)
+    if tls is not None and not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

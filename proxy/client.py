@@ -1,0 +1,318 @@
+"""Speak HTTP/1.1 to one client: cut its bytes into requests, one after the other.
+
+Rules of this file:
+
+1. One exchange at a time per connection; what a client sends ahead waits,
+   first in zttp's buffer (one read), then here, and then reading stops.
+2. End of input is a client that went away (as nginx and Go treat it): the
+   exchange in hand is cancelled on both sides.
+3. After an answer that ends the connection, bytes still on their way are read
+   and thrown away for a moment, so that the answer is not lost to a reset
+   (RFC 9112 section 9.6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from proxy import wire
+from proxy.exchange import Exchange
+from proxy.forward import Peer
+from proxy.problem import problem_bytes
+
+if TYPE_CHECKING:
+    from proxy.worker import Worker
+
+LINGER_S: Final = 2.0
+LINGER_BYTES: Final = 1 << 20
+
+_NO_PEER: Final = Peer("", trusted_networks=())
+
+
+class ClientConnection(asyncio.Protocol):
+    """Own one client socket."""
+
+    transport: asyncio.Transport
+    peer: Peer = _NO_PEER
+    exchange: Exchange | None = None
+    head_since: float = 0.0
+    """When the first byte of an unfinished head came; 0: none is unfinished."""
+    idle_since: float = 0.0
+    write_paused_since: float = 0.0
+    lingering_since: float = 0.0
+    closed: bool = False
+    _lingered: int = 0
+    _whole: bool = True
+    """The current request has been read to its end."""
+    _backlog: list[bytes] | None = None
+    _raw_head: bytes = b""
+    _pauses: int = 0
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self._parser = wire.request_parser()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket, or say that there is no room for it."""
+        self.transport = transport  # type: ignore[assignment]  # a server makes Transports
+        worker = self.worker
+        address = transport.get_extra_info("peername")
+        self.peer = Peer(address[0] if address else "", trusted_networks=worker.applied.networks)
+        self.idle_since = monotonic()
+        if len(worker.clients) >= worker.limits.max_connections:
+            worker.counts.totals["refused", "connections"] += 1
+            self.transport.write(problem_bytes(503, "connections", b"-", close=True))
+            self.transport.close()
+            return
+        worker.clients.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, or hold what came too early."""
+        if self.lingering_since:
+            self._lingered += len(data)
+            if self._lingered > LINGER_BYTES:
+                self.abort()
+            return
+        exchange = self.exchange
+        if exchange is not None and self._whole:
+            self._hold(data)
+            return
+        try:
+            if exchange is None:
+                event: wire.Event = self._parser.receive_event(data)
+                if event is wire.NEED_DATA:
+                    if not self.head_since:
+                        self.head_since = monotonic()
+                    self._raw_head += data
+                    return
+                assert type(event) is wire.Request
+                self._start(event, data)
+                if self._whole:
+                    return
+                event = self._parser.next_event()
+            else:
+                event = self._parser.receive_event(data)
+            self._read_body(event)
+        except wire.GrammarError as error:
+            self._refuse_grammar(error)
+
+    def _start(self, event: wire.Request, data: bytes | None) -> None:
+        """Begin an exchange; *data* is the read that completed the head, if nothing else was before it."""
+        self._whole = event.end_stream
+        self.head_since = 0.0
+        try:
+            head = wire.read_request(event)
+        except wire.RefusedError as refusal:
+            self._raw_head = b""
+            self._refuse(refusal.status, refusal.reason)
+            return
+        if head.upgrade:
+            if data is None:
+                head.upgrade = b""  # sent ahead of an answer: its tail cannot be told apart
+            else:
+                raw = self._raw_head + data
+                tail = raw[raw.find(b"\r\n\r\n") + 4 :]
+                if tail:
+                    self._backlog = [tail]
+        if self._raw_head:
+            self._raw_head = b""
+        self.exchange = exchange = Exchange(self.worker, self, head)
+        exchange.start()
+
+    def _read_body(self, event: wire.Event) -> None:
+        while event is not wire.NEED_DATA:
+            exchange = self.exchange
+            if type(event) is wire.Data:
+                if exchange is not None:
+                    exchange.on_request_body(event.data)
+            elif type(event) is wire.EndOfMessage:
+                self._whole = True
+                if exchange is not None:
+                    exchange.on_request_end(event.trailers)
+                return
+            else:
+                return
+            if self.lingering_since or self.closed:
+                return
+            event = self._parser.next_event()
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what was sent ahead, and stop reading: the bound is one read."""
+        if self._backlog is None:
+            self._backlog = []
+        if not self._pauses:
+            self.pause_reading()
+        self._backlog.append(data)
+
+    # --- the exchange's view -----------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client; what is closed takes nothing."""
+        if not self.closed:
+            self.transport.write(data)
+
+    def take_backlog(self) -> bytes:
+        """Hand over what the client sent behind its head (for a tunnel)."""
+        backlog, self._backlog = self._backlog, None
+        return b"".join(backlog) if backlog else b""
+
+    def on_exchange_end(self, exchange: Exchange) -> None:
+        """Go on with the next request, or end the connection."""
+        if self.exchange is exchange:
+            self.exchange = None
+        if self.closed or exchange.status == 101:
+            return
+        if exchange.close or not self._whole:
+            self._end()
+            return
+        self.idle_since = monotonic()
+        if self._pauses:
+            self._pauses = 0
+            self.transport.resume_reading()
+        self._parser.start_next_cycle()
+        try:
+            event = self._parser.next_event()
+        except wire.GrammarError:
+            self.worker.loop.call_soon(self._refuse, 400, "grammar")
+            return
+        if event is not wire.NEED_DATA:
+            # Not from here: a long run of requests sent ahead would nest as deep.
+            self.worker.loop.call_soon(self._resume, event)
+        elif self._backlog is not None:
+            self.worker.loop.call_soon(self._feed_backlog)
+
+    def _resume(self, event: wire.Event) -> None:
+        if self.closed or self.lingering_since:
+            return
+        try:
+            assert type(event) is wire.Request
+            self._start(event, None)
+            if not self._whole:
+                self._read_body(self._parser.next_event())
+            if self._backlog is not None and self.exchange is None:
+                self._feed_backlog()
+        except wire.GrammarError as error:
+            self._refuse_grammar(error)
+
+    def _feed_backlog(self) -> None:
+        backlog, self._backlog = self._backlog, None
+        for data in backlog or ():
+            if not self.closed:
+                self.data_received(data)
+
+    def _refuse_grammar(self, error: wire.GrammarError) -> None:
+        status, reason = (431, "head_too_large") if "size limit" in str(error) else (400, "grammar")
+        exchange = self.exchange
+        if exchange is None:
+            self._refuse(status, reason)
+        elif exchange.started:
+            # The body broke while the answer is on its way: both sides must see the end.
+            exchange.close = True
+            exchange.on_client_lost()
+            self.abort()
+        else:
+            self._whole = False
+            exchange.refuse(400, "grammar")
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer what never became an exchange and end the connection."""
+        if self.closed:
+            return
+        self._whole = False
+        worker = self.worker
+        worker.counts.totals["refused", reason] += 1
+        worker.counts.totals["requests", "-", "none", "-", "4xx" if status < 500 else "5xx"] += 1
+        self.write(problem_bytes(status, reason, worker.next_request_id(), close=True))
+        self._end()
+
+    def _end(self) -> None:
+        """Close after the last answer, gently if the client may still be sending."""
+        if self._whole:
+            self.close()
+            return
+        self.lingering_since = monotonic()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self._pauses:
+            self._pauses = 0
+            self.transport.resume_reading()
+
+    def close(self) -> None:
+        """Close once everything written is sent; idempotent."""
+        if not self.closed:
+            self.closed = True
+            self.worker.clients.discard(self)
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once, with a reset: what was sent is not whole."""
+        self.closed = True
+        self.worker.clients.discard(self)
+        self.transport.abort()
+
+    # --- flow control ------------------------------------------------------------------------------------------------
+
+    def pause_reading(self) -> None:
+        """Stop the client's bytes; counted, so that two reasons need two resumes."""
+        self._pauses += 1
+        if self._pauses == 1 and not self.closed:
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Let the client's bytes come again once no reason is left."""
+        if self._pauses:
+            self._pauses -= 1
+            if not self._pauses and not self.closed:
+                self.transport.resume_reading()
+
+    def is_paused(self) -> bool:
+        """Tell whether reading is stopped."""
+        return self._pauses > 0
+
+    def pause_writing(self) -> None:
+        """The client does not keep up: stop the backend."""
+        self.write_paused_since = monotonic()
+        exchange = self.exchange
+        if exchange is not None and exchange.connection is not None and not exchange.connection.closed:
+            exchange.connection.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self.write_paused_since = 0.0
+        exchange = self.exchange
+        if exchange is not None and exchange.connection is not None and not exchange.connection.closed:
+            exchange.connection.transport.resume_reading()
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def eof_received(self) -> bool:
+        """Treat the end of input as a client that went away."""
+        if self.lingering_since:
+            self.close()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel the exchange in hand."""
+        self.closed = True
+        self.worker.clients.discard(self)
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.on_client_lost()
+
+    def check(self, now: float) -> None:
+        """Enforce this connection's own deadlines; called about once per second."""
+        limits = self.worker.limits
+        if self.lingering_since:
+            if now - self.lingering_since > LINGER_S:
+                self.abort()
+        elif self.write_paused_since:
+            if now - self.write_paused_since > limits.write_timeout_ns / 1e9:
+                self.abort()
+        elif self.exchange is None:
+            if self.head_since:
+                if now - self.head_since > limits.header_read_timeout_ns / 1e9:
+                    self._refuse(408, "head_timeout")
+            elif self.worker.closing or now - self.idle_since > limits.keep_alive_timeout_ns / 1e9:
+                self.close()

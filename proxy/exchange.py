@@ -1,0 +1,594 @@
+"""Live one request: decided, forwarded, perhaps copied, answered, counted.
+
+The order of a request's life is the order of this file.
+
+Rules of this file:
+
+1. One request uses one snapshot (``applied``) from start to end.
+2. The client hears exactly one answer. Once its head is out nothing is tried
+   again, and a broken answer is never made to look whole: the connection is aborted.
+3. A request is sent a second time only if no byte of it can have been acted on:
+   nothing was written, or its method is safe (fallback), or a reused connection
+   died without one byte of answer under a safe, bodiless request (RFC 9110
+   section 9.2.2, RFC 9112 section 9.3.1).
+"""
+
+from __future__ import annotations
+
+from math import inf
+from time import monotonic, time
+from typing import TYPE_CHECKING, Final
+
+from proxy import forward, wire
+from proxy.backend import BackendConnection
+from proxy.copies import Copy
+from proxy.problem import problem_bytes
+from proxy.tally import CODE_CLASS, AccessRecord
+from proxy.tunnel import open_tunnel
+
+if TYPE_CHECKING:
+    from proxy.applied import Applied, Lane
+    from proxy.client import ClientConnection
+    from proxy.worker import Worker
+    from rules.snapshot import Decision
+
+SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
+"""RFC 9110 section 9.2.1."""
+
+MAX_EARLY_BODY: Final = 256 << 10
+"""Request body bytes held while a connection is opened; the client is paused beyond that."""
+
+_FAILURES: Final = {
+    "pool": (503, "overloaded"),
+    "resolve": (502, "unreachable"),
+    "connect": (502, "unreachable"),
+    "tls": (502, "unreachable"),
+    "send": (502, "broken_answer"),
+    "head": (502, "broken_answer"),
+    "timeout": (504, "timeout"),
+}
+"""Phase of an upstream failure to the client's status and reason."""
+
+
+class Exchange:
+    """Be one client request and its answer; the sink of the primary's connection.
+
+    Defaults live on the class, so that a request pays only for what it sets.
+    """
+
+    applied: Applied
+    decision: Decision
+    lane: Lane
+    bucket: int = -1
+    request_id: bytes = b""
+    own_lines: bytes = b""
+    connection: BackendConnection | None = None
+    copy: Copy | None = None
+    side: str = "none"
+    started: bool = False
+    """The head of the final answer is out."""
+    done: bool = False
+    leasing: bool = False
+    """Waits for a connection."""
+    rechunk: bool = False
+    close: bool = False
+    """The client's connection ends with this answer."""
+    status: int = 0
+    response_bytes: int = 0
+    sent_at: float = 0.0
+    head_at: float = 0.0
+    total_deadline: float = inf
+    deadline: float = inf
+    phase: str = ""
+    fallback: str = ""
+    retried: bool = False
+    touched: bool = False
+    """At least one byte of the request was written to some backend socket."""
+    body_whole: bool
+    """The request's body is complete."""
+    body_bytes: int = 0
+    body_limit: int | None = None
+    _early: list[bytes] | None = None
+    _trailers: wire.Trailers | None = None
+    _head_bytes: bytes = b""
+
+    def __init__(self, worker: Worker, client: ClientConnection, head: wire.RequestHead) -> None:
+        self.worker = worker
+        self.client = client
+        self.head = head
+        self.body_whole = head.bodiless
+
+    # --- decide ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Decide who answers and who gets a copy, and send the request on its way."""
+        worker = self.worker
+        head = self.head
+        client = self.client
+        self.started_at = monotonic()
+        self.applied = applied = worker.applied
+        self.request_id = request_id = head.request_id or worker.next_request_id()
+        peer = client.peer
+        address = peer.client_ip(head, applied.networks)
+        self.decision = decision = applied.no_decision
+        if head.target == b"*":
+            self._answer_options()
+            return
+        self.decision, self.bucket = decision, _ = applied.snapshot.decide(
+            head.method, head.target, head.fields, address, request_id
+        )
+        if decision.ambiguous:
+            worker.counts.totals["refused", "ambiguous_target_reported"] += 1
+        if decision.status:
+            self.refuse(decision.status, decision.reason)
+            return
+        assert decision.backend is not None
+        self.side = decision.side
+        self.lane = lane = applied.lanes[decision.backend]
+        self.own_lines = b"X-Request-Id: %b\r\n%b" % (request_id, peer.forwarding_lines(head))
+        spec = decision.spec
+        if spec is not None:
+            if spec.timeout_ns is not None:
+                self.total_deadline = self.started_at + spec.timeout_ns / 1e9
+            self.body_limit = spec.max_body_bytes
+            if self.body_limit is not None and head.length > self.body_limit:
+                self.refuse(413, "too_large")
+                return
+        worker.active.add(self)
+        self._head_bytes = forward.request_bytes(head, lane.target, self.own_lines)
+        if decision.eligible:
+            self._offer_copy()
+        self._lease(lane)
+
+    def _offer_copy(self) -> None:
+        """Make the copy, or count why there is none."""
+        decision = self.decision
+        totals = self.worker.counts.totals
+        route = decision.route
+        if not decision.sampled:
+            totals["eligible", route] += 1
+            totals["unsampled", route] += 1
+            return
+        head = self.head
+        spec = decision.spec
+        assert spec is not None
+        assert decision.copy_backend is not None
+        state = self.worker.route_state(route)
+        shadow = spec.shadow
+        reason = ""
+        if decision.skip:
+            reason = decision.skip
+        elif head.upgrade:
+            reason = "upgrade"
+        elif head.ranged:
+            reason = "conditional"
+        elif head.event_stream:
+            reason = "streaming"
+        elif state.in_flight >= shadow.max_in_flight:
+            reason = "in_flight"
+        elif self.worker.budget.used >= self.worker.budget.limit:
+            reason = "budget"
+        elif head.length > shadow.max_body_bytes:
+            reason = "oversize"
+        elif shadow.max_per_second is not None and not state.take_token(
+            shadow.max_per_second / self.worker.worker_count
+        ):
+            reason = "rate"
+        if reason:
+            totals["eligible", route] += 1
+            totals["skipped", route, reason] += 1
+            return
+        self.copy = copy = Copy(self.worker, self, spec, self.applied.lanes[decision.copy_backend], state)
+        if not head.bodiless:
+            copy.expect_body()
+        elif not head.conditional:
+            self._launch_copy()
+
+    def _launch_copy(self) -> None:
+        copy = self.copy
+        if copy is None:
+            return
+        copy.launch(self._head_bytes)
+        if self.decision.fallback_backend is None or self.started:
+            copy.count()
+
+    # --- send ------------------------------------------------------------------------------------------------------
+
+    def _lease(self, lane: Lane, *, fresh: bool = False) -> None:
+        self.phase = "connect"
+        self.leasing = True
+        connection = lane.primary.lease(self, fresh=fresh or bool(self.head.upgrade))
+        if connection is not None:
+            self.on_connection(connection)
+        else:
+            # The pool bounds opening a socket; this bounds the wait for a place as well.
+            self.deadline = min(self.total_deadline, monotonic() + lane.spec.connect_timeout_ns / 1e9 + 1.0)
+
+    def on_connection(self, connection: BackendConnection) -> None:
+        """Write the head and what has come of the body."""
+        self.leasing = False
+        if self.done:
+            connection.sink = None
+            connection.pool.give_back(connection)
+            return
+        self.connection = connection
+        self.touched = True
+        early, self._early = self._early, None
+        connection.send(
+            self._head_bytes, head_only=self.head.method == b"HEAD", whole=self.body_whole and self._trailers is None
+        )
+        self.sent_at = now = monotonic()
+        if early:
+            self.client.resume_reading()
+            for data in early:
+                self._write_body(data)
+        if self.body_whole:
+            if not self.head.bodiless:
+                self._write_body_end()
+            self._await_head(now)
+        else:
+            self.phase = "request_body"
+            self.deadline = min(self.total_deadline, now + self.worker.limits.body_read_timeout_ns / 1e9)
+
+    def _await_head(self, now: float) -> None:
+        self.phase = "head"
+        timeout = self.lane.spec.response_timeout_ns
+        self.deadline = self.total_deadline if timeout is None else min(self.total_deadline, now + timeout / 1e9)
+
+    def on_request_body(self, data: bytes) -> None:
+        """Pass a piece of the request's body on."""
+        if self.done:
+            return
+        self.body_bytes += len(data)
+        if self.body_limit is not None and self.body_bytes > self.body_limit:
+            if not self.started:
+                self.refuse(413, "too_large")
+            return
+        if self.copy is not None:
+            self.copy.on_request_body(data)
+        if self.connection is None:
+            if self._early is None:
+                self._early = []
+            self._early.append(data)
+            if self.body_bytes > MAX_EARLY_BODY:
+                self.client.pause_reading()
+            return
+        self._write_body(data)
+        if self.phase == "request_body":
+            self.deadline = min(self.total_deadline, monotonic() + self.worker.limits.body_read_timeout_ns / 1e9)
+
+    def _write_body(self, data: bytes) -> None:
+        connection = self.connection
+        assert connection is not None
+        if connection.closed:
+            return
+        if self.head.chunked:
+            connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            connection.transport.write(data)
+
+    def _write_body_end(self) -> None:
+        connection = self.connection
+        assert connection is not None
+        if self.head.chunked and not connection.closed:
+            connection.transport.write(forward.trailer_bytes(self._trailers or []))
+        connection.request_sent = True
+
+    def on_request_end(self, trailers: wire.Trailers) -> None:
+        """The client has sent its whole request."""
+        self.body_whole = True
+        if self.done:
+            return
+        self._trailers = trailers
+        if self.connection is not None:
+            self._write_body_end()
+            if not self.started:
+                self._await_head(monotonic())
+        if self.copy is not None and not self.head.conditional:
+            self._launch_copy()
+
+    def on_writable(self, writable: bool) -> None:
+        """Hold the client's upload while the backend does not take it."""
+        if writable:
+            self.client.resume_reading()
+        else:
+            self.client.pause_reading()
+
+    # --- answer ----------------------------------------------------------------------------------------------------
+
+    def on_informational(self, head: wire.ResponseHead) -> None:
+        """Pass a 1xx head on; HTTP/1.0 has none (RFC 9110 section 15.2)."""
+        if self.head.minor:
+            self.client.write(forward.response_bytes(head, framing=b"", own_lines=b""))
+
+    def on_switch(self, head: wire.ResponseHead, connection: BackendConnection, tail: bytes) -> None:
+        """Open the tunnel if this 101 is the one that was asked for; a 502 otherwise."""
+        if not self.head.upgrade or head.upgrade.lower() != self.head.upgrade.lower():
+            connection.sink = None
+            connection.close()
+            self.connection = None
+            self.on_failure("head", "a 101 that nobody asked for")
+            return
+        connection.sink = None
+        self.connection = None
+        self.status = 101
+        self.started = True
+        self.head_at = monotonic()
+        lines = b"Connection: Upgrade\r\nUpgrade: " + head.upgrade + b"\r\n"
+        self.client.write(forward.response_bytes(head, framing=lines, own_lines=self._answer_lines(head)))
+        open_tunnel(self.worker, self, connection, tail)
+        self._finish()
+
+    def on_head(self, head: wire.ResponseHead) -> None:
+        """Pass the answer's head on, or take the fallback if its status says so."""
+        decision = self.decision
+        if decision.fallback_backend is not None:
+            assert decision.spec is not None
+            if head.status in decision.spec.fallback.statuses and self._fall_back(f"status_{head.status}"):
+                return
+        self.head_at = now = monotonic()
+        self.worker.counts.observe("request_duration", decision.route, self.side, now - self.sent_at)
+        self.phase = "body"
+        self.deadline = min(self.total_deadline, now + self.lane.spec.read_timeout_ns / 1e9)
+        self.started = True
+        self.status = status = head.status
+        request = self.head
+        bodiless = request.method == b"HEAD" or status == 204 or status == 304
+        framing = b""
+        self.close = not request.keep_alive or self.worker.closing or not self.body_whole
+        if head.chunked or (head.length < 0 and not bodiless):
+            if request.minor:
+                framing = b"Transfer-Encoding: chunked\r\n"
+                self.rechunk = not bodiless
+            elif not bodiless:
+                self.close = True
+        if self.close:
+            framing += b"Connection: close\r\n"
+        elif not request.minor:
+            framing += b"Connection: keep-alive\r\n"
+        self.client.write(forward.response_bytes(head, framing=framing, own_lines=self._answer_lines(head)))
+        copy = self.copy
+        if copy is not None:
+            if request.conditional and not copy.launched:
+                if status == 304:
+                    self.copy = None
+                    copy.skip("conditional")
+                    return
+                if self.body_whole:
+                    self._launch_copy()
+            elif copy.launched:
+                copy.count()
+            copy.primary.status = status
+            copy.primary.fields = head.fields
+
+    def _answer_lines(self, head: wire.ResponseHead) -> bytes:
+        """Write our own fields of the answer."""
+        lines = b"" if head.has_request_id else b"X-Request-Id: %b\r\n" % self.request_id
+        if self.head.asks_side:
+            lines += b"X-Matapalo-Side: %b\r\n" % self.side.encode()
+        if self.decision.issue_cookie:
+            lines += (
+                b"Set-Cookie: matapalo_client=%b; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax\r\n"
+                % self.request_id
+            )
+        return lines
+
+    def on_body(self, data: bytes) -> None:
+        """Pass a piece of the answer on."""
+        size = len(data)
+        self.response_bytes += size
+        if self.copy is not None:
+            self.copy.primary.add(data)
+        if self.rechunk:
+            self.client.write(b"%x\r\n%b\r\n" % (size, data))
+        else:
+            self.client.write(data)
+        self.deadline = min(self.total_deadline, monotonic() + self.lane.spec.read_timeout_ns / 1e9)
+
+    def on_end(self, trailers: wire.Trailers) -> None:
+        """The answer is whole."""
+        self.connection = None
+        if self.rechunk:
+            self.client.write(forward.trailer_bytes(trailers if self.head.trailers_welcome else []))
+        copy, self.copy = self.copy, None
+        if copy is not None:
+            if copy.counted:
+                copy.on_primary_complete()
+            else:
+                # The answer came before the request was whole: there is nothing to compare it with.
+                copy.skip("early_answer")
+        self._finish()
+
+    # --- what can go wrong -------------------------------------------------------------------------------------------
+
+    def on_failure(self, phase: str, reason: str) -> None:
+        """The primary will not complete its answer."""
+        self.leasing = False
+        connection, self.connection = self.connection, None
+        if self.done:
+            return
+        self.worker.counts.totals["upstream_errors", self.lane.target.name, phase] += 1
+        self.worker.log_failure(self, phase, reason)
+        if self.started:
+            self._abort()
+            return
+        if (
+            connection is not None
+            and connection.reused
+            and not connection.answered
+            and phase in ("head", "send")
+            and not self.retried
+            and self.head.bodiless
+            and self.head.method in SAFE
+        ):
+            # The idle connection was closed under us: the ordinary race of keep-alive.
+            self.retried = True
+            self._lease(self.lane, fresh=True)
+            return
+        if self.decision.fallback_backend is not None and self._fall_back(phase):
+            return
+        status, public = _FAILURES.get(phase, (502, "broken_answer"))
+        if phase == "connect" and "within" in reason:
+            status, public = 504, "timeout"
+        self.answer_problem(status, public)
+
+    def _fall_back(self, why: str) -> bool:
+        """Send the request to legacy instead, if that is allowed and safe; tell whether it was."""
+        decision = self.decision
+        spec = decision.spec
+        assert spec is not None
+        assert decision.fallback_backend is not None
+        policy = spec.fallback
+        if self.fallback or self.started:
+            return False
+        if why.startswith("status_"):
+            allowed = True
+        elif why == "timeout":
+            allowed = policy.timeout
+        else:
+            allowed = policy.connect
+        if self.touched and (self.head.method not in SAFE or not self.head.bodiless):
+            return False
+        if not allowed:
+            return False
+        self.fallback = why
+        if self.connection is not None:
+            self.connection.abandon()
+            self.connection = None
+        totals = self.worker.counts.totals
+        totals["fallbacks", decision.route, why] += 1
+        copy, self.copy = self.copy, None
+        if copy is not None:
+            copy.skip("fallback")
+        self.side = "legacy"
+        self.lane = lane = self.applied.lanes[decision.fallback_backend]
+        self._head_bytes = forward.request_bytes(self.head, lane.target, self.own_lines)
+        self.deadline = self.total_deadline
+        self._lease(lane)
+        return True
+
+    def expire(self) -> None:
+        """The deadline of the current phase has passed."""
+        phase = self.phase
+        if self.leasing:
+            self.lane.primary.cancel(self)
+            self.on_failure("connect", "no connection within the connect timeout")
+            return
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abandon()
+        if phase == "request_body" and monotonic() < self.total_deadline:
+            self.refuse(408, "body_timeout")
+            return
+        self.worker.counts.totals["upstream_errors", self.lane.target.name, "timeout"] += 1
+        self.worker.log_failure(self, "timeout", f"no progress in phase {phase}")
+        if self.started:
+            self._abort()
+        elif self.decision.fallback_backend is None or not self._fall_back("timeout"):
+            self.answer_problem(504, "timeout")
+
+    def on_client_lost(self) -> None:
+        """The client is gone: stop both sides at once."""
+        if self.done:
+            return
+        self.status = 499
+        self._drop_upstream()
+        self._fail_copy("client")
+        self._finish()
+
+    def _abort(self) -> None:
+        """The answer broke after its head was out: the client must see that, too."""
+        self._fail_copy("primary")
+        self.close = True
+        client = self.client
+        self._finish()
+        client.abort()
+
+    def _drop_upstream(self) -> None:
+        if self.connection is not None:
+            self.connection.abandon()
+            self.connection = None
+        elif self.leasing:
+            self.lane.primary.cancel(self)
+
+    def _fail_copy(self, who: str) -> None:
+        copy, self.copy = self.copy, None
+        if copy is not None:
+            copy.on_primary_failure(who)
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer in our own name because of what the client asked."""
+        self.worker.counts.totals["refused", reason] += 1
+        self._drop_upstream()
+        self.side = "none"
+        self.answer_problem(status, reason)
+
+    def answer_problem(self, status: int, reason: str) -> None:
+        """Answer with a problem; the connection is kept if the request was read whole."""
+        self._fail_copy("primary")
+        self.status = status
+        self.started = True
+        self.close = not self.head.keep_alive or self.worker.closing or not self.body_whole
+        self.client.write(
+            problem_bytes(status, reason, self.request_id, close=self.close, head_only=self.head.method == b"HEAD")
+        )
+        self._finish()
+
+    def _answer_options(self) -> None:
+        """Answer ``OPTIONS *`` here: it asks about this server (RFC 9110 section 9.3.7)."""
+        self.status = 204
+        self.started = True
+        self.close = not self.head.keep_alive or self.worker.closing
+        self.client.write(
+            b"HTTP/1.1 204 No Content\r\nX-Request-Id: %b\r\n%b\r\n"
+            % (self.request_id, b"Connection: close\r\n" if self.close else b"")
+        )
+        self._finish()
+
+    # --- count -----------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Count the answer, write the log line, free the client for its next request."""
+        self.done = True
+        worker = self.worker
+        worker.active.discard(self)
+        decision = self.decision
+        status = self.status
+        side = self.side
+        if status != 499:
+            backend = self.lane.target.name if side != "none" else "-"
+            worker.counts.totals["requests", decision.route, side, backend, CODE_CLASS[status // 100]] += 1
+            if side == "legacy":
+                worker.counts.last_legacy[decision.route] = time()
+        worker.served += 1
+        if worker.access_log is not None:
+            self._log()
+        self.client.on_exchange_end(self)
+
+    def _log(self) -> None:
+        worker = self.worker
+        log = worker.access_log
+        assert log is not None
+        decision = self.decision
+        head = self.head
+        log.append(
+            AccessRecord(
+                log.now(),
+                self.request_id.decode("latin-1"),
+                self.client.peer.address,
+                head.method.decode("latin-1"),
+                head.target.decode("latin-1"),
+                decision.route,
+                self.side,
+                self.lane.target.name if self.side != "none" else "-",
+                self.applied.snapshot.revision,
+                self.bucket,
+                decision.reason,
+                self.status,
+                self.response_bytes,
+                round((self.head_at - self.sent_at) * 1e3, 3) if self.head_at else 0.0,
+                round((monotonic() - self.started_at) * 1e3, 3),
+                self.fallback,
+                decision.sampled and not decision.skip,
+            )
+        )

@@ -1,0 +1,222 @@
+"""Say how a head looks to the next hop: what a backend gets and what a client gets.
+
+Pure functions over heads that :mod:`proxy.wire` has read; nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from typing import Final
+
+from config.spec import BackendSpec
+from proxy import wire
+
+SHADOW_LINE: Final = b"X-Matapalo-Shadow: 1"
+_SPAN: Final = re.compile(rb"(?i)(traceparent: *[0-9a-f]{2}-[0-9a-f]{32}-)([0-9a-f]{16})(-[0-9a-f]{2}.*)")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Target:
+    """Compile one backend's policy for hosts, paths and headers.
+
+    Shape: ``plain`` is true if a head needs no change for this backend, so a
+    copy can be made from the primary's bytes.
+    """
+
+    __slots__ = ("add", "host", "name", "plain", "remove", "set_lines", "strip")
+
+    def __init__(self, spec: BackendSpec, stripped: tuple[bytes, ...] = ()) -> None:
+        """Compile *spec*; *stripped* are lower-case header names that no backend may see."""
+        self.name = spec.name
+        authority = f"[{spec.host}]" if ":" in spec.host else spec.host
+        if spec.port != (443 if spec.scheme == "https" else 80):
+            authority = f"{authority}:{spec.port}"
+        self.host: bytes | None
+        if spec.host_header == "preserve":
+            self.host = None
+        else:
+            self.host = (authority if spec.host_header == "backend" else spec.host_header).encode("latin-1")
+        self.strip = spec.path_strip.encode().rstrip(b"/")
+        self.add = spec.path_add.encode().rstrip(b"/")
+        self.set_lines = [f"{name}: {value}".encode("latin-1") for name, value in spec.headers_set]
+        self.remove = frozenset(
+            [name.lower().encode() for name in spec.headers_remove]
+            + [name.lower().encode() for name, _ in spec.headers_set]
+            + list(stripped)
+        )
+        self.plain = not (self.host or self.strip or self.add or self.set_lines or self.remove)
+
+    def path(self, target: bytes) -> bytes:
+        """Rewrite a raw target: strip at a segment boundary, then add."""
+        strip = self.strip
+        if strip and target.startswith(strip) and target[len(strip) : len(strip) + 1] in (b"", b"/", b"?"):
+            target = target[len(strip) :]
+            if target[:1] != b"/":
+                target = b"/" + target
+        return self.add + target if self.add and target != b"*" else target
+
+
+def request_bytes(head: wire.RequestHead, target: Target, own_lines: bytes) -> bytes:
+    """Write the head that one backend gets.
+
+    Shape: *own_lines* are our complete lines (request id, forwarding fields), each with its line end.
+    Cost: one join; 0.6 microseconds for ten fields.
+    """
+    lines = head.lines
+    path = head.target
+    host = head.host
+    if not target.plain:
+        path = target.path(path)
+        if target.host is not None:
+            host = target.host
+        if target.remove:
+            lines = [line for line in lines if line[: line.index(b":")].lower() not in target.remove]
+        if target.set_lines:
+            lines = lines + target.set_lines
+    framing = b"Transfer-Encoding: chunked\r\n" if head.chunked else b""
+    if head.upgrade:
+        framing += b"Connection: Upgrade\r\nUpgrade: " + head.upgrade + b"\r\n"
+    elif head.trailers_welcome:
+        framing += b"TE: trailers\r\nConnection: TE\r\n"
+    if lines:
+        return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n%b%b\r\n" % (
+            head.method,
+            path,
+            host,
+            b"\r\n".join(lines),
+            framing,
+            own_lines,
+        )
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (head.method, path, host, framing, own_lines)
+
+
+def copy_bytes(
+    head: wire.RequestHead,
+    target: Target,
+    own_lines: bytes,
+    *,
+    primary_bytes: bytes,
+    primary_plain: bool,
+    credentials: str,
+    authorization: bytes,
+    body_length: int,
+) -> bytes:
+    """Write the head of a copy: marked, without conditions, with its own span and credentials policy.
+
+    Shape: *body_length* -1 means no body; a body travels with its length, whatever the client's framing was.
+    Cost: one slice in the common case; a second pass over the fields otherwise.
+    """
+    if (
+        primary_plain
+        and target.plain
+        and body_length < 0
+        and not head.trailers_welcome
+        and not (head.special and (head.conditional or credentials != "pass" or head.fields.get(b"traceparent")))
+    ):
+        return primary_bytes[:-2] + SHADOW_LINE + b"\r\n\r\n"
+    lines: list[bytes] = []
+    for line in head.lines:
+        kind = wire.kind_of(line[: line.index(b":")])
+        if kind in (wire.CONDITIONAL, wire.LENGTH, wire.EXPECT):
+            continue
+        if kind == wire.CREDENTIAL and credentials != "pass":
+            continue
+        if kind == wire.TRACE:
+            line = _SPAN.sub(lambda m: m.group(1) + os.urandom(8).hex().encode() + m.group(3), line)
+        lines.append(line)
+    if credentials == "replace" and authorization:
+        lines.append(b"Authorization: " + authorization)
+    if body_length >= 0:
+        lines.append(b"Content-Length: %d" % body_length)
+    lines.append(SHADOW_LINE)
+    changed = wire.RequestHead()
+    changed.method, changed.target, changed.host, changed.lines = head.method, head.target, head.host, lines
+    return request_bytes(changed, target, own_lines)
+
+
+def response_bytes(head: wire.ResponseHead, *, framing: bytes, own_lines: bytes) -> bytes:
+    """Write the head that the client gets; the backend's reason phrase stays.
+
+    Shape: *framing* and *own_lines* are complete lines with their line ends.
+    """
+    if head.lines:
+        return b"HTTP/1.1 %d %b\r\n%b\r\n%b%b\r\n" % (
+            head.status,
+            head.reason,
+            b"\r\n".join(head.lines),
+            framing,
+            own_lines,
+        )
+    return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (head.status, head.reason, framing, own_lines)
+
+
+def trailer_bytes(trailers: wire.Trailers) -> bytes:
+    """Write the end of a chunked body; fields that belong into a head are left out (RFC 9110 section 6.5.1)."""
+    if not trailers:
+        return b"0\r\n\r\n"
+    kept = [b": ".join(pair) + b"\r\n" for pair in trailers if wire.kind_of(pair[0]) == wire.PLAIN]
+    return b"0\r\n" + b"".join(kept) + b"\r\n"
+
+
+class Peer:
+    """Know who is at the other end of a client connection, and what its forwarding fields are worth.
+
+    Cost: an untrusted peer's lines are made once per connection.
+    """
+
+    __slots__ = ("address", "lines", "scheme", "trusted")
+
+    def __init__(self, address: str, *, trusted_networks: tuple[Network, ...], scheme: bytes = b"http") -> None:
+        self.address = address
+        self.scheme = scheme
+        self.trusted = bool(trusted_networks) and is_trusted(address, trusted_networks)
+        self.lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address.encode(), scheme)
+
+    def client_ip(self, head: wire.RequestHead, networks: tuple[Network, ...]) -> str:
+        """Resolve the client's address: from the right, the first address that is no trusted proxy."""
+        if not (self.trusted and head.forwarded):
+            return self.address
+        hops = b",".join(head.fields.getall(b"x-forwarded-for")).decode("latin-1").split(",")
+        for hop in reversed(hops):
+            hop = hop.strip()
+            try:
+                ipaddress.ip_address(hop)
+            except ValueError:
+                break
+            if not is_trusted(hop, networks):
+                return hop
+        return self.address
+
+    def forwarding_lines(self, head: wire.RequestHead) -> bytes:
+        """Write X-Forwarded-For, -Proto and -Host (and Forwarded from a trusted proxy, extended)."""
+        host_line = b"X-Forwarded-Host: %b\r\n" % head.host if head.host else b""
+        if not (self.trusted and head.forwarded):
+            return self.lines + host_line
+        fields = head.fields
+        hops = [*fields.getall(b"x-forwarded-for"), self.address.encode()]
+        out = [b"X-Forwarded-For: " + b", ".join(hops)]
+        out.append(b"X-Forwarded-Proto: " + (fields.get(b"x-forwarded-proto") or self.scheme))
+        out.append(b"X-Forwarded-Host: " + (fields.get(b"x-forwarded-host") or head.host))
+        for name in (b"X-Forwarded-Port", b"X-Forwarded-Prefix", b"X-Real-IP"):
+            value = fields.get(name)
+            if value is not None:
+                out.append(name + b": " + value)
+        forwarded = fields.getall(b"forwarded")
+        if forwarded:
+            node = b'"[%b]"' % self.address.encode() if ":" in self.address else self.address.encode()
+            out.append(b"Forwarded: " + b", ".join([*forwarded, b"for=%b;proto=%b" % (node, self.scheme)]))
+        return b"\r\n".join(out) + b"\r\n"
+
+
+def is_trusted(address: str, networks: tuple[Network, ...]) -> bool:
+    """Tell whether an address lies in one of the trusted networks; what is no address is not trusted."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return any(parsed.version == network.version and parsed in network for network in networks)

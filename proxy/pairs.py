@@ -1,0 +1,165 @@
+"""Carry unequal pairs to the comparers and bring their verdicts home.
+
+Rules of this file:
+
+1. Every pair offered is counted exactly once: when its verdict comes, or as
+   ``undecided`` with a reason. Nobody else counts pairs.
+2. A comparer answers in order. If its link breaks, the oldest pair without a
+   verdict is the one that broke it (``killed``); the others are sent once more.
+3. Waiting pairs are bounded; beyond the bound they are ``dropped``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from proxy.tally import Counts
+from shadow import link
+
+MAX_WAITING_PAIRS: Final = 1_024
+MAX_WAITING_BYTES: Final = 16 << 20
+"""Per comparer: pairs that have been sent, or wait for its link, and have no verdict yet."""
+
+RECONNECT_S: Final = 0.2
+
+
+class _Waiting:
+    __slots__ = ("frame", "primary", "route", "sent_before", "sequence")
+
+    def __init__(self, sequence: int, route: str, primary: str, frame: bytes) -> None:
+        self.sequence, self.route, self.primary, self.frame = sequence, route, primary, frame
+        self.sent_before = False
+
+
+class PairLink(asyncio.Protocol):
+    """Hold the link to one comparer."""
+
+    def __init__(self, path: str, hello: link.Hello, counts: Counts, spawn: Callable[[str, object], None]) -> None:
+        self._path = path
+        self._hello = hello
+        self._counts = counts
+        self._spawn = spawn
+        self._transport: asyncio.Transport | None = None
+        self._reader = link.FrameReader()
+        self._waiting: deque[_Waiting] = deque()
+        self._unsent: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._writable = True
+        self.closing = False
+
+    @property
+    def load(self) -> int:
+        """How many pairs wait for a verdict."""
+        return len(self._waiting) + len(self._unsent)
+
+    async def keep(self) -> None:
+        """Connect, and connect again whenever the comparer was restarted.
+
+        Runs: as one task of the worker, until it is cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        while not self.closing:
+            if self._transport is None:
+                with suppress(OSError, TimeoutError):
+                    async with asyncio.timeout(2):
+                        await loop.create_unix_connection(lambda: self, self._path)
+            await asyncio.sleep(RECONNECT_S)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello and send what waits."""
+        self._transport = transport  # type: ignore[assignment]  # create_unix_connection makes a Transport
+        self._reader = link.FrameReader()
+        self._writable = True
+        assert self._transport is not None
+        self._transport.write(link.frame(self._hello))
+        self._send_unsent()
+
+    def offer(self, sequence: int, route: str, primary: str, frame: bytes) -> bool:
+        """Take one pair; false if the bound is reached (the caller counts it as dropped)."""
+        if self.load >= MAX_WAITING_PAIRS or self._bytes + len(frame) > MAX_WAITING_BYTES:
+            return False
+        waiting = _Waiting(sequence, route, primary, frame)
+        self._bytes += len(frame)
+        self._counts.gauges["queued", route, primary] += 1
+        if self._transport is not None and self._writable and not self._unsent:
+            self._waiting.append(waiting)
+            self._transport.write(frame)
+        else:
+            self._unsent.append(waiting)
+        return True
+
+    def _send_unsent(self) -> None:
+        while self._unsent and self._transport is not None and self._writable:
+            waiting = self._unsent.popleft()
+            self._waiting.append(waiting)
+            self._transport.write(waiting.frame)
+
+    def data_received(self, data: bytes) -> None:
+        """Count verdicts."""
+        try:
+            for message, _ in self._reader.feed(data):
+                if type(message) is link.Verdict:
+                    self._decide(message)
+        except link.LinkError:
+            assert self._transport is not None
+            self._transport.abort()
+
+    def _decide(self, verdict: link.Verdict) -> None:
+        waiting = self._waiting
+        if not waiting or waiting[0].sequence != verdict.sequence:
+            raise link.LinkError(f"a verdict for pair {verdict.sequence}, which is not the oldest one")
+        pair = waiting.popleft()
+        totals = self._counts.totals
+        if verdict.verdict in ("tolerated", "divergent"):
+            totals[verdict.verdict, pair.route, pair.primary] += 1
+            if verdict.cause:
+                totals["divergences", pair.route, verdict.cause] += 1
+        else:
+            totals["undecided", pair.route, pair.primary, verdict.reason or "limit"] += 1
+        self._settle(pair)
+
+    def _settle(self, pair: _Waiting) -> None:
+        self._bytes -= len(pair.frame)
+        self._counts.gauges["queued", pair.route, pair.primary] -= 1
+
+    def _give_up(self, pair: _Waiting, reason: str) -> None:
+        self._counts.totals["undecided", pair.route, pair.primary, reason] += 1
+        self._settle(pair)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Blame the oldest pair, keep the others for the next link."""
+        self._transport = None
+        waiting, self._waiting = self._waiting, deque()
+        if waiting:
+            self._give_up(waiting.popleft(), "killed")
+        for pair in waiting:
+            if pair.sent_before:
+                self._give_up(pair, "lost")
+            else:
+                pair.sent_before = True
+                self._unsent.append(pair)
+        # Sent pairs are older than unsent ones: they go first.
+        self._unsent = deque(sorted(self._unsent, key=lambda pair: pair.sequence))
+
+    def pause_writing(self) -> None:
+        """Let pairs wait here, where they are bounded."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._writable = True
+        self._send_unsent()
+
+    def close(self) -> None:
+        """Count what has no verdict as lost and close."""
+        self.closing = True
+        for pair in (*self._waiting, *self._unsent):
+            self._give_up(pair, "lost")
+        self._waiting.clear()
+        self._unsent.clear()
+        if self._transport is not None:
+            self._transport.abort()

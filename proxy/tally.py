@@ -1,0 +1,165 @@
+"""Count what one worker sees, and write its access log."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import defaultdict, deque
+from time import time
+from typing import Final
+
+import msgspec
+
+from shadow.link import DURATION_BOUNDS_S, Tally
+
+_BUCKETS: Final = len(DURATION_BOUNDS_S) + 2
+"""One per bound, the overflow, and the sum in microseconds."""
+
+CODE_CLASS: Final = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+class Counts:
+    """Hold one worker's cumulative totals.
+
+    Shape: ``totals`` maps ``(family, label, …)`` to a number; families and labels are listed in docs/architecture.md.
+    Cost: 0.2 microseconds per count.
+    """
+
+    __slots__ = ("durations", "gauges", "last_legacy", "totals", "version")
+
+    def __init__(self) -> None:
+        self.totals: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        self.gauges: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        self.durations: dict[tuple[str, str, str], list[int]] = {}
+        self.last_legacy: dict[str, float] = {}
+        self.version = 0
+
+    def observe(self, family: str, route: str, side: str, seconds: float) -> None:
+        """Add one duration to a histogram."""
+        histogram = self.durations.get((family, route, side))
+        if histogram is None:
+            histogram = self.durations[family, route, side] = [0] * _BUCKETS
+        histogram[bisect_left(DURATION_BOUNDS_S, seconds)] += 1
+        histogram[-1] += int(seconds * 1e6)
+
+    def tally(self, epoch: str, *, final: bool = False) -> Tally:
+        """Write everything down for control.
+
+        Order: each call has a higher sequence than the one before.
+        """
+        self.version += 1
+        return Tally(
+            epoch=epoch,
+            sequence=self.version,
+            counts={"|".join(key): value for key, value in self.totals.items()},
+            gauges={"|".join(key): value for key, value in self.gauges.items()},
+            histograms={"|".join(key): value for key, value in self.durations.items()},
+            last_legacy=dict(self.last_legacy),
+            final=final,
+        )
+
+
+class AccessRecord(msgspec.Struct, frozen=True):
+    """Be one line of the access log: one answered or abandoned request."""
+
+    time: str
+    request_id: str
+    client: str
+    method: str
+    target: str
+    """As received; a query may hold personal data, so protect the log accordingly."""
+    route: str
+    side: str
+    backend: str
+    revision: int
+    bucket: int
+    reason: str
+    status: int
+    """499: the client went away before the answer was complete."""
+    response_bytes: int
+    head_ms: float
+    """Request sent to response head; 0 when no head came."""
+    total_ms: float
+    fallback: str
+    copied: bool
+
+
+class AccessLog:
+    """Write JSON lines to a file descriptor without ever blocking the event loop.
+
+    A thread does the writing; the loop only appends to a buffer.
+    Bound: 4 MiB waiting; a line beyond that is dropped and counted.
+    """
+
+    MAX_WAITING_BYTES: Final = 4 << 20
+
+    def __init__(self, fd: int, counts: Counts) -> None:
+        self._fd = fd
+        self._counts = counts
+        self._buffer = bytearray()
+        self._encoder = msgspec.json.Encoder()
+        self._chunks: deque[bytes] = deque()
+        self._waiting = 0
+        self._wake = threading.Event()
+        self._closing = False
+        self._second = 0
+        self._prefix = ""
+        self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
+        self._thread.start()
+
+    def now(self) -> str:
+        """Give the time in RFC 3339 with milliseconds; the date part is made once per second."""
+        moment = time()
+        second = int(moment)
+        if second != self._second:
+            import datetime
+
+            self._second = second
+            self._prefix = datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        return f"{self._prefix}{int((moment - second) * 1000):03d}Z"
+
+    def append(self, record: AccessRecord) -> None:
+        """Add one line.
+
+        Cost: about 1 microsecond.
+        """
+        if self._waiting + len(self._buffer) > self.MAX_WAITING_BYTES:
+            self._counts.totals[("log_dropped",)] += 1
+            return
+        self._encoder.encode_into(record, self._buffer, -1)
+        self._buffer += b"\n"
+
+    def flush(self) -> None:
+        """Hand the buffer to the writing thread; called a few times per second."""
+        if self._buffer:
+            self._waiting += len(self._buffer)
+            self._chunks.append(bytes(self._buffer))
+            self._buffer.clear()
+            self._wake.set()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Write what is left, within *timeout* seconds."""
+        self.flush()
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout)
+
+    def _write(self) -> None:
+        import os
+
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._chunks:
+                chunk = self._chunks.popleft()
+                view = memoryview(chunk)
+                while view:
+                    try:
+                        view = view[os.write(self._fd, view) :]
+                    except OSError:
+                        # A closed or full log must not cost a request; the loss is counted.
+                        self._counts.totals[("log_dropped",)] += bytes(view).count(b"\n")
+                        break
+                self._waiting -= len(chunk)
+            if self._closing:
+                return

@@ -1,0 +1,393 @@
+"""Read HTTP/1.1 from bytes: the one module that knows zttp.
+
+Rules of this file:
+
+1. zttp reads heads and chunked framing. We own every message end: a body with
+   a length is counted by us, and what follows a head is split off before zttp
+   sees it, so no byte can hide in its buffer (docs/decisions/0001-zttp.md).
+2. A response parser serves one response and is thrown away (0.15 microseconds):
+   nothing of one answer can reach the next one.
+3. Reject, don't repair. What zttp lets through although two readers may
+   disagree about it is refused here.
+4. A head becomes lines that are ready to be joined; names keep their case,
+   order and duplicates.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import zttp
+
+NEED_DATA: Final = zttp.NEED_DATA
+CLOSED: Final = zttp.CONNECTION_CLOSED
+Request = zttp.Request
+Data = zttp.Data
+EndOfMessage = zttp.EndOfMessage
+Parser = zttp.H1Connection
+GrammarError = zttp.RemoteProtocolError
+Fields = zttp.HeaderBlock
+Event = zttp.Event
+
+Trailers = list[tuple[bytes, bytes]]
+
+PLAIN: Final = 0
+HOP: Final = 1
+"""Hop-by-hop (RFC 9110 section 7.6.1): never forwarded."""
+CONNECTION: Final = 2
+HOST: Final = 3
+LENGTH: Final = 4
+CODING: Final = 5
+UPGRADE: Final = 6
+TE: Final = 7
+FORWARDED: Final = 8
+"""Says who asked: believed from trusted proxies only."""
+CONTROL: Final = 9
+"""Ours (``X-Matapalo-…``): stripped from whatever a client sends."""
+REQUEST_ID: Final = 10
+CONDITIONAL: Final = 11
+RANGE: Final = 12
+CREDENTIAL: Final = 13
+TRACE: Final = 14
+EXPECT: Final = 15
+ACCEPT: Final = 16
+
+_KINDS: Final[dict[bytes, int]] = {
+    b"connection": CONNECTION,
+    b"keep-alive": HOP,
+    b"proxy-connection": HOP,
+    b"proxy-authenticate": HOP,
+    b"proxy-authorization": HOP,
+    b"http2-settings": HOP,
+    b"te": TE,
+    b"transfer-encoding": CODING,
+    b"upgrade": UPGRADE,
+    b"host": HOST,
+    b"content-length": LENGTH,
+    b"forwarded": FORWARDED,
+    b"x-forwarded-for": FORWARDED,
+    b"x-forwarded-host": FORWARDED,
+    b"x-forwarded-proto": FORWARDED,
+    b"x-forwarded-port": FORWARDED,
+    b"x-forwarded-prefix": FORWARDED,
+    b"x-forwarded-server": FORWARDED,
+    b"x-real-ip": FORWARDED,
+    b"x-request-id": REQUEST_ID,
+    b"if-none-match": CONDITIONAL,
+    b"if-modified-since": CONDITIONAL,
+    b"range": RANGE,
+    b"if-range": RANGE,
+    b"authorization": CREDENTIAL,
+    b"cookie": CREDENTIAL,
+    b"traceparent": TRACE,
+    b"expect": EXPECT,
+    b"accept": ACCEPT,
+}
+
+_MEMO_BOUND: Final = 2_048
+"""Distinct spellings remembered; what a client invents beyond that is classified anew each time."""
+
+_kinds: Final[dict[bytes, int]] = dict(_KINDS)
+
+_NEVER_LISTED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie"})
+"""A Connection header that lists one of these would strip what the backend relies on (CVE-2024-45410)."""
+
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{0,5})?")
+_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+class RefusedError(Exception):
+    """A client's message that must not be forwarded, with the status to answer."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"refused with {status}: {reason}")
+        self.status, self.reason = status, reason
+
+    def __reduce__(self) -> tuple[type[RefusedError], tuple[int, str]]:
+        return (RefusedError, (self.status, self.reason))
+
+
+def kind_of(name: bytes) -> int:
+    """Say what a header name means to a proxy, whatever its case.
+
+    Cost: one dictionary look-up for a spelling seen before.
+    """
+    kind = _kinds.get(name)
+    if kind is None:
+        lower = name.lower()
+        kind = CONTROL if lower.startswith(b"x-matapalo-") else _KINDS.get(lower, PLAIN)
+        if len(_kinds) < _MEMO_BOUND:
+            _kinds[name] = kind
+    return kind
+
+
+def request_parser() -> Parser:
+    """Make the parser of one client connection."""
+    return zttp.Connection(zttp.SERVER)
+
+
+class RequestHead:
+    """Hold one client request's head, ready to be sent to a backend.
+
+    Shape: ``lines`` are ``Name: value`` without line ends, in received order,
+    without Host, hop-by-hop, forwarding and control fields; the body's framing
+    is in ``length`` (-1: none stated) and ``chunked``.
+    """
+
+    method: bytes
+    target: bytes
+    host: bytes = b""
+    minor: int
+    """1 for HTTP/1.1, 0 for HTTP/1.0."""
+    fields: Fields
+    lines: list[bytes]
+    length: int = -1
+    chunked: bool = False
+    bodiless: bool
+    keep_alive: bool = True
+    upgrade: bytes = b""
+    trailers_welcome: bool = False
+    request_id: bytes = b""
+    forwarded: bool = False
+    """Some forwarding field is there (and was left out of ``lines``)."""
+    conditional: bool = False
+    ranged: bool = False
+    special: bool = False
+    """Holds a field that a copy may have to change: a condition, credentials or a trace."""
+    event_stream: bool = False
+    asks_side: bool = False
+
+
+def read_request(event: Request) -> RequestHead:
+    """Turn a parsed head into what the data plane forwards.
+
+    Raises: RefusedError for what HTTP/1.1 allows two readers to read differently.
+    Cost: about 0.2 microseconds per field.
+    Source: RFC 9112 sections 3.2, 6.1, 6.3; reliability matrix groups A and C.
+    """
+    head = RequestHead()
+    head.method = method = event.method
+    head.target = target = event.target
+    head.bodiless = event.end_stream
+    version = event.http_version
+    if version == b"1.1":
+        head.minor = 1
+    elif version == b"1.0":
+        head.minor = 0
+        head.keep_alive = False
+    else:
+        raise RefusedError(505, "http_version")
+    fields = event.headers
+    assert not isinstance(fields, list)
+    head.fields = fields
+    lines: list[bytes] = []
+    hosts = lengths = codings = 0
+    known = _kinds
+    listed: set[bytes] | None = None
+    for pair in fields.to_list():
+        kind = known.get(pair[0])
+        if kind is None:
+            kind = kind_of(pair[0])
+        if kind == PLAIN:
+            lines.append(b": ".join(pair))
+            continue
+        value = pair[1]
+        if kind == HOST:
+            head.host = value
+            hosts += 1
+        elif kind == LENGTH:
+            if _DIGITS.fullmatch(value) is None:
+                raise RefusedError(400, "content_length")
+            head.length = int(value)
+            lengths += 1
+            lines.append(b": ".join(pair))
+        elif kind == CONNECTION:
+            for token in value.lower().split(b","):
+                token = token.strip(b" \t")
+                if token == b"close":
+                    head.keep_alive = False
+                elif token == b"keep-alive":
+                    if head.minor == 0:
+                        head.keep_alive = True
+                elif token == b"upgrade":
+                    head.upgrade = head.upgrade or b"?"
+                elif token and token != b"te" and token not in _NEVER_LISTED:
+                    listed = listed or set()
+                    listed.add(token)
+        elif kind == CODING:
+            if value.lower() != b"chunked":
+                raise RefusedError(501, "transfer_coding")
+            head.chunked = True
+            codings += 1
+        elif kind == REQUEST_ID:
+            if _REQUEST_ID.fullmatch(value) is not None:
+                head.request_id = value
+        elif kind in (CREDENTIAL, TRACE):
+            head.special = True
+            lines.append(b": ".join(pair))
+        elif kind == CONDITIONAL:
+            head.conditional = head.special = True
+            lines.append(b": ".join(pair))
+        elif kind == RANGE:
+            head.ranged = True
+            lines.append(b": ".join(pair))
+        elif kind == FORWARDED:
+            head.forwarded = True
+        elif kind == ACCEPT:
+            head.event_stream = b"text/event-stream" in value
+            lines.append(b": ".join(pair))
+        elif kind == EXPECT:
+            if value.lower() != b"100-continue":
+                raise RefusedError(417, "expectation")
+            lines.append(b": ".join(pair))
+        elif kind == TE:
+            head.trailers_welcome = b"trailers" in value.lower()
+        elif kind == CONTROL and pair[0].lower() == b"x-matapalo-side":
+            head.asks_side = True
+    if hosts != 1 and (hosts or head.minor):
+        raise RefusedError(400, "host")
+    if not _HOST.fullmatch(head.host):
+        raise RefusedError(400, "host")
+    if lengths > 1 or codings > 1 or (codings and (lengths or not head.minor)):
+        raise RefusedError(400, "framing")
+    if head.upgrade:
+        upgrades = fields.getall(b"upgrade")
+        head.upgrade = upgrades[0] if len(upgrades) == 1 and head.minor and method == b"GET" and head.bodiless else b""
+        if head.upgrade.lower() != b"websocket":
+            head.upgrade = b""
+    if listed is not None:
+        lines = [line for line in lines if line[: line.index(b":")].lower() not in listed]
+    head.lines = lines
+    if target[:1] != b"/":
+        _read_target(head)
+    elif b"#" in target:
+        raise RefusedError(400, "target")
+    if method == b"CONNECT" or method == b"TRACE":
+        raise RefusedError(405, "method")
+    return head
+
+
+def _read_target(head: RequestHead) -> None:
+    """Bring absolute-form to origin-form; refuse everything else (RFC 9112 section 3.2)."""
+    match = _ABSOLUTE.fullmatch(head.target)
+    if match is not None and head.method != b"CONNECT":
+        authority, rest = match.groups()
+        if authority.lower() != head.host.lower() or not authority or b"#" in rest:
+            raise RefusedError(400, "target")
+        head.target = rest if rest[:1] == b"/" else b"/" + rest
+        return
+    if head.target == b"*" and head.method == b"OPTIONS":
+        return
+    raise RefusedError(405 if head.method == b"CONNECT" else 400, "target")
+
+
+class ResponseHead:
+    """Hold one backend answer's head, ready to be sent to the client.
+
+    Shape: ``lines`` as in :class:`RequestHead`, hop-by-hop fields left out.
+    """
+
+    status: int
+    reason: bytes
+    minor: int
+    fields: Fields
+    lines: list[bytes]
+    length: int = -1
+    chunked: bool = False
+    keep_alive: bool = True
+    upgrade: bytes = b""
+    has_request_id: bool = False
+    parser: Parser
+    """Goes on reading the body if it is chunked."""
+
+
+def read_response(raw: bytes) -> ResponseHead:
+    """Read one whole response head (up to and with its empty line).
+
+    Raises: GrammarError for everything that is not exactly one legal head.
+    Cost: 1.4 microseconds and 0.15 per field.
+    """
+    parser = zttp.Connection(zttp.CLIENT)
+    event = parser.receive_event(raw)
+    if type(event) is not zttp.Response:
+        raise GrammarError("no response head before the empty line")
+    head = ResponseHead()
+    head.parser = parser
+    head.status = event.status_code
+    head.reason = event.reason
+    if event.http_version == b"1.1":
+        head.minor = 1
+    elif event.http_version == b"1.0":
+        head.minor = 0
+        head.keep_alive = False
+    else:
+        raise GrammarError("HTTP version of the answer")
+    fields = event.headers
+    assert not isinstance(fields, list)
+    head.fields = fields
+    lines: list[bytes] = []
+    lengths = codings = 0
+    known = _kinds
+    listed: set[bytes] | None = None
+    for pair in fields.to_list():
+        kind = known.get(pair[0])
+        if kind is None:
+            kind = kind_of(pair[0])
+        if kind == PLAIN or kind > UPGRADE:
+            if kind == CONTROL:
+                continue
+            if kind == REQUEST_ID:
+                head.has_request_id = True
+            lines.append(b": ".join(pair))
+            continue
+        value = pair[1]
+        if kind == LENGTH:
+            if _DIGITS.fullmatch(value) is None:
+                raise GrammarError("Content-Length of the answer")
+            head.length = int(value)
+            lengths += 1
+            lines.append(b": ".join(pair))
+        elif kind == CONNECTION:
+            for token in value.lower().split(b","):
+                token = token.strip(b" \t")
+                if token == b"close":
+                    head.keep_alive = False
+                elif token == b"keep-alive":
+                    if head.minor == 0:
+                        head.keep_alive = True
+                elif token and token != b"upgrade" and token not in _NEVER_LISTED:
+                    listed = listed or set()
+                    listed.add(token)
+        elif kind == CODING:
+            if value.lower() != b"chunked" or not head.minor:
+                raise GrammarError("Transfer-Encoding of the answer")
+            head.chunked = True
+            codings += 1
+        elif kind == UPGRADE:
+            head.upgrade = value
+            if head.status != 101:
+                lines.append(b": ".join(pair))
+        elif kind == HOST:
+            lines.append(b": ".join(pair))
+    if lengths > 1 or codings > 1 or (codings and lengths):
+        raise GrammarError("framing of the answer")
+    if listed is not None:
+        lines = [line for line in lines if line[: line.index(b":")].lower() not in listed]
+    head.lines = lines
+    return head
+
+
+def has_surplus(parser: Parser) -> bool:
+    """Tell whether bytes lie behind the end of a chunked body; the parser is spent afterwards.
+
+    zttp has no question for it; an end of input behind the next cycle is a
+    clean close exactly if its buffer is empty.
+    """
+    try:
+        parser.start_next_cycle()
+        return parser.receive_event(b"") is not CLOSED
+    except GrammarError:
+        return True

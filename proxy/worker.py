@@ -1,0 +1,380 @@
+"""Run one worker: sockets in, sockets out, one snapshot, nothing that could make it wait.
+
+A worker never touches the database, never parses a body and never waits for
+anybody. Everything that it needs to serve lies in its memory; control and the
+comparers may die and come back without a request noticing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import resource
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from time import monotonic
+from typing import Final
+
+import uvloop
+
+from config.errors import MatapaloError
+from config.spec import LimitsSpec
+from proxy.applied import Applied, Lane
+from proxy.client import ClientConnection
+from proxy.controllink import ControlLink
+from proxy.copies import Budget, Copy, RouteState
+from proxy.exchange import Exchange
+from proxy.pairs import PairLink
+from proxy.tally import AccessLog, Counts
+from proxy.tunnel import Tunnel
+from rules.flag import Hold, Stage
+from rules.snapshot import decode
+from shadow import link
+from shadow.parent import ParentLink
+
+__all__ = ["Lane", "Worker", "run"]
+
+SWEEP_S: Final = 0.05
+"""Deadlines are met within this; a timer per request would cost more than the request's parsing."""
+
+TALLY_S: Final = 0.25
+BACKLOG: Final = 4_096
+MAX_FAILURE_LINES_PER_S: Final = 20
+
+
+class Worker:
+    """Own everything inside one worker process."""
+
+    def __init__(self, state_dir: str, slot: int, loop: asyncio.AbstractEventLoop, group: asyncio.TaskGroup) -> None:
+        self.state_dir = state_dir
+        self.slot = slot
+        self.loop = loop
+        self.epoch = f"{slot}-{os.getpid()}-{os.urandom(4).hex()}"
+        self.counts = Counts()
+        self.clients: set[ClientConnection] = set()
+        self.tunnels: set[Tunnel] = set()
+        self.active: set[Exchange | Copy] = set()
+        """Whatever has a deadline now."""
+        self.served = 0
+        self.closing = False
+        """Every answer says ``Connection: close``."""
+        self.accepting = False
+        self.applied: Applied
+        self.access_log: AccessLog | None = None
+        self.worker_count = 1
+        self.budget = Budget(LimitsSpec().copy_bytes)
+        self.limits = LimitsSpec()
+        self.drain_deadline_ns: asyncio.Future[int] = loop.create_future()
+        self.holds_known = asyncio.Event()
+        self._group = group
+        self._holds: list[Hold] = []
+        self._holds_revision = 0
+        self._id_prefix = os.urandom(8).hex().encode()
+        self._ids = 0
+        self._pair_sequence = 0
+        self._route_states: dict[str, RouteState] = {}
+        self._pair_links: list[PairLink] = []
+        self._failure_lines = 0
+        self._servers: list[asyncio.Server] = []
+        hello = link.Hello(protocol=link.PROTOCOL, role="worker", slot=slot, epoch=self.epoch, pid=os.getpid())
+        self._hello = hello
+        self.control = ControlLink(os.path.join(state_dir, "control.sock"), hello, self.on_push)
+
+    # --- what a request asks of its worker -----------------------------------------------------------------------
+
+    def next_request_id(self) -> bytes:
+        """Make a request id: unique over workers and restarts, 24 hexadecimal digits."""
+        self._ids += 1
+        return b"%b%08x" % (self._id_prefix, self._ids)
+
+    def next_pair(self) -> int:
+        """Number the pairs of this epoch."""
+        self._pair_sequence += 1
+        return self._pair_sequence
+
+    def route_state(self, route: str) -> RouteState:
+        """Give what the copies of one route share; it outlives snapshots."""
+        state = self._route_states.get(route)
+        if state is None:
+            state = self._route_states[route] = RouteState()
+        return state
+
+    def offer_pair(self, sequence: int, route: str, primary: str, frame: bytes) -> None:
+        """Hand a pair to the comparer with the fewest waiting, or count it as dropped."""
+        links = self._pair_links
+        best = links[0] if len(links) == 1 else min(links, key=lambda one: one.load, default=None)
+        if best is None or not best.offer(sequence, route, primary, frame):
+            self.counts.totals["undecided", route, primary, "dropped"] += 1
+
+    def log_failure(self, exchange: Exchange, phase: str, reason: str) -> None:
+        """Say on stderr why a backend failed; bounded, because a dead backend fails every request."""
+        self._failure_lines += 1
+        if self._failure_lines <= MAX_FAILURE_LINES_PER_S:
+            self.say(
+                "upstream failed",
+                route=exchange.decision.route,
+                backend=exchange.lane.target.name,
+                phase=phase,
+                reason=reason,
+                request_id=exchange.request_id.decode("latin-1"),
+            )
+
+    def say(self, event: str, **details: object) -> None:
+        """Write one JSON line to stderr."""
+        line = json.dumps({"process": "worker", "slot": self.slot, "event": event, **details}, default=str)
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    def spawn(self, name: str, coroutine: object) -> None:
+        """Start a named task whose failure is logged and counted, and ends nothing else."""
+        assert isinstance(coroutine, Coroutine)
+        self._group.create_task(self._guard(name, coroutine), name=name)
+
+    async def _guard(self, name: str, coroutine: Coroutine[object, object, object]) -> None:
+        try:
+            await coroutine
+        except Exception as error:
+            self.counts.totals["refused", "internal"] += 1
+            self.say("task failed", task=name, error=repr(error))
+
+    # --- snapshots and holds ---------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Serve the snapshot at rest until control pushes a newer one.
+
+        Raises: MatapaloError or OSError if there is none that can be used.
+        """
+        with open(os.path.join(self.state_dir, "snapshot"), "rb") as file:
+            self._apply(file.read())
+
+    def on_push(self, revision: int, raw: bytes) -> str:
+        """Swap to the pushed snapshot; return why not, or nothing."""
+        try:
+            self._apply(raw)
+        except (MatapaloError, OSError, ValueError) as error:
+            self.say("snapshot refused", revision=revision, error=str(error))
+            return str(error)
+        return ""
+
+    def _apply(self, raw: bytes) -> None:
+        self._swap(Applied(decode(raw), self._holds, previous=self._previous(), loop=self.loop, spawn=self.spawn))
+
+    def _previous(self) -> Applied | None:
+        return getattr(self, "applied", None)
+
+    def _swap(self, applied: Applied) -> None:
+        previous = self._previous()
+        self.applied = applied
+        config = applied.spec.config
+        self.limits = config.limits
+        self.budget.limit = config.limits.copy_bytes
+        self.worker_count = config.workers
+        if previous is not None:
+            kept = applied.pools()
+            for pool in previous.pools():
+                if pool not in kept:
+                    pool.retire()
+        while len(self._pair_links) < config.comparers:
+            path = os.path.join(self.state_dir, f"pairs-{len(self._pair_links)}.sock")
+            pair_link = PairLink(path, self._hello, self.counts, self.spawn)
+            self._pair_links.append(pair_link)
+            self.spawn(f"pairs {path}", pair_link.keep())
+        if config.access_log and self.access_log is None:
+            self.access_log = AccessLog(1, self.counts)
+        elif not config.access_log and self.access_log is not None:
+            self.access_log.close()
+            self.access_log = None
+        self._close_tunnels(applied)
+
+    def _close_tunnels(self, applied: Applied) -> None:
+        """Close tunnels to new on routes that went back to legacy, unless the route keeps them."""
+        if not self.tunnels:
+            return
+        held = {hold.route for hold in self._holds}
+        specs = {route.name: route for route in applied.spec.config.routes}
+        for tunnel in list(self.tunnels):
+            spec, flag = specs.get(tunnel.route), applied.spec.flags.get(tunnel.route)
+            if spec is None or flag is None or spec.on_flip == "keep" or tunnel.side != "new":
+                continue
+            if tunnel.route in held or flag.stage in (Stage.LEGACY, Stage.SHADOW):
+                tunnel.close()
+
+    def on_parent(self, message: link.Any) -> None:
+        """Hear the supervisor."""
+        if type(message) is link.Holds:
+            self._on_holds(message)
+        elif type(message) is link.LameDuck:
+            self.closing = True
+        elif type(message) is link.Drain:
+            self.start_drain(message.deadline_ns)
+
+    def _on_holds(self, message: link.Holds) -> None:
+        self._holds = [
+            Hold(route=item.route, keep_copying=item.keep_copying, reason=item.reason, actor=item.actor, at=item.at)
+            for item in message.holds
+        ]
+        self._holds_revision = message.revision
+        previous = self._previous()
+        if previous is not None:
+            self._swap(Applied(previous.spec, self._holds, previous=previous, loop=self.loop, spawn=self.spawn))
+        self.holds_known.set()
+        self.parent.send(link.HoldsAck(revision=message.revision))
+
+    def start_drain(self, deadline_ns: int) -> None:
+        """Begin to stop; idempotent."""
+        self.closing = True
+        if not self.drain_deadline_ns.done():
+            self.drain_deadline_ns.set_result(deadline_ns)
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    async def serve(self, parent_fd: int, listen_fds: Sequence[int]) -> None:
+        """Serve until told to drain.
+
+        Order: holds, snapshot, sockets: no request is answered by a side that an operator took away.
+        """
+        self.parent = ParentLink(
+            parent_fd,
+            "worker",
+            self.slot,
+            self.epoch,
+            self.on_parent,
+            lambda: self.start_drain(self.limits.drain_ns),
+            beat_state=self._beat,
+        )
+        await self.parent.open()
+        try:
+            async with asyncio.timeout(2):
+                await self.holds_known.wait()
+        except TimeoutError:
+            self.say("no word about holds within 2 s; serving without")
+        self.load()
+        for fd in listen_fds:
+            listening = socket.socket(fileno=fd)
+            listening.setblocking(False)
+            self._servers.append(
+                await self.loop.create_server(lambda: ClientConnection(self), sock=listening, backlog=BACKLOG)
+            )
+        self.accepting = True
+        # What lives now lives for ever: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        self.parent.ready(ok=True)
+        self.spawn("control link", self.control.keep())
+        self.spawn("sweep", self._sweep())
+        self.spawn("tally", self._tally())
+        await self._drain(await self.drain_deadline_ns)
+
+    def _beat(self) -> link.Beat:
+        return link.Beat(
+            accepting=self.accepting and not self.closing,
+            revision=self.applied.snapshot.revision if self._previous() is not None else 0,
+            requests=self.served,
+        )
+
+    async def _sweep(self) -> None:
+        """Enforce every deadline of this worker from one timer."""
+        last_second = monotonic()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = monotonic()
+            for item in [item for item in self.active if item.deadline < now]:
+                if item in self.active:
+                    self._guarded(item.expire)
+            if self.access_log is not None:
+                self.access_log.flush()
+            if now - last_second >= 1.0:
+                last_second = now
+                self._failure_lines = 0
+                for client in list(self.clients):
+                    self._guarded(partial(client.check, now))
+                for pool in self.applied.pools():
+                    pool.close_idle(now)
+                idle = now - self.limits.tunnel_idle_timeout_ns / 1e9
+                for tunnel in [tunnel for tunnel in self.tunnels if tunnel.last_byte < idle]:
+                    tunnel.close()
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        """Run one deadline's action; a fault in one must not keep the others from being enforced."""
+        try:
+            call()
+        except Exception as error:
+            self.counts.totals["refused", "internal"] += 1
+            self.say("deadline failed", error=repr(error))
+
+    async def _tally(self) -> None:
+        while True:
+            await asyncio.sleep(TALLY_S)
+            self.counts.gauges[("connections",)] = len(self.clients) + len(self.tunnels)
+            self.control.send(self.counts.tally(self.epoch))
+
+    async def _drain(self, deadline_ns: int) -> None:
+        """Stop accepting, let what is in flight end, then cut."""
+        deadline = monotonic() + deadline_ns / 1e9
+        self.accepting = False
+        for server in self._servers:
+            server.close()
+        while (self.clients or self.tunnels) and monotonic() < deadline:
+            now = monotonic()
+            for client in list(self.clients):
+                # A connection that was just made may have its first request on the way.
+                if now - client.idle_since > 0.2:
+                    client.check(now)
+            await asyncio.sleep(SWEEP_S)
+        for tunnel in list(self.tunnels):
+            tunnel.close()
+        for client in list(self.clients):
+            client.abort()
+        for pair_link in self._pair_links:
+            pair_link.close()
+        await asyncio.sleep(0)
+        self.control.send(self.counts.tally(self.epoch, final=True))
+        self.control.close()
+        self.parent.close()
+        if self.access_log is not None:
+            self.access_log.close()
+        for pool in self.applied.pools():
+            pool.retire()
+        await asyncio.sleep(SWEEP_S)
+
+
+class _Stopped(Exception):  # noqa: N818 - not an error: it ends the task group
+    """The worker has drained."""
+
+
+async def _main(state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[int]) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.TaskGroup() as group:
+            worker = Worker(state_dir, slot, loop, group)
+            loop.set_exception_handler(
+                lambda _, context: worker.say(
+                    "callback failed", message=context.get("message"), error=repr(context.get("exception"))
+                )
+            )
+            await worker.serve(parent_fd, listen_fds)
+            raise _Stopped
+    except* _Stopped:
+        pass
+
+
+def run(*, state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[int]) -> int:
+    """Be a worker process until the supervisor says drain; the result is the exit code."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1 << 20), hard))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_main(state_dir, slot, parent_fd, listen_fds))
+    except BaseExceptionGroup as errors:
+        for error in errors.exceptions:
+            sys.stderr.write(
+                json.dumps({"process": "worker", "slot": slot, "event": "died", "error": repr(error)}) + "\n"
+            )
+        return 1
+    return 0
