@@ -130,8 +130,13 @@ async def start_new(data: Path, scratch: Path, say: Say) -> tuple[Service, Liter
     if binary is not None:
         return await start("new", [str(binary), "-data", str(data)], scratch, announces=True), "go"
     say("no Go on this machine: demo/new/fallback.py, a Python service that writes like Go, plays the new side")
+    return await start_stand_in(data, scratch), "python"
+
+
+async def start_stand_in(data: Path, scratch: Path) -> Service:
+    """Start the Python service that answers as the Go shop does."""
     command = [sys.executable, "-P", str(DEMO / "new" / "fallback.py"), "--data", str(data)]
-    return await start("new", command, scratch, announces=True), "python"
+    return await start("new", command, scratch, announces=True)
 
 
 async def start(

@@ -14,6 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from demo import seed
 
@@ -66,10 +67,9 @@ def _report(random: random.Random) -> Ask:
 
 
 def _search(random: random.Random) -> Ask:
-    words = random.choice(("ca", "oak", "tin", "rug", "müller", "lamp", "black"))
+    words = random.choice(("ca", "oak", "tin", "café kettle", "müller", "lamp", "black"))
     if random.random() < 0.5:
-        encoded = words.replace("ü", "%C3%BC")
-        return Ask(route="search", method="GET", target=f"/api/search?q={encoded}")
+        return Ask(route="search", method="GET", target=f"/api/search?q={quote(words)}")
     return _post("search", "/api/search", {"q": words}, 200)
 
 

@@ -8,12 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 STAGE_COLOURS = {"legacy": "yellow", "shadow": "magenta", "canary": "cyan", "live": "green"}
+VERDICT_COLOURS = {
+    "identical": "green",
+    "tolerated": "yellow",
+    "divergent": "red",
+    "errored": "red",
+    "undecided": "yellow",
+}
 MAX_FRAGMENT = 44
 """Cells of one quoted fragment; two of them and a pointer fit into 120 columns."""
 
@@ -81,31 +89,23 @@ def _walk(board: Board) -> RenderableType:
 
 
 def _routes(board: Board) -> RenderableType:
-    table = Table(expand=True, border_style="dim", header_style="bold", pad_edge=False)
+    table = Table(expand=True, box=box.SIMPLE_HEAD, header_style="bold", padding=0)
     table.add_column("route", no_wrap=True)
     table.add_column("stage", no_wrap=True)
-    table.add_column("new: asked → actual", justify="right", no_wrap=True)
-    for name in ("legacy", "new"):
-        table.add_column(f"by {name}", justify="right")
-    for name in ("identical", "tolerated", "divergent", "errored", "undecided"):
-        table.add_column(name, justify="right")
+    for name in ("new: asked", "actual", "by legacy", "by new", *VERDICT_COLOURS):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows.values():
         cells = [Text(row.name, style="bold" if row.name == board.walked else "")]
-        cells.append(Text(row.stage, style=STAGE_COLOURS.get(row.stage, "")))
-        actual = "-" if row.actual is None else f"{row.actual:.1f} %"
-        cells.append(Text(f"{row.asked:g} % → {actual}"))
-        cells += [Text(str(row.sides.get(side, 0))) for side in ("legacy", "new")]
-        for name, colour in (
-            ("identical", "green"),
-            ("tolerated", "yellow"),
-            ("divergent", "red"),
-            ("errored", "red"),
-            ("undecided", "yellow"),
-        ):
-            count = row.verdicts.get(name, 0)
-            cells.append(Text(str(count), style=colour if count else "dim"))
+        cells += [Text(row.stage, style=STAGE_COLOURS.get(row.stage, "")), Text(f"{row.asked:g} %")]
+        cells.append(Text("-" if row.actual is None else f"{row.actual:.1f} %"))
+        cells += [_count(row.sides.get(side, 0), "default") for side in ("legacy", "new")]
+        cells += [_count(row.verdicts.get(verdict, 0), colour) for verdict, colour in VERDICT_COLOURS.items()]
         table.add_row(*cells)
     return table
+
+
+def _count(number: int, colour: str) -> Text:
+    return Text(str(number), style=colour) if number else Text("·", style="dim")
 
 
 def _differences(board: Board) -> RenderableType:
