@@ -200,6 +200,8 @@ class Pair(Message, frozen=True, kw_only=True, tag="pair"):
     redact: tuple[str, ...]
     at: float
     watch: tuple[str, ...] = ()
+    """The route's watched response headers, in lower case."""
+    watch: tuple[str, ...] = ()
     """Lower-case names of the response headers that must be equal, beside type and coding."""
 
 
@@ -239,6 +241,8 @@ class Finding(Message, frozen=True, kw_only=True, tag="finding"):
     legacy: str
     new: str
     """What stands there, cut and redacted as the route's ``keep`` and ``redact`` say."""
+    skipped: int = 0
+    """Unequal pairs of this route since its last Finding from this comparer that got none: rate or full queue."""
 
 
 Any = (
