@@ -6,9 +6,11 @@ The public door of the room. A worker needs :func:`build` and
 
 from rules.bucket import bucket_of, draw_of, is_new
 from rules.decision import AMBIGUOUS, NO_BUCKET, NO_ROUTE, REASONS, SAFE_METHODS, Ambiguity, Decision, Outcome, Route
+from rules.explain import Explanation, explain
 from rules.flag import BUCKETS, DEFAULT_SAMPLE_BP, Flag, Hold, Side, Stage
 from rules.index import problems
 from rules.path import TemplateError
+from rules.reload import OrphanError, carry_flags, diff, needs_restart
 from rules.snapshot import EVERYWHERE, SCHEMA, Snapshot, SnapshotError, SnapshotSpec, build, decode, encode
 from rules.stage import (
     FlipError,
@@ -21,7 +23,7 @@ from rules.stage import (
     raises_new_share,
     stage_from,
 )
-from rules.sticky import ISSUED_COOKIE, Fields, StickyError
+from rules.sticky import ISSUED_COOKIE, FieldList, Fields, StickyError
 
 __all__ = [
     "AMBIGUOUS",
@@ -36,10 +38,13 @@ __all__ = [
     "SCHEMA",
     "Ambiguity",
     "Decision",
+    "Explanation",
+    "FieldList",
     "Fields",
     "Flag",
     "FlipError",
     "Hold",
+    "OrphanError",
     "Outcome",
     "Route",
     "Side",
@@ -51,12 +56,16 @@ __all__ = [
     "TemplateError",
     "bucket_of",
     "build",
+    "carry_flags",
     "decode",
+    "diff",
     "draw_of",
     "encode",
+    "explain",
     "initial_flag",
     "is_new",
     "is_possible",
+    "needs_restart",
     "new_share_bp",
     "plan_flip",
     "plan_journey",

@@ -61,9 +61,9 @@ class Decision:
     eligible: bool = False
     """A safe or declared-read method, on a route that copies in this stage."""
     sampled: bool = False
-    """Send the copy. Never set together with ``skip``."""
+    """The draw fell below the sample: send the copy, unless ``skip`` says why not."""
     skip: str = ""
-    """``off``: eligible, but copying is switched off."""
+    """``off``: copying is switched off; set whenever ``eligible``, sampled or not."""
     status: int = 0
     """0: forward. Else answer it: 400 ambiguous target, 404 undeclared, 410 gone, 503 no backend."""
     reason: str
@@ -243,7 +243,7 @@ class _Maker:
         unsampled = replace(
             uncopied, eligible=True, copy_side=other.value, copy_backend=backends[other], skip=self.skip
         )
-        return uncopied, unsampled, unsampled if self.skip else replace(unsampled, sampled=True)
+        return uncopied, unsampled, replace(unsampled, sampled=True)
 
 
 def _canary(maker: _Maker, flag: Flag) -> Canary:

@@ -80,7 +80,7 @@ ADMITS: Final[dict[Kind, Callable[[bytes], object]]] = {
 }
 """What each kind of parameter takes; a parameter never takes an empty segment."""
 
-_PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([^{}]*))?\}")
+_PARAMETER: Final = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 
 Shape = tuple[tuple[Kind, bytes], ...]
 """One entry per segment: its kind and, for a literal, its canonical bytes."""
@@ -101,6 +101,18 @@ class Template:
     def exact_path(self) -> bytes:
         """Join the literals of an exact template into its one path."""
         return b"/" + b"/".join(literal for _, literal in self.shape)
+
+    def takes(self, path: bytes) -> bool:
+        """Say whether one canonical path matches; the plain definition that the index must agree with."""
+        segments = path.split(b"/")[1:]
+        for at, (kind, literal) in enumerate(self.shape):
+            if kind is Kind.PREFIX:
+                return True
+            if at >= len(segments):
+                return False
+            if segments[at] != literal if kind is Kind.LITERAL else not ADMITS[kind](segments[at]):
+                return False
+        return len(segments) == len(self.shape)
 
     def with_other_slash(self) -> Template:
         """Give the same template with its trailing slash taken away or put there.

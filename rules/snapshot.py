@@ -42,6 +42,23 @@ from rules.path import PLAIN, canonical, is_suspicious, path_of, readings
 from rules.stage import initial_flag
 from rules.sticky import Fields
 
+__all__ = [
+    "AMBIGUOUS",
+    "EVERYWHERE",
+    "SCHEMA",
+    "Decision",
+    "Fields",
+    "Outcome",
+    "Override",
+    "Route",
+    "Snapshot",
+    "SnapshotError",
+    "SnapshotSpec",
+    "build",
+    "decode",
+    "encode",
+]
+
 SCHEMA: Final = 1
 """Rises with every change of what :class:`SnapshotSpec` holds that an older worker could not read."""
 
@@ -217,6 +234,10 @@ class Snapshot:
         if self._uniform or not is_suspicious(path):
             return route, False
         return route, self._differs(route, path, method, target, fields)
+
+    def route_at(self, path: bytes, method: bytes, target: bytes, fields: Fields) -> Route | None:
+        """Find the route of one reading, given in canonical form."""
+        return self._index.find(path, method, target, fields)
 
     def _differs(self, route: Route | None, path: bytes, method: bytes, target: bytes, fields: Fields) -> bool:
         """Say whether some reading of *path* could be answered by another backend than the raw one.

@@ -10,7 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from config.errors import MatapaloError
@@ -25,6 +25,20 @@ class Fields(Protocol):
 
     def get(self, name: bytes, /) -> bytes | None:
         """Give the first value of *name*, whatever its case, or ``None``."""
+
+
+class FieldList:
+    """Hold header fields as pairs, where no parsed head is at hand."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self._pairs: Final = tuple((name.lower(), value) for name, value in pairs)
+
+    def get(self, name: bytes, /) -> bytes | None:
+        """Give the first value of *name*, whatever its case, or ``None``."""
+        wanted = name.lower()
+        return next((value for known, value in self._pairs if known == wanted), None)
 
 
 Source = Callable[[bytes, Fields, str], bytes | None]

@@ -1,0 +1,158 @@
+"""Carry flags over a new configuration, and say what the new one changes.
+
+A flag is what operators decided at run time; a file must not lose it by
+accident. So a flag beyond ``legacy`` whose route would vanish, or which the
+route's new sides can no longer carry, refuses the whole reload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import Final
+
+from config.errors import MatapaloError
+from config.spec import ConfigSpec, RouteSpec
+from rules.flag import Flag, Stage
+from rules.snapshot import SnapshotSpec
+from rules.stage import initial_flag, is_possible
+
+RESTART_FIELDS: Final = ("listen", "admin", "health", "state_dir", "database", "workers", "comparers")
+"""What only a new start can change: sockets, processes and files that are open."""
+
+_UNTOLD: Final = frozenset(("digest", "files"))
+_BY_NAME: Final = ("backends", "routes")
+
+
+class OrphanError(MatapaloError):
+    """A new configuration would lose flags; the sentence names them all and the ways out."""
+
+    def __init__(self, sentence: str, routes: tuple[str, ...]) -> None:
+        super().__init__(sentence)
+        self.routes = routes
+        """Names in the old configuration whose flags would be lost, then names that cannot carry theirs."""
+
+    def __reduce__(self) -> tuple[type[OrphanError], tuple[str, tuple[str, ...]]]:
+        """Pickle by the parts that the constructor takes."""
+        return type(self), (str(self), self.routes)
+
+
+def carry_flags(old: SnapshotSpec | None, new: ConfigSpec, drop: Collection[str] = ()) -> dict[str, Flag]:
+    """Give every route of *new* its flag: its own, that of the route it ``was``, or its initial one.
+
+    Shape: ``drop`` names flags that may be lost. With ``flags: file`` the file rules stage and shares,
+    and only the salt is carried, so that no client moves.
+    Raises: OrphanError when a flag beyond ``legacy`` would be lost or cannot be carried.
+    """
+    known = {} if old is None else old.flags
+    names = {route.name for route in new.routes}
+    origins = {route.name: _origin(route, known, names) for route in new.routes}
+    orphans = tuple(
+        name
+        for name, flag in known.items()
+        if flag.stage is not Stage.LEGACY and name not in origins.values() and name not in drop
+    )
+    flags = {route.name: _carried(route, known.get(origins[route.name] or ""), new.flags) for route in new.routes}
+    stranded = tuple(route.name for route in new.routes if not is_possible(route, flags[route.name].stage))
+    if orphans or stranded:
+        sentences = [_orphan_sentence(name, known[name], names - known.keys()) for name in orphans]
+        sentences += [_stranded_sentence(route, flags[route.name]) for route in new.routes if route.name in stranded]
+        raise OrphanError("; ".join(sentences), orphans + stranded)
+    return flags
+
+
+def _origin(route: RouteSpec, known: Mapping[str, Flag], names: Collection[str]) -> str | None:
+    """Say which old flag a route takes over; a former name that is still declared keeps its own."""
+    if route.name in known:
+        return route.name
+    return route.was if route.was in known and route.was not in names else None
+
+
+def _carried(route: RouteSpec, flag: Flag | None, flags: str) -> Flag:
+    initial = initial_flag(route)
+    if flag is None:
+        return initial
+    return replace(initial, salt=flag.salt) if flags == "file" else flag
+
+
+def _orphan_sentence(name: str, flag: Flag, newcomers: Collection[str]) -> str:
+    close = get_close_matches(name, sorted(newcomers), n=1) or sorted(newcomers)[:1]
+    heir = (
+        f"write `was: {name}` in route {close[0]!r}" if close else f"write `was: {name}` in the route that follows it"
+    )
+    return (
+        f"route {name!r} is in stage {flag.stage.value!r} and no longer in the configuration; {heir} "
+        f"to keep its flag, or allow the loss with --drop {name}"
+    )
+
+
+def _stranded_sentence(route: RouteSpec, flag: Flag) -> str:
+    missing = "legacy" if route.legacy is None else "new"
+    way_out = "gone" if missing == "legacy" else "legacy"
+    return (
+        f"route {route.name!r} is in stage {flag.stage.value!r} but has no {missing} backend in the new configuration; "
+        f"name one as `{missing}:`, or take the route to {way_out} first"
+    )
+
+
+def needs_restart(old: ConfigSpec, new: ConfigSpec) -> list[str]:
+    """Name the keys of a new configuration that a reload cannot apply; empty: a reload is enough."""
+    return [name for name in RESTART_FIELDS if getattr(old, name) != getattr(new, name)]
+
+
+def diff(old: ConfigSpec, new: ConfigSpec) -> list[str]:
+    """Say what a new configuration changes, one line for people per change.
+
+    Shape: ``+`` added, ``-`` removed, ``~`` changed; references to secrets appear, their values never can.
+    Order: routes and backends by name, then the other keys as in the file. The order in the file is no change.
+    """
+    lines: list[str] = []
+    for kind in _BY_NAME:
+        before = {item.name: item for item in getattr(old, kind)}
+        after = {item.name: item for item in getattr(new, kind)}
+        label = kind.removesuffix("s")
+        for name in sorted(before.keys() | after.keys()):
+            if name not in after:
+                lines.append(f"- {label} {name}")
+            elif name not in before:
+                lines.append(f"+ {label} {name}{_summary(after[name])}")
+            else:
+                lines += [f"~ {label} {name}: {line}" for line in _changes(before[name], after[name])]
+    for name in (field.name for field in fields(new)):
+        if name not in _UNTOLD and name not in _BY_NAME:
+            lines += [f"~ {line}" for line in _change(name, getattr(old, name), getattr(new, name))]
+    return lines
+
+
+def _summary(item: object) -> str:
+    if isinstance(item, RouteSpec):
+        return f": {', '.join(match.path for match in item.match)}, {item.legacy} -> {item.new}"
+    return ""
+
+
+def _changes(before: object, after: object, prefix: str = "") -> Iterator[str]:
+    assert is_dataclass(after), "only specs have fields to compare"
+    for field in fields(after):
+        yield from _change(prefix + field.name, getattr(before, field.name), getattr(after, field.name))
+
+
+def _change(name: str, before: object, after: object) -> Iterator[str]:
+    if before == after:
+        return
+    if is_dataclass(before) and type(before) is type(after):
+        yield from _changes(before, after, f"{name}.")
+    else:
+        yield f"{name}: {_text(before)} -> {_text(after)}"
+
+
+def _text(value: object) -> str:
+    """Write a value of the configuration as people would."""
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    if is_dataclass(value):
+        shown = ((field, getattr(value, field.name)) for field in fields(value))
+        return "{" + ", ".join(f"{field.name}: {_text(part)}" for field, part in shown if part != field.default) + "}"
+    return str(value)
