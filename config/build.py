@@ -1,0 +1,235 @@
+"""From what the files say to the frozen specs: defaults are joined here, and one value is held against another.
+
+Everything is checked, also beside values that were refused, so that one run
+shows every problem; the result is used only when there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from config import checks, secret
+from config.document import Place
+from config.forms import UrlParts
+from config.kinds import REFUSED, Filled, Reader
+from config.spec import (
+    AdminSpec,
+    BackendSpec,
+    BackendTlsSpec,
+    ConfigSpec,
+    FallbackSpec,
+    LimitsSpec,
+    MatchSpec,
+    OverrideSpec,
+    RouteSpec,
+    ShadowSpec,
+    TokenSpec,
+)
+from config.table import ADMIN, DEFAULTS, HEALTH, LIMITS
+
+MAX_ROUTES: Final = 10_000
+"""More than that is a generator's mistake; a snapshot of 10,000 routes is some 6 MB."""
+
+_NOWHERE: Final = Place("", 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Say what was read."""
+
+    base_dir: Path
+    """Paths inside the configuration are relative to this."""
+    digest: str
+    files: tuple[str, ...]
+
+
+def build(root: Filled, included: Sequence[Filled], source: Source, reader: Reader) -> ConfigSpec | None:
+    """Make the whole configuration, or ``None`` where a required part is missing; problems go to the reader."""
+    parts = (root, *included)
+    named = [pair for part in parts for pair in part.given.get("backends", ())]
+    backends = _backends(named, source.base_dir, reader)
+    written = [filled for part in parts for filled in part.given.get("routes", ())]
+    if len(written) > MAX_ROUTES:
+        place = written[MAX_ROUTES].place
+        reader.report(place, "routes", f"found {len(written)} routes, expected at most {MAX_ROUTES}")
+        return None
+    defaults = root.given.get("defaults", _empty(DEFAULTS))
+    flags = root.get("flags")
+    routes = [_route(filled, defaults, flags=flags, base_dir=source.base_dir, reader=reader) for filled in written]
+    admin_filled = root.given.get("admin", _empty(ADMIN))
+    spec = ConfigSpec(
+        listen=root.get("listen"),
+        admin=_admin(admin_filled, source.base_dir, reader),
+        health=root.given.get("health", _empty(HEALTH)).get("listen"),
+        state_dir=str((source.base_dir / root.get("state_dir")).absolute()),
+        database=root.get("database"),
+        flags=flags,
+        workers=root.get("workers"),
+        comparers=root.get("comparers"),
+        watch=root.get("watch"),
+        trusted_proxies=root.get("trusted_proxies"),
+        backends=tuple(backends),
+        routes=tuple(route for route in routes if route is not None),
+        undeclared=_undeclared(root.get("undeclared")),
+        override=_override(root.given.get("override"), source.base_dir),
+        strict=root.get("strict"),
+        access_log=root.get("access_log"),
+        limits=LimitsSpec(**root.given.get("limits", _empty(LIMITS)).fields()),
+        digest=source.digest,
+        files=source.files,
+    )
+    names = tuple(name for name, _ in named)
+    checks.check_backend_names(root, defaults, written, names, reader)
+    checks.check_addresses(root, spec, named, reader)
+    checks.check_routes(written, defaults, routes, {backend.name: backend for backend in backends}, reader)
+    return None if reader.problems else spec
+
+
+def _empty(section: Any) -> Filled:
+    """Stand in for a section that the file does not have."""
+    return Filled(_NOWHERE, section.title, section, {}, {})
+
+
+def _backends(named: Iterable[tuple[str, Any]], base_dir: Path, reader: Reader) -> list[BackendSpec]:
+    """Make every backend whose URL is known, each name once."""
+    first: dict[str, Place] = {}
+    specs = []
+    for name, filled in named:
+        if filled is REFUSED:
+            continue
+        if name in first:
+            there = f"{first[name].file}:{first[name].line}"
+            reader.report(
+                filled.place, f"backends.{name}", f"found {name!r} again, expected each name once; see {there}"
+            )
+            continue
+        first[name] = filled.place
+        if "url" in filled.given:
+            specs.append(_backend(name, filled, base_dir, reader))
+    return specs
+
+
+def _backend(name: str, filled: Filled, base_dir: Path, reader: Reader) -> BackendSpec:
+    """Make one backend; the URL's own path stands in front of ``path.add``."""
+    url: UrlParts = filled.given["url"]
+    own = filled.fields()
+    for key in ("url", "path", "headers", "tls"):
+        own.pop(key, None)
+    path = filled.given["path"].fields() if "path" in filled.given else {}
+    headers = filled.given["headers"].fields() if "headers" in filled.given else {}
+    tls = BackendTlsSpec() if url.scheme == "https" else None
+    if "tls" in filled.given:
+        if url.scheme == "http":
+            message = "found tls on an http backend, expected it with https; change the scheme or remove tls"
+            reader.report(filled.places["tls"], f"{filled.where}.tls", message)
+        fields = filled.given["tls"].fields()
+        if "ca" in fields:
+            fields["ca"] = secret.anchored(fields["ca"], base_dir)
+        tls = BackendTlsSpec(**fields)
+    return BackendSpec(
+        name=name,
+        scheme="https" if url.scheme == "https" else "http",
+        host=url.host,
+        port=url.port,
+        path_strip=path.get("path_strip", ""),
+        path_add=url.path + path.get("path_add", ""),
+        tls=tls,
+        **own,
+        **headers,
+    )
+
+
+def _admin(filled: Filled, base_dir: Path, reader: Reader) -> AdminSpec:
+    """Make the admin section, each token's name once."""
+    tokens: dict[str, TokenSpec] = {}
+    for token in filled.get("tokens"):
+        fields = token.fields()
+        if len(fields) < 3:
+            continue
+        if fields["name"] in tokens:
+            message = f"found the name {fields['name']!r} again, expected each name once; the audit tells them apart"
+            reader.report(token.places["name"], f"{token.where}.name", message)
+        tokens[fields["name"]] = TokenSpec(**fields | {"token": secret.anchored(fields["token"], base_dir)})
+    own = filled.fields("metrics_public", "behind_tls")
+    return AdminSpec(listen=filled.get("listen"), tokens=tuple(tokens.values()), **own)
+
+
+def _undeclared(value: Any) -> str | None:
+    """Read the backend of what no route matches."""
+    name = None if value == "none" else value.given.get("backend")
+    return None if name == "none" else name
+
+
+def _override(filled: Filled | None, base_dir: Path) -> OverrideSpec | None:
+    """Make the override, where it is wanted and whole."""
+    if filled is None or len(filled.given) < 2:
+        return None
+    return OverrideSpec(header=filled.given["header"], token=secret.anchored(filled.given["token"], base_dir))
+
+
+def _route(filled: Filled, defaults: Filled, *, flags: str, base_dir: Path, reader: Reader) -> RouteSpec | None:
+    """Join one route with the defaults; ``None`` where its name or match is missing."""
+    if "name" not in filled.given or not filled.given.get("match"):
+        return None
+    checks.check_stage_keys(filled, flags, reader)
+    given: dict[str, Any] = defaults.given | filled.given  # the table's kinds decide the types
+    legacy, new = (None if given.get(side) == "none" else given.get(side) for side in ("legacy", "new"))
+    rest = {
+        "sticky": given.get("sticky", filled.get("sticky")),
+        "initial_stage": "live" if given.get("legacy") == "none" else "legacy",
+        **defaults.fields("timeout", "parity", "keep"),
+        **filled.fields("timeout", "parity", "keep", "journey", "was", "max_body", "on_flip"),
+        **filled.fields("initial_stage", "initial_percent"),
+        **filled.fields("stage", "percent"),
+    }
+    return RouteSpec(
+        name=filled.given["name"],
+        match=tuple(MatchSpec(**match.fields()) for match in filled.given["match"] if "path" in match.given),
+        legacy=legacy,
+        new=new,
+        shadow=_shadow(filled, defaults, base_dir, reader),
+        redact=tuple(dict.fromkeys(defaults.given.get("redact", ()) + filled.given.get("redact", ()))),
+        fallback=_fallback(given.get("fallback")),
+        **rest,
+    )
+
+
+def _shadow(filled: Filled, defaults: Filled, base_dir: Path, reader: Reader) -> ShadowSpec:
+    """Join the two shadow sections key by key; a word (``never``) replaces everything behind it."""
+    fields: dict[str, Any] = {}  # the table's kinds decide the types
+    place, where = filled.place, f"{filled.where}.shadow"
+    for layer in (defaults, filled):
+        value = layer.given.get("shadow")
+        if value == "never":
+            fields = {"mode": "never"}
+        elif value is not None:
+            fields = {name: item for name, item in fields.items() if name != "mode"} | value.fields()
+            place, where = value.place, value.where
+    if "reads" in filled.given:
+        own = filled.given.get("shadow")
+        if isinstance(own, Filled) and "reads" in own.given:
+            message = "found reads here and in shadow, expected one of them"
+            reader.report(filled.places["reads"], f"{filled.where}.reads", message)
+        fields["reads"] = filled.given["reads"]
+    if "replace_authorization" in fields:
+        fields["replace_authorization"] = secret.anchored(fields["replace_authorization"], base_dir)
+    replaces, has_value = fields.get("credentials") == "replace", "replace_authorization" in fields
+    if replaces and not has_value:
+        message = "found credentials: replace, expected replace_authorization beside it, such as env:SHADOW_TOKEN"
+        reader.report(place, where, message)
+    elif has_value and not replaces and fields.get("mode") != "never":
+        reader.report(place, where, "found replace_authorization, expected credentials: replace beside it")
+    return ShadowSpec(**fields)
+
+
+def _fallback(filled: Filled | None) -> FallbackSpec:
+    """Sort the failures that fallback reacts to."""
+    failures = filled.given.get("on", ()) if filled is not None else ()
+    return FallbackSpec(
+        connect="connect" in failures,
+        timeout="timeout" in failures,
+        statuses=tuple(item for item in failures if isinstance(item, int)),
+    )

@@ -1,0 +1,343 @@
+"""The written forms of addresses, paths, headers and the like, read from text.
+
+Every function takes one text and gives its value, or raises UnfitError with
+what was expected and a hint. The patterns are shared with the JSON Schema.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from config.errors import UnfitError
+from config.spec import AddressSpec
+
+NAME: Final = "a name of a-z, 0-9, _, . and -, at most 100 long"
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_.-]{0,99}$"
+ADDRESS: Final = "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080"
+ADDRESS_PATTERN: Final = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
+NETWORK: Final = "a network such as 10.0.0.0/8"
+URL: Final = "a URL such as http://shop:8080"
+URL_PATTERN: Final = r"^https?://[^/?#@]+(/[^?#]*)?$"
+TEMPLATE: Final = "a path such as /orders, /orders/{id:int} or /api/**"
+TEMPLATE_PATTERN: Final = r"^/[^?#\s]*$"
+PREFIX: Final = "a path such as /api, without a slash at its end"
+PREFIX_PATTERN: Final = r"^(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+$"
+METHOD: Final = "a method in capitals, such as GET"
+METHOD_PATTERN: Final = r"^[A-Z][A-Z0-9_-]{0,30}$"
+HEADER_PATTERN: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+HEADER: Final = "a header name such as X-Env"
+STICKY: Final = "header:NAME, cookie:NAME, query:NAME, issued_cookie or ip"
+STICKY_PATTERN: Final = r"^((header|cookie|query):.+|issued_cookie|ip)$"
+REDACT: Final = "$.path.to.*.member or header:NAME"
+REDACT_PATTERN: Final = r"^(\$(\.(\*|[^.*\[\]\s]+))+|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+)$"
+HOST: Final = "a host name without port, such as shop.example.com"
+HOST_PATTERN: Final = (
+    r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*)$"
+)
+HOST_HEADER: Final = "preserve, backend, or a host such as shop.example.com"
+FAILURE: Final = "connect, timeout, or a status from 400 to 599"
+
+CONNECTION_HEADERS: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers of one connection (RFC 9110 section 7.6.1) and of its framing: Matapalo writes them itself."""
+
+_TOKEN: Final = re.compile(HEADER_PATTERN)
+_HOST: Final = re.compile(HOST_PATTERN)
+_PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([^{}]*))?\}")
+_LITERAL: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})+")
+_TEXT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
+_REDACT: Final = re.compile(REDACT_PATTERN)
+_PREFIX: Final = re.compile(PREFIX_PATTERN)
+PARAMETER_TYPES: Final = ("int", "uuid", "slug")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlParts:
+    """Hold the parts of a backend's URL."""
+
+    scheme: str
+    host: str
+    """Lower case, without brackets."""
+    port: int
+    path: str
+    """Without a slash at the end; empty for the root."""
+
+
+def text(written: str) -> str:
+    """Take any text on one line.
+
+    Raises: UnfitError for an empty one and for control characters.
+    """
+    if not written or not _TEXT.fullmatch(written):
+        raise UnfitError(written, "a text on one line", "no control characters" if written else "")
+    return written
+
+
+def name(written: str) -> str:
+    """Take the name of a route, backend, token or journey.
+
+    Raises: UnfitError for anything that a metric label, a URL or a shell would have to quote.
+    """
+    if not re.fullmatch(NAME_PATTERN, written) or written.endswith("\n"):
+        lower = re.sub(r"[^a-z0-9_.-]+", "-", written.lower()).strip("-_.")[:100]
+        raise UnfitError(written, NAME, f"for example {lower}" if lower else "")
+    if written == "none":
+        raise UnfitError(written, NAME, "none is the word for no backend")
+    return written
+
+
+def address(written: str) -> AddressSpec:
+    """Read ``127.0.0.1:8080`` or ``[::1]:8080``.
+
+    Raises: UnfitError for names: what is listened on must not depend on a resolver.
+    """
+    host, colon, port = written.rpartition(":")
+    hint = ""
+    if not colon or not host:
+        number = port if port.isascii() and port.isdigit() else "8080"
+        hint = f"127.0.0.1:{number} is this machine only, 0.0.0.0:{number} every interface"
+    elif host == "localhost":
+        hint = f"write 127.0.0.1:{port}"
+    elif ":" in host and not host.startswith("["):
+        hint = "put an IPv6 address in brackets"
+    if hint or not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
+        raise UnfitError(written, ADDRESS, hint or "a port is 0 to 65535")
+    try:
+        literal = str(ipaddress.ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host))
+    except ValueError as error:
+        raise UnfitError(written, ADDRESS) from error
+    return AddressSpec(host=literal, port=int(port))
+
+
+def format_address(value: AddressSpec) -> str:
+    """Write an address the way :func:`address` reads it."""
+    return f"[{value.host}]:{value.port}" if ":" in value.host else f"{value.host}:{value.port}"
+
+
+def network(written: str) -> str:
+    """Read ``10.0.0.0/8``; a bare address is a network of one.
+
+    Raises: UnfitError, with the network meant where host bits are set.
+    """
+    try:
+        return str(ipaddress.ip_network(written))
+    except ValueError:
+        try:
+            hint = f"write {ipaddress.ip_network(written, strict=False)}"
+        except ValueError:
+            hint = ""
+        raise UnfitError(written, NETWORK, hint) from None
+
+
+def url(written: str) -> UrlParts:
+    """Read the URL of a backend.
+
+    Raises: UnfitError for credentials, a query or a fragment, which have no place there.
+    """
+    try:
+        parts = urlsplit(written)
+        port = parts.port
+    except ValueError as error:
+        raise UnfitError(written, URL, str(error)) from error
+    host = parts.hostname or ""
+    hint = ""
+    if parts.scheme not in ("http", "https"):
+        hint = f"write http://{written}" if "//" not in written else "the scheme is http or https"
+    elif parts.username is not None or parts.password is not None:
+        raise UnfitError("a URL with credentials", URL, "remove them; headers.set can send a header")
+    elif "?" in written or "#" in written:
+        hint = "without a query or fragment"
+    elif not _is_host(f"[{host}]" if ":" in host else host):
+        hint = "the host is a name or an IP address"
+    elif port == 0 or parts.netloc.endswith(":"):
+        hint = "a port is 1 to 65535"
+    elif parts.path.rstrip("/") and not _PREFIX.fullmatch(parts.path.rstrip("/")):
+        hint = "a path without empty segments and spaces"
+    if hint:
+        raise UnfitError(written, URL, hint)
+    return UrlParts(
+        scheme=parts.scheme,
+        host=host,
+        port=port or (443 if parts.scheme == "https" else 80),
+        path=parts.path.rstrip("/"),
+    )
+
+
+def host(written: str) -> str:
+    """Read a host name without port, in lower case.
+
+    Raises: UnfitError for a port or a wildcard.
+    """
+    if not _is_host(written):
+        hint = "without the port" if ":" in written else "the whole name, without wildcards" if "*" in written else ""
+        raise UnfitError(written, HOST, hint)
+    return written.lower()
+
+
+def host_header(written: str) -> str:
+    """Read what a backend gets as Host: ``preserve``, ``backend`` or a literal, which may have a port."""
+    bare = re.sub(r":[0-9]{1,5}$", "", written)
+    if not _is_host(bare):
+        raise UnfitError(written, HOST_HEADER)
+    return written
+
+
+def _is_host(written: str) -> bool:
+    """Tell whether *written* is a name or an address that a Host header may carry."""
+    if len(written) > 253 or not _HOST.fullmatch(written):
+        return False
+    if written.startswith("["):
+        try:
+            ipaddress.IPv6Address(written[1:-1])
+        except ValueError:
+            return False
+    return True
+
+
+def template(written: str) -> str:
+    """Check a path template, segment by segment.
+
+    Raises: UnfitError naming the segment that is wrong.
+    """
+    if not written.startswith("/"):
+        raise UnfitError(written, TEMPLATE, f"write /{written}" if _LITERAL.fullmatch(written) else "it starts with /")
+    segments = written[1:].split("/")
+    names: list[str] = []
+    for index, segment in enumerate(segments):
+        last = index == len(segments) - 1
+        hint = _segment_hint(segment, last=last, names=names)
+        if hint:
+            raise UnfitError(written, TEMPLATE, hint)
+    return written
+
+
+def _segment_hint(segment: str, *, last: bool, names: list[str]) -> str:
+    """Say what is wrong with one segment, and remember its parameter in *names*."""
+    found = _PARAMETER.fullmatch(segment)
+    if found:
+        if found[1] in names:
+            return f"{{{found[1]}}} stands there twice"
+        names.append(found[1])
+        if found[2] is not None and found[2] not in PARAMETER_TYPES:
+            return f"{found[2]!r} is not a type; the types are {', '.join(PARAMETER_TYPES)}"
+        return ""
+    if segment == "**":
+        return "" if last else "** stands only at the end"
+    if not segment:
+        return "" if last else "without empty segments"
+    if segment in (".", ".."):
+        return "without . and .. segments"
+    if _LITERAL.fullmatch(segment):
+        return ""
+    if "{" in segment or "}" in segment:
+        return f"a parameter is a whole segment, {{name}} or {{name:int}}, not {segment!r}"
+    if "*" in segment:
+        return f"the only wildcards are a whole segment {{name}} and /** at the end, not {segment!r}"
+    if "?" in segment or "#" in segment:
+        return "a query is matched with query:, and a fragment never reaches a server"
+    return f"write {segment!r} percent-encoded"
+
+
+def prefix(written: str) -> str:
+    """Read the path that is taken off or put in front on the way to a backend."""
+    if not _PREFIX.fullmatch(written) or written.endswith("\n"):
+        stripped = written.rstrip("/")
+        raise UnfitError(written, PREFIX, f"write {stripped}" if _PREFIX.fullmatch(stripped) else "")
+    return written
+
+
+def method(written: str) -> str:
+    """Read one HTTP method.
+
+    Raises: UnfitError for small letters: methods are case-sensitive (RFC 9110 section 9.1).
+    """
+    if not re.fullmatch(METHOD_PATTERN, written) or written.endswith("\n"):
+        capitals = written.upper()
+        raise UnfitError(written, METHOD, f"write {capitals}" if re.fullmatch(METHOD_PATTERN, capitals) else "")
+    if written == "CONNECT":
+        raise UnfitError(written, METHOD, "CONNECT has no path and is never routed")
+    return written
+
+
+def header(written: str) -> str:
+    """Read a header name, in lower case."""
+    if not _TOKEN.fullmatch(written) or written.endswith("\n"):
+        raise UnfitError(written, HEADER, "letters, digits and -")
+    return written.lower()
+
+
+def own_header(written: str) -> str:
+    """Read the name of a header that a backend's rules may set or remove, as written.
+
+    Raises: UnfitError for headers of one connection, for framing and for Matapalo's own.
+    """
+    lower = header(written)
+    if lower == "host":
+        raise UnfitError(written, HEADER, "say host: on the backend")
+    if lower in CONNECTION_HEADERS:
+        raise UnfitError(written, HEADER, "that one belongs to the connection, and Matapalo writes it")
+    if lower.startswith("x-matapalo-"):
+        raise UnfitError(written, HEADER, "that one is Matapalo's own")
+    return written
+
+
+def header_value(written: str) -> str:
+    """Read a header value: visible ASCII, blanks inside."""
+    if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?", written):
+        raise UnfitError(written, "a header value of visible ASCII", "without line breaks and blanks around it")
+    return written
+
+
+def sticky(written: str) -> str:
+    """Read one source of the sticky key."""
+    kind, colon, rest = written.partition(":")
+    if not colon and kind in ("issued_cookie", "ip"):
+        return written
+    if kind == "header" and _TOKEN.fullmatch(rest):
+        return f"header:{rest.lower()}"
+    if kind == "cookie" and _TOKEN.fullmatch(rest) and not rest.endswith("\n"):
+        return written
+    if kind == "query" and rest and _TEXT.fullmatch(rest):
+        return written
+    hint = f"write {kind}:NAME" if kind in ("header", "cookie", "query") else ""
+    if not colon and not hint and _TOKEN.fullmatch(kind):
+        hint = f"for a header, write header:{kind}"
+    raise UnfitError(written, STICKY, hint)
+
+
+def redact(written: str) -> str:
+    """Read one place that is masked before anything is kept."""
+    if not _REDACT.fullmatch(written) or written.endswith("\n"):
+        hint = ""
+        if "[" in written or ".." in written:
+            hint = "write one step as .name or .*, also for the items of a list"
+        elif not written.startswith("$"):
+            hint = f"write $.{written}" if _REDACT.fullmatch(f"$.{written}") else ""
+        raise UnfitError(written, REDACT, hint)
+    return written.lower() if written.startswith("header:") else written
+
+
+def failure(written: str) -> str | int:
+    """Read one failure that fallback reacts to."""
+    if written in ("connect", "timeout"):
+        return written
+    if written.isascii() and written.isdigit() and len(written) == 3 and 400 <= int(written) <= 599:
+        return int(written)
+    raise UnfitError(written, FAILURE)

@@ -1,0 +1,444 @@
+"""The kinds of values a configuration is made of: how each is read, shown and described as JSON Schema.
+
+A kind never raises: it reports to the reader what is wrong and gives
+``REFUSED``, so that one pass finds every problem.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from enum import Enum
+from typing import Any, Final, Literal, Protocol
+
+from config.document import ListNode, MapNode, Node, Place, TextNode, has_variable, interpolated
+from config.errors import Problem, UnfitError
+
+Schema = dict[str, Any]  # JSON Schema is open-ended by nature
+
+
+class Refused(Enum):
+    """Stand in for a value that was wrong and has been reported."""
+
+    REFUSED = "refused"
+
+
+REFUSED: Final = Refused.REFUSED
+MAX_PROBLEMS: Final = 1_000
+"""After so many, nobody reads on; the rest is not collected."""
+VARIABLE: Final = {"$ref": "#/definitions/variable"}
+
+_CORE: Final = (
+    # YAML 1.2.2 section 10.3.2, the core schema: what editors and JSON Schema checkers assume.
+    ("null", re.compile(r"~|null|Null|NULL|")),
+    ("boolean", re.compile(r"true|True|TRUE|false|False|FALSE")),
+    ("integer", re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")),
+    ("number", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")),
+)
+_ARTICLE: Final = {"null": "nothing", "boolean": "the boolean", "integer": "the number", "number": "the number"}
+
+
+class Reader:
+    """Collect the problems of one load, and know the environment that variables come from."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: dict[Problem, None] = {}
+        self._guesses = 50_000
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Every problem once, in the order of the files' lines."""
+        return tuple(self._problems)
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Take problems that somebody else found."""
+        self._problems |= dict.fromkeys(problems)
+
+    def report(self, place: Place, where: str, message: str) -> Literal[Refused.REFUSED]:
+        """Remember one problem; its kind then answers REFUSED."""
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems[Problem(place.file, place.line, place.column, where or "top level", message)] = None
+        return REFUSED
+
+    def near(self, word: str, known: Sequence[str]) -> str:
+        """Say which known word was probably meant, or nothing.
+
+        Bound: 50,000 comparisons per load, so that ten thousand wrong names cost seconds, not minutes.
+        """
+        self._guesses -= len(known)
+        if self._guesses < 0 or len(word) > 100:
+            return ""
+        close = difflib.get_close_matches(word, known, n=1)
+        return f"did you mean {close[0]!r}? " if close else ""
+
+    def written(self, node: TextNode) -> tuple[str, str]:
+        """Put the variables into a text, and tell which core type it then has.
+
+        Shape: a text with variables may have any type, because quotes around it are often needed.
+        Raises: UnfitError for a variable that is not set.
+        """
+        if has_variable(node.text):
+            return interpolated(node.text, self._environ), "any"
+        return node.text, core_type(node)
+
+
+def _item(where: str, index: int, item: Node) -> str:
+    """Name an item by its own name where it has one: ``routes.orders`` says more than ``routes[17]``."""
+    if isinstance(item, MapNode):
+        for key, value in item.entries:
+            if key.text == "name" and isinstance(value, TextNode) and value.text and len(value.text) <= 100:
+                return f"{where}.{value.text}"
+    return f"{where}[{index}]"
+
+
+def core_type(node: TextNode) -> str:
+    """Name the JSON type that YAML 1.2 gives a scalar."""
+    if not node.plain:
+        return "string"
+    return next((name for name, pattern in _CORE if pattern.fullmatch(node.text)), "string")
+
+
+def found(node: Node) -> str:
+    """Describe a node as people see it in the file."""
+    if isinstance(node, MapNode):
+        return "a mapping"
+    if isinstance(node, ListNode):
+        return "a list"
+    kind = core_type(node)
+    shown = node.text if len(node.text) <= 80 else f"{node.text[:77]}..."
+    return "nothing" if kind == "null" else f"{_ARTICLE[kind]} {shown}" if kind in _ARTICLE else repr(shown)
+
+
+class Kind(Protocol):
+    """Be one kind of value."""
+
+    @property
+    def words(self) -> str:
+        """Say what is expected, as it follows "expected" in a message."""
+        ...
+
+    def read(self, node: Node, where: str, reader: Reader) -> Any:  # each kind has its own value
+        """Give the value of *node*, or report what is wrong and give REFUSED."""
+        ...
+
+    def show(self, value: Any) -> str:  # each kind has its own value
+        """Write a value the way the file would."""
+        ...
+
+    def schema(self) -> Schema:
+        """Describe what is accepted, as JSON Schema."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """Be a value that is written as one scalar."""
+
+    words: str
+    parse: Callable[[str], Any]  # each form gives its own value
+    """Raises UnfitError."""
+    show: Callable[[Any], str] = str
+    types: tuple[str, ...] = ("string",)
+    """Core types that are accepted without quotes."""
+    limits: Schema = field(default_factory=dict)
+    """Pattern, enum or bounds for the JSON Schema."""
+    secret: bool = False
+    """Never repeat what was found: it may be the secret itself."""
+    later: Mapping[str, str] = field(default_factory=dict)
+    """Keys of a mapping that may once stand here, and what each will be."""
+
+    def read(self, node: Node, where: str, reader: Reader) -> Any:
+        """Parse one scalar."""
+        shown = "a text" if self.secret and isinstance(node, TextNode) else found(node)
+        if not isinstance(node, TextNode):
+            keys = [key.text for key, _ in node.entries] if isinstance(node, MapNode) else []
+            hint = "".join(f"; not yet: {self.later[key]}" for key in keys if key in self.later)
+            return reader.report(node.place, where, f"found {shown}, expected {self.words}{hint}")
+        try:
+            text, core = reader.written(node)
+        except UnfitError as error:
+            return reader.report(node.place, where, f"found {shown}, expected {error.expected}; {error.hint}")
+        if core not in (*self.types, "any") and not (core == "integer" and "number" in self.types):
+            hint = "; put it in quotes" if "string" in self.types and core != "null" else ""
+            hint = "; write it without quotes" if core == "string" and self._fits(text) else hint
+            return reader.report(node.place, where, f"found {shown}, expected {self.words}{hint}")
+        try:
+            return self.parse(text)
+        except UnfitError as error:
+            # Where variables were put in, a hint could show what they hold, and that may be a secret.
+            hint = f"; {error.hint}" if error.hint and core != "any" and not self.secret else ""
+            return reader.report(node.place, where, f"found {shown}, expected {self.words}{hint}")
+
+    def _fits(self, text: str) -> bool:
+        """Tell whether the text would be right if it were not quoted."""
+        try:
+            self.parse(text)
+        except UnfitError:
+            return False
+        return "string" not in self.types
+
+    def schema(self) -> Schema:
+        """Describe the scalar; a variable may stand in its place."""
+        types: str | list[str] = self.types[0] if len(self.types) == 1 else list(self.types)
+        own = {"enum": self.limits["enum"]} if "enum" in self.limits else {"type": types, **self.limits}
+        return own if own == {"type": "string"} else {"anyOf": [own, VARIABLE]}
+
+
+def choice(*words: str, later: Mapping[str, str] | None = None) -> Word:
+    """Make the kind of one word out of a closed list; ``later`` words are recognised and refused."""
+    expected = " or ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
+
+    def parse(text: str) -> str:
+        if text in words:
+            return text
+        promised = next((said for start, said in (later or {}).items() if text.startswith(start)), "")
+        close = difflib.get_close_matches(text[:100], words, n=1)
+        raise UnfitError(
+            text, expected, f"not yet: {promised}" if promised else f"did you mean {close[0]!r}?" if close else ""
+        )
+
+    return Word(words=expected, parse=parse, limits={"enum": list(words)})
+
+
+def whole(low: int, high: int) -> Word:
+    """Make the kind of a whole number between two bounds."""
+    words = f"a whole number from {low} to {high}"
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) or not low <= int(text) <= high:
+            raise UnfitError(text, words)
+        return int(text)
+
+    return Word(words=words, parse=parse, types=("integer",), limits={"minimum": low, "maximum": high})
+
+
+def boolean() -> Word:
+    """Make the kind of ``true`` and ``false``."""
+    values = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+    def parse(text: str) -> bool:
+        if text not in values:
+            raise UnfitError(text, "true or false")
+        return values[text]
+
+    return Word(words="true or false", parse=parse, show=lambda value: str(value).lower(), types=("boolean",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Many:
+    """Be a list of one kind, each value once."""
+
+    of: Kind
+    or_one: bool = False
+    """A single value may stand there without the list."""
+    at_least: int = 0
+
+    @property
+    def words(self) -> str:
+        """Say what one item is."""
+        return f"{self.of.words}, or a list of them" if self.or_one else f"a list, each {self.of.words}"
+
+    def read(self, node: Node, where: str, reader: Reader) -> Any:
+        """Read every item, in order; wrong ones are left out, so that the others are still checked."""
+        if not isinstance(node, ListNode):
+            if self.or_one:
+                value = self.of.read(node, where, reader)
+                return value if value is REFUSED else (value,)
+            return reader.report(node.place, where, f"found {found(node)}, expected {self.words}")
+        if len(node.items) < self.at_least:
+            return reader.report(node.place, where, f"found an empty list, expected {self.words}")
+        values = []
+        seen = set()
+        for index, item in enumerate(node.items):
+            inner = _item(where, index, item)
+            value = self.of.read(item, inner, reader)
+            if value is REFUSED:
+                continue
+            values.append(value)
+            if not isinstance(value, Filled):
+                if value in seen:
+                    reader.report(item.place, inner, f"found {found(item)} again, expected each value once")
+                seen.add(value)
+        return tuple(values)
+
+    def show(self, value: Any) -> str:
+        """Write a flow list, or one bare value where that is allowed."""
+        shown = [self.of.show(item) for item in value]
+        return shown[0] if self.or_one and len(shown) == 1 else f"[{', '.join(shown)}]"
+
+    def schema(self) -> Schema:
+        """Describe the list."""
+        items = {"type": "array", "items": self.of.schema(), **({"minItems": self.at_least} if self.at_least else {})}
+        return {"anyOf": [self.of.schema(), items]} if self.or_one else items
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Be a mapping whose keys the author chooses."""
+
+    key: Word
+    of: Kind
+    words: str
+    extensions: bool = False
+    """Keys that start with ``x-`` are ignored; not where they are names of headers."""
+
+    def read(self, node: Node, where: str, reader: Reader) -> Any:
+        """Read pairs of key and value, in file order; of names that others use, a refused value stays as REFUSED."""
+        if not isinstance(node, MapNode):
+            return reader.report(node.place, where, f"found {found(node)}, expected {self.words}")
+        pairs = []
+        for key_node, value_node in node.entries:
+            if self.extensions and key_node.text.startswith("x-"):
+                continue
+            inner = f"{where}.{key_node.text}"
+            # Keys are names: a number or a boolean is as good as its text, and variables stay as written.
+            key = self.key.read(TextNode(key_node.place, key_node.text, plain=False), inner, reader)
+            pairs.append((key, self.of.read(value_node, inner, reader)))
+        return tuple(pair for pair in pairs if pair[0] is not REFUSED and (self.extensions or pair[1] is not REFUSED))
+
+    def show(self, value: Any) -> str:
+        """Write a flow mapping."""
+        return "{" + ", ".join(f"{key}: {self.of.show(item)}" for key, item in value) + "}"
+
+    def schema(self) -> Schema:
+        """Describe the mapping; names under ``x-`` are left to whoever uses them."""
+        pattern = str(self.key.limits.get("pattern", "^"))
+        own = pattern.replace("^", "^(?!x-)", 1) if self.extensions else pattern
+        free: Schema = {"^x-": {}} if self.extensions else {}
+        return {"type": "object", "patternProperties": {own: self.of.schema(), **free}, "additionalProperties": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Describe one key of a section; the loader, the JSON Schema and the reference all read this."""
+
+    name: str
+    kind: Kind
+    doc: str
+    field: str = ""
+    """The attribute of the spec, where it is not called like the key."""
+    default: Any = None  # each key has its own value
+    """The value when the key is missing; ``None``: what the spec's attribute says."""
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Hold what one section of a file says."""
+
+    place: Place
+    where: str
+    section: Section
+    given: dict[str, Any]  # the table's kinds decide the types, which mypy cannot follow
+    """Key to value, for the keys that were there and right."""
+    places: dict[str, Place]
+    """Key to the place of its value, also where the value was refused."""
+
+    def get(self, name: str) -> Any:
+        """Give the value of a key, or its default."""
+        return self.given[name] if name in self.given else self.section.default(self.section.key(name))
+
+    def fields(self, *names: str) -> dict[str, Any]:
+        """Give the given values of *names* (of all keys, when none is named) as attributes of the spec."""
+        keys = self.section.keys if not names else tuple(map(self.section.key, names))
+        return {key.field or key.name: self.given[key.name] for key in keys if key.name in self.given}
+
+    def refused(self, name: str) -> bool:
+        """Tell whether the key was there and has been reported already."""
+        return name in self.places and name not in self.given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Be a mapping with known keys."""
+
+    title: str
+    doc: str
+    keys: tuple[Key, ...]
+    spec: type | None = None
+    """Where the defaults come from."""
+    later: Mapping[str, str] = field(default_factory=dict)
+    """Keys whose feature is still to come, and what it will be."""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """Single words that may stand in place of the mapping, and what each means."""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """Keys that people look for here, and where they belong."""
+
+    @property
+    def words(self) -> str:
+        """Say what is expected, the single words first."""
+        return " or ".join((*self.instead, f"a mapping ({self.title})"))
+
+    def key(self, name: str) -> Key:
+        """Find a key by its name."""
+        return next(key for key in self.keys if key.name == name)
+
+    def default(self, key: Key) -> Any:
+        """Give what a missing key stands for; ``None`` where that is nothing."""
+        if key.default is None and self.spec is not None:
+            for item in fields(self.spec):
+                if item.name == (key.field or key.name) and item.default is not MISSING:
+                    return item.default
+        return key.default
+
+    def read(self, node: Node, where: str, reader: Reader) -> Any:
+        """Read every key; unknown ones are reported with the one that was probably meant."""
+        if isinstance(node, TextNode) and node.text in self.instead:
+            return node.text
+        if not isinstance(node, MapNode):
+            return reader.report(node.place, where, f"found {found(node)}, expected {self.words}")
+        filled = Filled(node.place, where, self, {}, {})
+        known = {key.name: key for key in self.keys}
+        for key_node, value_node in node.entries:
+            name, inner = key_node.text, f"{where}.{key_node.text}".lstrip(".")
+            if name.startswith("x-"):
+                continue
+            if name not in known:
+                reader.report(key_node.place, inner, self._unknown(name, tuple(known), reader))
+                continue
+            filled.places[name] = value_node.place
+            value = known[name].kind.read(value_node, inner, reader)
+            if value is not REFUSED:
+                filled.given[name] = value
+        for key in self.keys:
+            if key.required and key.name not in filled.places:
+                reader.report(node.place, f"{where}.{key.name}".lstrip("."), f"is missing, expected {key.kind.words}")
+        return filled
+
+    def _unknown(self, name: str, known: Sequence[str], reader: Reader) -> str:
+        """Say what to do about a key that this section does not have."""
+        if name in self.later:
+            return f"not yet: {self.later[name]}; remove the key for now"
+        if name in self.elsewhere:
+            return f"found an unknown key, expected it elsewhere: {self.elsewhere[name]}"
+        return f"found an unknown key; {reader.near(name, known)}the keys here are {', '.join(known)}"
+
+    def show(self, value: Any) -> str:
+        """Write a single word; a whole section has no short form."""
+        return value if isinstance(value, str) else "see below"
+
+    def schema(self) -> Schema:
+        """Describe the mapping with its keys, their defaults and texts."""
+        properties = {}
+        for key in self.keys:
+            described = {**key.kind.schema(), "description": key.doc}
+            default = self.default(key)
+            if isinstance(default, str | bool) or (
+                isinstance(default, int) and isinstance(key.kind.show(default), str)
+            ):
+                shown = key.kind.show(default)
+                described["default"] = default if shown == str(default) or isinstance(default, bool) else shown
+            properties[key.name] = described
+        own: Schema = {
+            "type": "object",
+            "properties": properties,
+            "patternProperties": {"^x-": {}},
+            "additionalProperties": False,
+        }
+        required = [key.name for key in self.keys if key.required]
+        if required:
+            own["required"] = required
+        return {"anyOf": [{"enum": list(self.instead)}, own]} if self.instead else own

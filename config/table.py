@@ -1,0 +1,612 @@
+"""The one table of every key: its name, kind, default and text.
+
+The loader, the did-you-mean, the JSON Schema and ``docs/configuration.md`` are
+all made from this table, so a key is added here, in :mod:`config.spec`, and
+where :mod:`config.build` brings the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from config import forms, secret, units
+from config.kinds import Key, Many, Section, Table, Word, boolean, choice, whole
+from config.spec import (
+    AddressSpec,
+    AdminSpec,
+    BackendSpec,
+    BackendTlsSpec,
+    LimitsSpec,
+    MatchSpec,
+    OverrideSpec,
+    RouteSpec,
+    ShadowSpec,
+    TokenSpec,
+)
+
+MAX_WORKERS: Final = 64
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+TEXT: Final = Word(words="a text on one line", parse=forms.text)
+SCALAR: Final = Word(words="a text or a number", parse=forms.text, types=("string", "number", "boolean"))
+NAME: Final = Word(words=forms.NAME, parse=forms.name, limits={"pattern": forms.NAME_PATTERN})
+BACKEND_NAME: Final = Word(
+    words="the name of a backend, or none",
+    parse=lambda text: text if text == "none" else forms.name(text),
+    limits={"pattern": forms.NAME_PATTERN},
+)
+ADDRESS: Final = Word(
+    words=forms.ADDRESS,
+    parse=forms.address,
+    show=forms.format_address,
+    limits={"pattern": forms.ADDRESS_PATTERN},
+    later={"tls": "TLS on a listener; put a TLS terminator in front"},
+)
+NETWORK: Final = Word(words=forms.NETWORK, parse=forms.network)
+SECRET: Final = Word(words=secret.EXPECTED, parse=secret.reference, limits={"pattern": secret.PATTERN}, secret=True)
+FILE: Final = Word(words="a file: file:PATH", parse=secret.file_reference, limits={"pattern": "^file:.+$"})
+DURATION: Final = Word(
+    words=units.DURATION,
+    parse=units.duration_ns,
+    show=units.format_duration,
+    limits={"pattern": units.DURATION_PATTERN},
+)
+SIZE: Final = Word(
+    words=units.SIZE, parse=units.size_bytes, show=units.format_size, limits={"pattern": units.SIZE_PATTERN}
+)
+SHARE: Final = Word(
+    words=units.SHARE, parse=units.share_bp, show=units.format_share, limits={"pattern": units.SHARE_PATTERN}
+)
+PERCENT: Final = Word(
+    words="a number from 0 to 100 in steps of 0.01, such as 12.5",
+    parse=units.percent_bp,
+    show=lambda value: units.format_share(value).rstrip("%"),
+    types=("string", "number"),
+    limits={"pattern": units.SHARE_PATTERN, "minimum": 0, "maximum": 100},
+)
+RATE: Final = Word(
+    words=units.RATE,
+    parse=units.rate_per_second,
+    show=units.format_rate,
+    types=("string", "number"),
+    limits={"pattern": "^off$", "minimum": 0.001, "maximum": 1_000_000},
+)
+METHOD: Final = Word(words=forms.METHOD, parse=forms.method, limits={"pattern": forms.METHOD_PATTERN})
+HEADER: Final = Word(words=forms.HEADER, parse=forms.header, limits={"pattern": forms.HEADER_PATTERN})
+OWN_HEADER: Final = Word(words=forms.HEADER, parse=forms.own_header, limits={"pattern": forms.HEADER_PATTERN})
+HEADER_VALUE: Final = Word(words="a header value", parse=forms.header_value, types=("string", "number", "boolean"))
+STAGE: Final = choice("legacy", "shadow", "canary", "live", "complete", "gone")
+
+# --- sections, innermost first ----------------------------------------------------------------------------------------
+
+TOKEN: Final = Section(
+    title="token",
+    doc="One bearer token of the admin API.",
+    spec=TokenSpec,
+    keys=(
+        Key(name="name", kind=NAME, doc="Who it is; this name stands in the audit.", required=True),
+        Key(
+            name="role",
+            kind=choice("viewer", "developer", "operator", "admin"),
+            doc="What it may do: numbers, bodies, flips, tokens.",
+            required=True,
+        ),
+        Key(name="token", kind=SECRET, doc="Where the value is found; never the value itself.", required=True),
+    ),
+)
+
+ADMIN: Final = Section(
+    title="admin",
+    doc="Where the admin API listens and who may call it.",
+    spec=AdminSpec,
+    keys=(
+        Key(name="listen", kind=ADDRESS, doc="Its address.", default=AddressSpec(host="127.0.0.1", port=8081)),
+        Key(
+            name="tokens",
+            kind=Many(of=TOKEN),
+            doc="Who may call. Without tokens anybody may, and only on this machine.",
+        ),
+        Key(name="metrics_public", kind=boolean(), doc="Let `/metrics` be read without a token."),
+        Key(
+            name="behind_tls",
+            kind=boolean(),
+            doc="Something in front of this address speaks TLS; needed, with tokens, to listen beyond this machine.",
+        ),
+    ),
+    later={"tls": "TLS on admin.listen; put a TLS terminator in front and say behind_tls: true"},
+)
+
+HEALTH: Final = Section(
+    title="health",
+    doc="Where the supervisor answers `/livez` and `/readyz`, without a token.",
+    keys=(Key(name="listen", kind=ADDRESS, doc="Its address.", default=AddressSpec(host="127.0.0.1", port=8082)),),
+)
+
+BACKEND_PATH: Final = Section(
+    title="backend path",
+    doc="How the path changes on its way to the backend.",
+    keys=(
+        Key(
+            name="strip",
+            kind=Word(words=forms.PREFIX, parse=forms.prefix, limits={"pattern": forms.PREFIX_PATTERN}),
+            doc="Taken off the front, whole segments only; a path without it is left alone.",
+            field="path_strip",
+        ),
+        Key(
+            name="add",
+            kind=Word(words=forms.PREFIX, parse=forms.prefix, limits={"pattern": forms.PREFIX_PATTERN}),
+            doc="Put in front afterwards, behind the URL's own path.",
+            field="path_add",
+        ),
+    ),
+)
+
+BACKEND_HEADERS: Final = Section(
+    title="backend headers",
+    doc="How a request's headers change on their way to the backend.",
+    keys=(
+        Key(
+            name="set",
+            kind=Table(key=OWN_HEADER, of=HEADER_VALUE, words="header names and values"),
+            doc="Sent with exactly this value, in place of the client's.",
+            field="headers_set",
+        ),
+        Key(name="remove", kind=Many(of=OWN_HEADER), doc="Not sent.", field="headers_remove"),
+    ),
+)
+
+BACKEND_TLS: Final = Section(
+    title="backend tls",
+    doc="How an `https` backend is verified.",
+    spec=BackendTlsSpec,
+    keys=(
+        Key(name="ca", kind=FILE, doc="Certificates to trust, as PEM; without it the system's."),
+        Key(
+            name="server_name",
+            kind=Word(words=forms.HOST, parse=forms.host, limits={"pattern": forms.HOST_PATTERN}),
+            doc="The name that is sent and verified; without it the URL's host.",
+        ),
+        Key(name="verify", kind=boolean(), doc="`false` accepts any certificate: for tests only."),
+    ),
+    later={"cert": "client certificates towards a backend", "key": "client certificates towards a backend"},
+)
+
+BACKEND: Final = Section(
+    title="backend",
+    doc="One named upstream.",
+    spec=BackendSpec,
+    keys=(
+        Key(
+            name="url",
+            kind=Word(words=forms.URL, parse=forms.url, limits={"pattern": forms.URL_PATTERN}),
+            doc="Scheme, host, port, and a path that is put in front of every request's.",
+            required=True,
+        ),
+        Key(name="connect_timeout", kind=DURATION, doc="Name to open connection.", field="connect_timeout_ns"),
+        Key(
+            name="response_timeout",
+            kind=DURATION,
+            doc="Request sent to response head; without it only the route's `timeout` counts.",
+            field="response_timeout_ns",
+        ),
+        Key(
+            name="idle_timeout",
+            kind=DURATION,
+            doc="An idle connection is closed after this; keep it below the backend's own.",
+            field="idle_timeout_ns",
+        ),
+        Key(
+            name="read_timeout",
+            kind=DURATION,
+            doc="The longest silence inside a response body.",
+            field="read_timeout_ns",
+        ),
+        Key(
+            name="max_connections",
+            kind=whole(1, 65_535),
+            doc="Connections per worker and purpose: answers and copies never share.",
+        ),
+        Key(
+            name="host",
+            kind=Word(words=forms.HOST_HEADER, parse=forms.host_header),
+            doc="The Host header: `preserve` the client's, the `backend` URL's, or this text.",
+            field="host_header",
+        ),
+        Key(name="path", kind=BACKEND_PATH, doc=BACKEND_PATH.doc),
+        Key(name="headers", kind=BACKEND_HEADERS, doc=BACKEND_HEADERS.doc),
+        Key(
+            name="version_header",
+            kind=HEADER,
+            doc="The response header that names the build, so that evidence is kept per build.",
+        ),
+        Key(name="tls", kind=BACKEND_TLS, doc=BACKEND_TLS.doc),
+    ),
+)
+
+MATCH: Final = Section(
+    title="match",
+    doc="Which requests a route takes; every given part must match, and the most specific route wins.",
+    spec=MatchSpec,
+    keys=(
+        Key(
+            name="path",
+            kind=Word(words=forms.TEMPLATE, parse=forms.template, limits={"pattern": forms.TEMPLATE_PATTERN}),
+            doc="`/exact`, `/with/{name}`, `{name:int}`, `{name:uuid}`, `{name:slug}`, or `/prefix/**`.",
+            required=True,
+        ),
+        Key(
+            name="methods",
+            kind=Many(of=METHOD, at_least=1),
+            doc="These methods; without it any. GET does not include HEAD.",
+        ),
+        Key(
+            name="trailing_slash",
+            kind=choice("strict", "either"),
+            doc="Whether `/orders/` is `/orders`.",
+        ),
+        Key(
+            name="host",
+            kind=Word(words=forms.HOST, parse=forms.host, limits={"pattern": forms.HOST_PATTERN}),
+            doc="This host, without port; without it any.",
+        ),
+        Key(
+            name="headers",
+            kind=Table(key=HEADER, of=SCALAR, words="header names and values"),
+            doc="These headers with exactly these values.",
+        ),
+        Key(
+            name="query",
+            kind=Table(key=TEXT, of=SCALAR, words="parameter names and values"),
+            doc="These query parameters with exactly these values, the first occurrence of each.",
+        ),
+    ),
+)
+
+SHADOW: Final = Section(
+    title="shadow",
+    doc="What is copied to the other side, and within which limits.",
+    spec=ShadowSpec,
+    keys=(
+        Key(
+            name="sample",
+            kind=SHARE,
+            doc="First share of the eligible requests that is copied; without it the stage's default.",
+            field="sample_bp",
+        ),
+        Key(name="max_per_second", kind=RATE, doc="Copies per second, per route and worker; `off` is no limit."),
+        Key(name="max_in_flight", kind=whole(1, 65_535), doc="Copies at the same time, per route and worker."),
+        Key(name="timeout", kind=DURATION, doc="A copy's whole time.", field="timeout_ns"),
+        Key(
+            name="credentials",
+            kind=choice("pass", "strip", "replace"),
+            doc="What a copy carries of the client's Authorization and Cookie.",
+        ),
+        Key(
+            name="replace_authorization",
+            kind=SECRET,
+            doc="Where the Authorization of copies is found, with `credentials: replace`.",
+        ),
+        Key(
+            name="reads",
+            kind=Many(of=METHOD, or_one=True),
+            doc="Unsafe methods that only read here (a search by POST): copied like reads.",
+        ),
+        Key(
+            name="max_body",
+            kind=SIZE,
+            doc="A larger request body is not copied; a larger answer is compared by digest.",
+            field="max_body_bytes",
+        ),
+        Key(
+            name="watch_headers",
+            kind=Many(of=HEADER),
+            doc="Response headers that must be equal, beside status, content type and coding.",
+        ),
+    ),
+    instead={"never": "copy nothing, whatever the stage says: for GETs that write"},
+    later={"writes": "copies of marked writes", "noise": "asking legacy twice to measure its noise"},
+)
+
+FALLBACK: Final = Section(
+    title="fallback",
+    doc="Which failures of new send a canary request to legacy, where that is safe.",
+    keys=(
+        Key(
+            name="on",
+            kind=Many(
+                of=Word(
+                    words=forms.FAILURE,
+                    parse=forms.failure,
+                    types=("string", "integer"),
+                    limits={"pattern": "^(connect|timeout)$", "minimum": 400, "maximum": 599},
+                ),
+                or_one=True,
+            ),
+            doc="`connect`, `timeout`, or a status that new answers.",
+            required=True,
+        ),
+    ),
+)
+
+_POLICY: Final = (
+    Key(name="legacy", kind=BACKEND_NAME, doc="The backend of the old side; `none` for a feature that it never had."),
+    Key(name="new", kind=BACKEND_NAME, doc="The backend of the new side; needed beyond the stage legacy."),
+    Key(
+        name="sticky",
+        kind=Many(
+            of=Word(words=forms.STICKY, parse=forms.sticky, limits={"pattern": forms.STICKY_PATTERN}),
+            or_one=True,
+            at_least=1,
+        ),
+        doc="What keeps a client on its side during canary; the first one present wins.",
+        default=("issued_cookie",),
+    ),
+    Key(name="shadow", kind=SHADOW, doc=SHADOW.doc),
+    Key(
+        name="timeout",
+        kind=DURATION,
+        doc="First byte of the request to last byte of the answer; without it no limit.",
+        field="timeout_ns",
+    ),
+    Key(
+        name="parity",
+        kind=choice("bytes", "meaning"),
+        doc="What has to be equal: the bytes, or what they mean.",
+    ),
+    Key(
+        name="keep",
+        kind=choice("bodies", "fragments", "shapes"),
+        doc="What a kept example holds after redaction.",
+    ),
+    Key(
+        name="redact",
+        kind=Many(of=Word(words=forms.REDACT, parse=forms.redact, limits={"pattern": forms.REDACT_PATTERN})),
+        doc="Masked before anything is kept. A route's list is added to the defaults'.",
+    ),
+    Key(name="fallback", kind=FALLBACK, doc=FALLBACK.doc),
+)
+
+_LATER: Final = {
+    "tolerate": "tolerances",
+    "gate": "gates",
+    "watchdog": "the watchdog",
+    "noise": "asking legacy twice to measure its noise",
+    "autopilot": "flips on evidence without a person",
+}
+
+DEFAULTS: Final = Section(
+    title="defaults",
+    doc="Given once for every route; a route's own value wins, and `shadow` is joined key by key.",
+    spec=RouteSpec,
+    keys=_POLICY,
+    later=_LATER,
+    elsewhere={"match": "each route has its own"},
+)
+
+_STAGES: Final = "`legacy`, `shadow`, `canary`, `live`, `complete` or `gone`"
+
+ROUTE: Final = Section(
+    title="route",
+    doc="One route: a name, what it matches, and its policy. The order of routes decides nothing.",
+    spec=RouteSpec,
+    keys=(
+        Key(name="name", kind=NAME, doc="Its name in commands, metrics and the audit.", required=True),
+        Key(name="match", kind=Many(of=MATCH, or_one=True, at_least=1), doc=MATCH.doc, required=True),
+        *_POLICY,
+        Key(
+            name="initial_stage",
+            kind=STAGE,
+            doc=f"First stage of the flag, {_STAGES}; afterwards flips rule. With `legacy: none` it is `live`.",
+        ),
+        Key(
+            name="initial_percent",
+            kind=PERCENT,
+            doc="First share of the clients that new answers in `canary`.",
+            field="initial_percent_bp",
+        ),
+        Key(
+            name="stage",
+            kind=STAGE,
+            doc="With `flags: file`: the stage, ruled by this file.",
+            field="initial_stage",
+        ),
+        Key(
+            name="percent",
+            kind=PERCENT,
+            doc="With `flags: file`: the share of the clients that new answers in `canary`.",
+            field="initial_percent_bp",
+        ),
+        Key(name="journey", kind=NAME, doc="Routes of one journey flip together and keep a client together."),
+        Key(name="was", kind=NAME, doc="The route's former name: its flag moves here on reload."),
+        Key(
+            name="reads",
+            kind=Many(of=METHOD, or_one=True),
+            doc="Short for `shadow.reads`.",
+        ),
+        Key(
+            name="max_body",
+            kind=SIZE,
+            doc="A larger request body is answered 413; without it no limit.",
+            field="max_body_bytes",
+        ),
+        Key(
+            name="on_flip",
+            kind=choice("close", "keep"),
+            doc="What happens to open tunnels (WebSockets) on rollback.",
+        ),
+    ),
+    later=_LATER,
+    elsewhere={
+        "path": "it stands inside match",
+        "methods": "they stand inside match",
+        "sample": "it stands inside shadow",
+        "backend": "a route names its two sides, legacy and new",
+        "credentials": "it stands inside shadow",
+    },
+)
+
+UNDECLARED: Final = Section(
+    title="undeclared",
+    doc="Who answers what no route matches.",
+    keys=(Key(name="backend", kind=BACKEND_NAME, doc="The backend, usually legacy.", required=True),),
+    instead={"none": "such requests get 404"},
+)
+
+OVERRIDE: Final = Section(
+    title="override",
+    doc="A header that chooses the side for one request: `new TOKEN` or `legacy TOKEN`.",
+    spec=OverrideSpec,
+    keys=(
+        Key(name="header", kind=HEADER, doc="Its name.", required=True),
+        Key(name="token", kind=SECRET, doc="Where the token is found.", required=True),
+    ),
+)
+
+LIMITS: Final = Section(
+    title="limits",
+    doc="What one worker may hold, and for how long.",
+    spec=LimitsSpec,
+    keys=(
+        Key(
+            name="header_read_timeout",
+            kind=DURATION,
+            doc="A client's whole request head.",
+            field="header_read_timeout_ns",
+        ),
+        Key(
+            name="keep_alive_timeout",
+            kind=DURATION,
+            doc="An idle client connection is closed after this.",
+            field="keep_alive_timeout_ns",
+        ),
+        Key(
+            name="body_read_timeout",
+            kind=DURATION,
+            doc="The longest silence inside a request body.",
+            field="body_read_timeout_ns",
+        ),
+        Key(
+            name="write_timeout",
+            kind=DURATION,
+            doc="The longest a client or backend may refuse to take bytes.",
+            field="write_timeout_ns",
+        ),
+        Key(name="max_connections", kind=whole(1, 1_000_000), doc="Client connections of one worker."),
+        Key(
+            name="copy_bytes",
+            kind=SIZE,
+            doc="One budget over all copies of a worker, requests and answers together.",
+        ),
+        Key(name="drain", kind=DURATION, doc="How long a stop waits for what is in flight.", field="drain_ns"),
+        Key(
+            name="lame_duck",
+            kind=DURATION,
+            doc="How long a stop keeps answering, not ready any more, before it drains.",
+            field="lame_duck_ns",
+        ),
+        Key(
+            name="tunnel_idle_timeout",
+            kind=DURATION,
+            doc="A tunnel without a byte for so long is closed.",
+            field="tunnel_idle_timeout_ns",
+        ),
+    ),
+)
+
+_BACKENDS: Final = Key(
+    name="backends",
+    kind=Table(key=NAME, of=BACKEND, words="names of backends, each with its keys", extensions=True),
+    doc="The named upstreams.",
+    required=True,
+)
+_ROUTES: Final = Key(name="routes", kind=Many(of=ROUTE), doc="The routes; the most specific match wins.", default=())
+
+INCLUDED: Final = Section(
+    title="included file",
+    doc="What a file named by `include` may hold.",
+    keys=(
+        Key(name="backends", kind=_BACKENDS.kind, doc=_BACKENDS.doc),
+        Key(name="routes", kind=_ROUTES.kind, doc=_ROUTES.doc),
+    ),
+    elsewhere=dict.fromkeys(
+        ("include", "listen", "admin", "health", "state_dir", "defaults", "undeclared", "limits", "flags"),
+        "it stands in the main file only",
+    ),
+)
+
+ROOT: Final = Section(
+    title="configuration",
+    doc="The whole file.",
+    keys=(
+        Key(
+            name="listen",
+            kind=Many(of=ADDRESS, or_one=True, at_least=1),
+            doc="Where clients connect.",
+            default=(AddressSpec(host="127.0.0.1", port=8080),),
+        ),
+        Key(name="admin", kind=ADMIN, doc=ADMIN.doc),
+        Key(name="health", kind=HEALTH, doc=HEALTH.doc),
+        Key(
+            name="state_dir",
+            kind=TEXT,
+            doc="Snapshot, holds and SQLite files; relative to this file.",
+            default="./.matapalo",
+        ),
+        Key(
+            name="database",
+            kind=choice("sqlite", later={"postgres": "PostgreSQL, for many machines; one machine needs only sqlite"}),
+            doc="Where flags, audit and evidence are kept: files in `state_dir`.",
+            default="sqlite",
+        ),
+        Key(
+            name="flags",
+            kind=choice("database", "file", later={"openfeature": "flags from an OpenFeature provider"}),
+            doc="Who rules the stages: flips (`database`), or this file and its reviews (`file`).",
+            default="database",
+        ),
+        Key(name="workers", kind=whole(1, MAX_WORKERS), doc="Processes that carry traffic.", default=1),
+        Key(
+            name="comparers",
+            kind=whole(1, MAX_WORKERS),
+            doc="Processes that compare unequal answers, at low priority.",
+            default=1,
+        ),
+        Key(name="watch", kind=boolean(), doc="Reload when a file changes.", default=False),
+        Key(
+            name="trusted_proxies",
+            kind=Many(of=NETWORK),
+            doc="Who may say on whose behalf they call (X-Forwarded-For, Forwarded).",
+            default=(),
+        ),
+        Key(
+            name="include",
+            kind=Many(of=TEXT, or_one=True),
+            doc="More files with routes and backends, relative to this one; `*` and `?` as in a shell.",
+            default=(),
+        ),
+        _BACKENDS,
+        Key(name="defaults", kind=DEFAULTS, doc=DEFAULTS.doc),
+        Key(name="undeclared", kind=UNDECLARED, doc=UNDECLARED.doc, default="none"),
+        _ROUTES,
+        Key(name="override", kind=OVERRIDE, doc=OVERRIDE.doc),
+        Key(
+            name="strict",
+            kind=choice("refuse", "report"),
+            doc="Ambiguous targets whose readings have different answers: answer 400, or only count them.",
+            default="refuse",
+        ),
+        Key(name="access_log", kind=boolean(), doc="Write one JSON line per answered request.", default=True),
+        Key(name="limits", kind=LIMITS, doc=LIMITS.doc),
+    ),
+    later={
+        "tls": "TLS on a listener; put a TLS terminator in front",
+        **_LATER,
+    },
+    elsewhere={
+        "tokens": "they stand inside admin",
+        "legacy": "it stands inside defaults or a route",
+        "new": "it stands inside defaults or a route",
+        "sticky": "it stands inside defaults or a route",
+    },
+)
