@@ -1,0 +1,316 @@
+"""What ``GET /metrics`` shows: one table of families, one collector over the workers' totals.
+
+Rules of this file:
+
+1. :data:`FAMILIES` is the contract (DESIGN section 9): a family that is not in it is not shown, and docs/metrics.md is made from it.
+2. Label values come from the configuration and from closed vocabularies, never from a request.
+3. Rendering works on a :class:`Scene`, a frozen picture made on the loop, so it may run in a thread.
+4. No traffic is absent, not zero: a series begins with its first count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from console.totals import Record, Sums, sum_up
+from rules.flag import Stage
+from shadow.link import DURATION_BOUNDS_S
+
+Kind = Literal["counter", "gauge", "histogram"]
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Describe one metric family as people read it."""
+
+    name: str
+    """As exposed, without the suffixes of histograms."""
+    kind: Kind
+    labels: Labels
+    help: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteScene:
+    """Picture one route's flag."""
+
+    stage: Stage
+    new_share: float
+    """0 to 1: the share of the clients that new answers, the hold respected."""
+    held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Picture everything that one scrape shows."""
+
+    version: str
+    records: list[Record]
+    last_legacy: Mapping[str, float]
+    routes: Mapping[str, RouteScene]
+    flips: Mapping[tuple[str, str], int]
+    """(route, kind) to how many."""
+    worker_revisions: Mapping[int, int]
+    reload_ok: bool
+    reload_success_at: float
+    findings_dropped: int
+    degraded: int
+
+
+def _counter(name: str, labels: str, text: str) -> Family:
+    return Family(name=name, kind="counter", labels=tuple(labels.split()), help=text)
+
+
+def _gauge(name: str, labels: str, text: str) -> Family:
+    return Family(name=name, kind="gauge", labels=tuple(labels.split()), help=text)
+
+
+FAMILIES: Final = (
+    _counter(
+        "matapalo_requests_total",
+        "route side backend code_class",
+        "Answers to clients; side none is Matapalo's own answer.",
+    ),
+    _counter("matapalo_copies_total", "route side purpose", "Copies sent to the side that does not answer."),
+    Family(
+        name="matapalo_request_duration_seconds",
+        kind="histogram",
+        labels=("route", "side"),
+        help="Request sent to response head, of the side that answers.",
+    ),
+    _gauge(
+        "matapalo_legacy_last_request_timestamp_seconds",
+        "route",
+        "Unix time of the last request that legacy answered; survives restarts.",
+    ),
+    _counter("matapalo_shadow_eligible_total", "route", "Requests that could have been copied."),
+    _counter("matapalo_shadow_unsampled_total", "route", "Eligible requests outside the sample."),
+    _counter("matapalo_shadow_skipped_total", "route reason", "Sampled requests that were not copied or not compared."),
+    _counter("matapalo_shadow_sent_total", "route", "Requests whose copy was sent to be compared."),
+    _gauge("matapalo_shadow_in_flight", "route", "Copies whose comparison is not decided by the worker yet."),
+    _gauge("matapalo_comparisons_queued", "route", "Unequal pairs that wait for a comparer's verdict."),
+    _counter(
+        "matapalo_comparisons_total",
+        "route primary verdict",
+        "Comparisons by verdict: identical, tolerated, divergent, errored, undecided.",
+    ),
+    _counter("matapalo_divergences_total", "route cause", "Differing pairs by cause."),
+    _counter(
+        "matapalo_undecided_total", "route reason", "Unequal pairs without a verdict: dropped, lost, killed, limit."
+    ),
+    Family(
+        name="matapalo_shadow_duration_seconds",
+        kind="histogram",
+        labels=("route", "side"),
+        help="Request sent to response head, of the copy.",
+    ),
+    _gauge("matapalo_route_stage", "route stage", "1 for the stage that the route's flag stands at, 0 for the others."),
+    _gauge(
+        "matapalo_route_new_weight_ratio",
+        "route",
+        "Share of the clients that new answers by flag and hold, 0 to 1.",
+    ),
+    _gauge("matapalo_route_held", "route", "1 while a hold keeps the route on legacy."),
+    _counter("matapalo_flips_total", "route kind", "Flips, rollbacks and undos: manual, watchdog, autopilot, file."),
+    _counter("matapalo_fallbacks_total", "route reason", "Canary requests that legacy answered because new failed."),
+    _counter("matapalo_refused_total", "reason", "Requests that Matapalo refused before any backend."),
+    _counter("matapalo_upstream_errors_total", "backend phase", "Failures of backends by phase."),
+    _counter("matapalo_access_log_dropped_total", "", "Access log lines that could not be written."),
+    _counter(
+        "matapalo_findings_dropped_total", "", "Findings of comparers that were not kept: too many groups at once."
+    ),
+    _gauge("matapalo_connections", "", "Open client connections."),
+    _gauge("matapalo_config_last_reload_successful", "", "1 if the last reading of the configuration was taken over."),
+    _gauge(
+        "matapalo_config_last_reload_success_timestamp_seconds",
+        "",
+        "Unix time at which a configuration was last taken over.",
+    ),
+    _gauge("matapalo_snapshot_revision", "worker", "The revision that each worker serves."),
+    _gauge("matapalo_degraded", "", "Number of reasons in status.degraded."),
+    Family(name="matapalo_build_info", kind="gauge", labels=("version",), help="1, labelled with the version."),
+)
+"""The whole contract, in the order of docs/metrics.md."""
+
+_BY_NAME: Final = {family.name: family for family in FAMILIES}
+
+# Family of Tally.counts -> metric, and which of its labels stay (by place behind the family's name).
+_COUNTS: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
+    "requests": ("matapalo_requests_total", (0, 1, 2, 3)),
+    "copies": ("matapalo_copies_total", (0, 1, 2)),
+    "eligible": ("matapalo_shadow_eligible_total", (0,)),
+    "unsampled": ("matapalo_shadow_unsampled_total", (0,)),
+    "skipped": ("matapalo_shadow_skipped_total", (0, 1)),
+    "sent": ("matapalo_shadow_sent_total", (0,)),
+    "divergences": ("matapalo_divergences_total", (0, 1)),
+    "fallbacks": ("matapalo_fallbacks_total", (0, 1)),
+    "refused": ("matapalo_refused_total", (0,)),
+    "upstream_errors": ("matapalo_upstream_errors_total", (0, 1)),
+    "log_dropped": ("matapalo_access_log_dropped_total", ()),
+}
+_VERDICTS: Final = ("identical", "tolerated", "divergent", "errored", "undecided")
+_GAUGES: Final = {
+    "in_flight": "matapalo_shadow_in_flight",
+    "queued": "matapalo_comparisons_queued",
+    "connections": "matapalo_connections",
+}
+_HISTOGRAMS: Final = {
+    "request_duration": "matapalo_request_duration_seconds",
+    "shadow_duration": "matapalo_shadow_duration_seconds",
+}
+
+Series = dict[str, dict[Labels, float]]
+
+
+def render(scene: Scene, accept: str) -> tuple[bytes, str]:
+    """Render one scrape as Prometheus text, or OpenMetrics if *accept* asks for it; return it with its content type.
+
+    Runs: in a thread; blocks for about 10 ms per 1,000 routes and worker.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Scrape(scene))
+    try:
+        encode, content_type = choose_encoder(accept)
+    except ValueError:  # a version that is no number
+        encode, content_type = choose_encoder("")
+    body: bytes = encode(registry)
+    return body, content_type
+
+
+def document() -> str:
+    """Write docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "Made from the table in `console/metrics.py` (`python -m console.metrics > docs/metrics.md`); a test compares.",
+        "Served at `admin.listen`, `GET /metrics`, as Prometheus text or OpenMetrics. Label values come from the",
+        "configuration and from closed vocabularies. A series begins with its first count: no traffic is absent, not 0.",
+        "Counters survive a restart of control; a worker that is killed costs what it counted in its last 250 ms.",
+        "",
+        "| name | type | labels | what |",
+        "|---|---|---|---|",
+    ]
+    for family in FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in family.labels) or "none"
+        lines.append(f"| `{family.name}` | {family.kind} | {labels} | {family.help} |")
+    bounds = ", ".join(f"{bound:g}" for bound in DURATION_BOUNDS_S)
+    lines += ["", f"Bounds of both histograms in seconds: {bounds}.", ""]
+    return "\n".join(lines)
+
+
+class _Scrape(Collector):
+    """Show one scene to prometheus_client."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield every family that has a series, in the order of the table."""
+        sums = sum_up(self._scene.records, self._scene.last_legacy)
+        series: Series = {}
+        _add_counts(series, sums)
+        _add_gauges(series, sums)
+        _add_scene(series, self._scene)
+        histograms = _histograms(sums)
+        for family in FAMILIES:
+            if family.kind == "histogram":
+                yield from _histogram(family, histograms.get(family.name, {}))
+            elif family.name in series:
+                yield from _samples(family, series[family.name])
+
+
+def _add(series: Series, name: str, labels: Labels, value: float) -> None:
+    held = series.setdefault(name, {})
+    held[labels] = held.get(labels, 0) + value
+
+
+def _add_counts(series: Series, sums: Sums) -> None:
+    for key, count in sums.counts.items():
+        family, *labels = key.split("|")
+        if (known := _COUNTS.get(family)) is not None:
+            name, places = known
+            if len(labels) > max(places, default=-1):
+                _add(series, name, tuple(labels[place] for place in places), count)
+        elif family in _VERDICTS and len(labels) >= 2:
+            _add(series, "matapalo_comparisons_total", (labels[0], labels[1], family), count)
+            if family == "undecided" and len(labels) == 3:
+                _add(series, "matapalo_undecided_total", (labels[0], labels[2]), count)
+
+
+def _add_gauges(series: Series, sums: Sums) -> None:
+    for key, value in sums.gauges.items():
+        family, *labels = key.split("|")
+        if (name := _GAUGES.get(family)) is not None:
+            _add(series, name, tuple(labels[: len(_BY_NAME[name].labels)]), value)
+
+
+def _add_scene(series: Series, scene: Scene) -> None:
+    for route, at in scene.last_legacy.items():
+        _add(series, "matapalo_legacy_last_request_timestamp_seconds", (route,), at)
+    for route, shown in scene.routes.items():
+        for stage in Stage:
+            _add(series, "matapalo_route_stage", (route, stage.value), stage is shown.stage)
+        _add(series, "matapalo_route_new_weight_ratio", (route,), shown.new_share)
+        _add(series, "matapalo_route_held", (route,), shown.held)
+    for labels, count in scene.flips.items():
+        _add(series, "matapalo_flips_total", labels, count)
+    for slot, revision in scene.worker_revisions.items():
+        _add(series, "matapalo_snapshot_revision", (str(slot),), revision)
+    _add(series, "matapalo_findings_dropped_total", (), scene.findings_dropped)
+    _add(series, "matapalo_config_last_reload_successful", (), scene.reload_ok)
+    _add(series, "matapalo_config_last_reload_success_timestamp_seconds", (), scene.reload_success_at)
+    _add(series, "matapalo_degraded", (), scene.degraded)
+    _add(series, "matapalo_build_info", (scene.version,), 1)
+
+
+def _histograms(sums: Sums) -> dict[str, dict[Labels, list[int]]]:
+    found: dict[str, dict[Labels, list[int]]] = {}
+    for key, buckets in sums.histograms.items():
+        family, *labels = key.split("|")
+        name = _HISTOGRAMS.get(family)
+        if name is not None and len(labels) == 2 and len(buckets) == len(DURATION_BOUNDS_S) + 2:
+            found.setdefault(name, {})[labels[0], labels[1]] = buckets
+    return found
+
+
+_MAKE: Final[Mapping[str, Callable[..., CounterMetricFamily | GaugeMetricFamily]]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+}
+
+
+def _samples(family: Family, series: Mapping[Labels, float]) -> Iterator[Metric]:
+    metric = _MAKE[family.kind](family.name, family.help, labels=family.labels)
+    for labels in sorted(series):
+        metric.add_metric(labels, series[labels])
+    yield metric
+
+
+def _histogram(family: Family, series: Mapping[Labels, list[int]]) -> Iterator[Metric]:
+    if not series:
+        return
+    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    for labels in sorted(series):
+        *counts, sum_us = series[labels]
+        total, buckets = 0, []
+        for bound, count in zip((*DURATION_BOUNDS_S, float("inf")), counts, strict=True):
+            total += count
+            buckets.append(("+Inf" if bound == float("inf") else repr(bound), total))
+        metric.add_metric(labels, buckets, sum_value=sum_us / 1e6)
+    yield metric
+
+
+if __name__ == "__main__":
+    print(document(), end="")  # noqa: T201 - this is the command that writes the page

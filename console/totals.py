@@ -1,0 +1,334 @@
+"""Add the workers' counters up, so that nothing is counted twice and nothing that was counted is forgotten.
+
+A worker counts from zero when it starts: one start is one *epoch*. It sends cumulative totals, so a tally that is
+lost costs nothing and one that comes twice changes nothing.
+
+Rules of this file:
+
+1. Per epoch the tally with the highest sequence counts, whole; nothing is ever added to it.
+2. An epoch ends with its final tally, or when its link is gone and either its slot has a new epoch or :data:`GRACE_S`
+   have passed. What was in flight at the end counts as ``errored|…|both`` and what waited for a verdict as
+   ``undecided|…|lost``, so the counting law (DESIGN section 5) holds for every sum at every moment.
+3. An ended epoch that speaks after all lives again: the truth replaces the assumption.
+4. The :data:`KEPT_ENDED` youngest ended epochs stay apart for rule 3; older ones are folded into one, and what a
+   folded epoch says afterwards is refused: it would be counted twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from shadow.link import Tally
+from store.evidence import HOUR_S, Batch
+
+GRACE_S: Final = 10.0
+"""How long an epoch without a link may be silent; a worker reconnects within a second when control comes back."""
+
+KEPT_ENDED: Final = 16
+"""Enough for every worker of a machine to be replaced once within the grace time."""
+
+KEPT_NAMES: Final = 4_096
+
+MAX_UNWRITTEN: Final = 256
+"""Ended epochs that wait for a broken evidence file; beyond it they are folded, and their hours stay unknown."""
+
+FOLDED: Final = ""
+"""The epoch that holds all folded ones."""
+
+MAX_KEYS: Final = 200_000
+"""Keys in one tally; 1,000 routes need about 30,000. A larger one is refused, because memory has a bound."""
+
+_NEVER: Final = float("inf")
+
+
+class Sums(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the sums over all epochs; keys as in :class:`shadow.link.Tally`."""
+
+    counts: dict[str, int]
+    gauges: dict[str, int]
+    histograms: dict[str, list[int]]
+    last_legacy: dict[str, float]
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """Hold one epoch as it is remembered across restarts of control."""
+
+    epoch: str
+    slot: int
+    sequence: int = -1
+    counts: dict[str, int] = {}
+    gauges: dict[str, int] = {}
+    histograms: dict[str, list[int]] = {}
+    final: bool = False
+    ended: bool = False
+    members: list[str] = []
+    """Of the folded record: the names inside, the youngest :data:`KEPT_NAMES`."""
+
+
+class _EpochState:
+    """Follow one epoch: what it said last, and whether somebody still speaks for it."""
+
+    __slots__ = ("changed", "linked", "lost_at", "record", "requests")
+
+    def __init__(self, record: Record, *, linked: bool, lost_at: float) -> None:
+        self.record = record
+        self.linked = linked
+        self.lost_at = lost_at
+        self.changed = False
+        self.requests = _requests(record.counts)
+        """Requests per (route, side) that the evidence already has."""
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold one batch for the evidence, and what to remember once it is written."""
+
+    batch: Batch
+    requests: dict[str, dict[tuple[str, str], int]]
+    changed: tuple[str, ...]
+
+
+class Totals:
+    """Follow every epoch and answer their sums.
+
+    Runs: on control's loop; :func:`sum_up` works on values that are never changed, so it may run in a thread.
+    """
+
+    def __init__(
+        self,
+        records: Iterable[bytes] = (),
+        last_legacy: Mapping[str, float] | None = None,
+        *,
+        now: float | None = None,
+    ) -> None:
+        started = time.monotonic() if now is None else now
+        self._epochs: dict[str, _EpochState] = {}
+        self._last_legacy = dict(last_legacy or {})
+        self._legacy_changed: set[str] = set()
+        self._gone: set[str] = set()
+        self.refused = 0
+        for body in records:
+            record = _decoder.decode(body)
+            self._epochs[record.epoch] = _EpochState(record, linked=False, lost_at=started)
+
+    def hello(self, epoch: str, slot: int, now: float) -> None:
+        """Note that a worker linked; an unlinked older epoch of its slot has ended."""
+        state = self._epochs.get(epoch)
+        if state is None:
+            folded = self._epochs.get(FOLDED)
+            if folded is not None and epoch in folded.record.members:
+                self.refused += 1
+                return
+            state = self._epochs[epoch] = _EpochState(Record(epoch=epoch, slot=slot), linked=True, lost_at=_NEVER)
+        state.linked, state.lost_at = True, _NEVER
+        self._revive(state)
+        for other in self._epochs.values():
+            if other.record.slot == slot and not other.linked:
+                self._end(other)
+        self._fold(now)
+
+    def take(self, tally: Tally) -> bool:
+        """Replace an epoch's totals by a newer tally, and say whether it was newer.
+
+        Bound: :data:`MAX_KEYS` keys; a larger tally is refused and counted.
+        """
+        state = self._epochs.get(tally.epoch)
+        if state is None or tally.epoch == FOLDED or len(tally.counts) + len(tally.gauges) > MAX_KEYS:
+            self.refused += 1
+            return False
+        record = state.record
+        if tally.sequence <= record.sequence:
+            return False
+        self._revive(state)
+        record.sequence = tally.sequence
+        record.counts, record.gauges, record.histograms = tally.counts, tally.gauges, tally.histograms
+        record.final = tally.final
+        state.changed = True
+        for route, at in tally.last_legacy.items():
+            if at > self._last_legacy.get(route, 0.0):
+                self._last_legacy[route] = at
+                self._legacy_changed.add(route)
+        if tally.final:
+            self._end(state)
+        return True
+
+    def lost(self, epoch: str, now: float) -> None:
+        """Note that a worker's link closed; its epoch ends now if its slot already has another one."""
+        state = self._epochs.get(epoch)
+        if state is None:
+            return
+        state.linked, state.lost_at = False, now
+        slot = state.record.slot
+        if any(other.linked and other.record.slot == slot for other in self._epochs.values()):
+            self._end(state)
+
+    def sweep(self, now: float) -> None:
+        """End every epoch that has been without a link for longer than the grace time."""
+        for state in self._epochs.values():
+            if not state.linked and now - state.lost_at > GRACE_S:
+                self._end(state)
+        self._fold(now)
+
+    def last_legacy(self, route: str) -> float | None:
+        """Say when legacy last answered a request of *route*, in Unix time."""
+        return self._last_legacy.get(route)
+
+    def records(self) -> list[Record]:
+        """Hand out what :func:`sum_up` needs; the dictionaries inside are never changed afterwards."""
+        return [_copy(state.record) for state in self._epochs.values()]
+
+    def sums(self) -> Sums:
+        """Sum up all epochs.
+
+        Cost: about 0.1 microseconds per key and epoch; 5 ms for a worker with 1,000 routes.
+        """
+        return sum_up(self.records(), self._last_legacy)
+
+    def last_legacies(self) -> dict[str, float]:
+        """Copy the last legacy request of every route."""
+        return dict(self._last_legacy)
+
+    def batch(self, unix_now: float) -> Pending:
+        """Say what the evidence does not have yet; call :meth:`settle` once it is written."""
+        hour = int(unix_now // HOUR_S)
+        answered: dict[tuple[int, str, str], int] = {}
+        requests: dict[str, dict[tuple[str, str], int]] = {}
+        bodies: dict[str, bytes] = {}
+        for epoch, state in self._epochs.items():
+            if not state.changed:
+                continue
+            bodies[epoch] = _encoder.encode(state.record)
+            if epoch == FOLDED:
+                continue
+            requests[epoch] = _requests(state.record.counts)
+            for (route, side), count in requests[epoch].items():
+                grown = count - state.requests.get((route, side), 0)
+                if grown > 0:
+                    key = (hour, route, side)
+                    answered[key] = answered.get(key, 0) + grown
+        for state in self._epochs.values():
+            state.changed = False
+        legacy = {route: self._last_legacy[route] for route in self._legacy_changed}
+        self._legacy_changed.clear()
+        batch = Batch(epochs=bodies, gone=tuple(self._gone), answered=answered, last_legacy=legacy)
+        return Pending(batch=batch, requests=requests, changed=tuple(bodies))
+
+    def settle(self, pending: Pending, *, written: bool) -> None:
+        """Remember that a batch is in the evidence, or that it is not."""
+        if not written:
+            for epoch in pending.changed:
+                if (state := self._epochs.get(epoch)) is not None:
+                    state.changed = True
+            self._legacy_changed.update(pending.batch.last_legacy)
+            return
+        self._gone.difference_update(pending.batch.gone)
+        for epoch, requests in pending.requests.items():
+            if (state := self._epochs.get(epoch)) is not None:
+                state.requests = requests
+
+    def forget_written(self) -> None:
+        """Note that the evidence began a new file: everything is to be written again."""
+        for state in self._epochs.values():
+            state.changed = True
+        self._legacy_changed.update(self._last_legacy)
+
+    def _revive(self, state: _EpochState) -> None:
+        if state.record.ended and not state.record.final:
+            state.record.ended = False
+            state.changed = True
+
+    def _end(self, state: _EpochState) -> None:
+        if state.record.epoch != FOLDED and not state.record.ended:
+            state.record.ended = True
+            state.changed = True
+
+    def _fold(self, now: float) -> None:
+        """Fold the oldest ended epochs whose requests the evidence already has."""
+        ended = [
+            (name, state)
+            for name, state in self._epochs.items()
+            if state.record.ended and not state.linked and name != FOLDED
+        ]
+        for place, (name, state) in enumerate(ended[: max(0, len(ended) - KEPT_ENDED)]):
+            if state.changed and len(ended) - place <= MAX_UNWRITTEN:
+                continue
+            folded = self._epochs.get(FOLDED)
+            if folded is None:
+                folded = self._epochs[FOLDED] = _EpochState(
+                    Record(epoch=FOLDED, slot=-1, ended=True, final=True), linked=False, lost_at=now
+                )
+            sums = sum_up([folded.record, state.record], {})
+            folded.record = Record(
+                epoch=FOLDED,
+                slot=-1,
+                counts=sums.counts,
+                histograms=sums.histograms,
+                ended=True,
+                final=True,
+                members=[*folded.record.members, name][-KEPT_NAMES:],
+            )
+            folded.changed = True
+            del self._epochs[name]
+            self._gone.add(name)
+
+
+def sum_up(records: Iterable[Record], last_legacy: Mapping[str, float]) -> Sums:
+    """Add epochs up; what an epoch left open when it ended is settled as rule 2 says.
+
+    Runs: anywhere; pure.
+    """
+    counts: dict[str, int] = {}
+    gauges: dict[str, int] = {}
+    histograms: dict[str, list[int]] = {}
+    for record in records:
+        for key, count in record.counts.items():
+            counts[key] = counts.get(key, 0) + count
+        if not record.ended:
+            for key, value in record.gauges.items():
+                gauges[key] = gauges.get(key, 0) + value
+        else:
+            for key, count in left_open(record.gauges):
+                counts[key] = counts.get(key, 0) + count
+        for key, buckets in record.histograms.items():
+            held = histograms.get(key)
+            histograms[key] = list(buckets) if held is None else [a + b for a, b in zip(held, buckets, strict=False)]
+    return Sums(counts=counts, gauges=gauges, histograms=histograms, last_legacy=dict(last_legacy))
+
+
+def left_open(gauges: Mapping[str, int]) -> Iterable[tuple[str, int]]:
+    """Name what a dead epoch's open copies and pairs count as from now on."""
+    for key, count in gauges.items():
+        family, _, labels = key.partition("|")
+        if family == "in_flight" and count:
+            yield f"errored|{labels}|both", count
+        elif family == "queued" and count:
+            yield f"undecided|{labels}|lost", count
+
+
+def _requests(counts: Mapping[str, int]) -> dict[tuple[str, str], int]:
+    """Sum ``requests|route|side|backend|class`` per (route, side)."""
+    sums: dict[tuple[str, str], int] = {}
+    for key, count in counts.items():
+        match key.split("|"):
+            case ["requests", route, side, _, _]:
+                sums[route, side] = sums.get((route, side), 0) + count
+    return sums
+
+
+def _copy(record: Record) -> Record:
+    return Record(
+        epoch=record.epoch,
+        slot=record.slot,
+        counts=record.counts,
+        gauges=record.gauges,
+        histograms=record.histograms,
+        ended=record.ended,
+        final=record.final,
+    )
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Record)

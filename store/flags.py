@@ -1,0 +1,316 @@
+"""``flags.db``: flags, holds, switches, revision and the append-only audit.
+
+Rules of this file:
+
+1. A change and its audit entry are one transaction: neither exists without the other.
+2. ``synchronous=FULL``: what :meth:`FlagStore.commit` has returned survives a crash of the process and of the machine.
+3. The audit only grows; triggers in the file itself refuse everything else.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from rules.flag import Flag, Hold, Stage
+from store.database import Database, Row, StoreError, Transaction
+from store.schema import audit, audit_routes, copying_off, flags, holds, idempotency, meta
+
+KEEP_KEYS_S: Final = 24 * 3600
+"""How long an Idempotency-Key is remembered: a retry comes within minutes, a script's re-run within a day."""
+
+_FLIPS: Final = ("flip", "rollback", "undo")
+
+Json = Mapping[str, Any]  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """Hold everything that the file says at start."""
+
+    revision: int
+    """0: nothing was ever committed."""
+    flags: Mapping[str, Flag]
+    holds: Mapping[str, Hold]
+    copying_off: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Describe one audited change; ``id`` is 0 until it is committed."""
+
+    kind: str
+    """``flip``, ``rollback``, ``hold``, ``release``, ``shadow``, ``undo``, ``reload`` or ``start``."""
+    source: str
+    """``api``, ``signal``, ``watch``, ``local`` or ``file``."""
+    actor: str
+    routes: tuple[str, ...]
+    reason: str
+    at: str
+    """RFC 3339 in UTC."""
+    before: Json
+    after: Json
+    revision: int = 0
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Remember an Idempotency-Key together with the change that it stands for."""
+
+    key: str
+    actor: str
+    digest: str
+    """Of the call; the same key with another digest is a mistake of the caller."""
+    answer: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """Say what one transaction writes."""
+
+    revision: int
+    entry: Entry
+    set_flags: Mapping[str, Flag] = field(default_factory=dict)
+    drop_flags: tuple[str, ...] = ()
+    holds: Mapping[str, Hold] | None = None
+    """The whole new set; ``None``: unchanged."""
+    copying_off: frozenset[str] | None = None
+    """The whole new set; ``None``: unchanged."""
+    key: Key | None = None
+
+
+class FlagStore:
+    """Read and change ``flags.db``."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @classmethod
+    async def open(cls, path: str) -> FlagStore:
+        """Open or make the file.
+
+        Raises: StoreError.
+        """
+        return cls(await Database.open(path, "flags"))
+
+    async def load(self) -> Remembered:
+        """Read flags, holds, switches and revision.
+
+        Raises: StoreError, also for a stage that this version does not know.
+        """
+        database = self.database
+        revision = await database.rows(select(meta.c.value).where(meta.c.key == "revision"))
+        try:
+            return Remembered(
+                revision=int(revision[0][0]) if revision else 0,
+                flags={
+                    route: Flag(stage=Stage(stage), percent_bp=percent_bp, sample_bp=sample_bp, salt=salt)
+                    for route, stage, percent_bp, sample_bp, salt in await database.rows(
+                        select(flags.c.route, flags.c.stage, flags.c.percent_bp, flags.c.sample_bp, flags.c.salt)
+                    )
+                },
+                holds={
+                    route: Hold(route=route, keep_copying=bool(keep), reason=reason, actor=actor, at=at)
+                    for route, keep, reason, actor, at in await database.rows(
+                        select(holds.c.route, holds.c.keep_copying, holds.c.reason, holds.c.actor, holds.c.at)
+                    )
+                },
+                copying_off=frozenset(route for (route,) in await database.rows(select(copying_off.c.route))),
+            )
+        except ValueError as error:
+            raise StoreError(
+                f"{database.path} holds a value that this version cannot read ({error}); "
+                "start the version that wrote it"
+            ) from error
+
+    async def commit(self, change: Commit) -> int:
+        """Write one change with its audit entry, durably, and return the entry's number.
+
+        Raises: StoreError; nothing is then written.
+        """
+        async with self.database.transaction() as tx:
+            await _write(tx, change)
+            return await _append(tx, change)
+
+    async def recall(self, key: str, actor: str) -> Key | None:
+        """Find the answer that was given under an Idempotency-Key in the last 24 hours.
+
+        Raises: StoreError.
+        """
+        rows = await self.database.rows(
+            select(idempotency.c.digest, idempotency.c.answer).where(
+                idempotency.c.key == key,
+                idempotency.c.actor == actor,
+                idempotency.c.at > time.time() - KEEP_KEYS_S,
+            )
+        )
+        return Key(key=key, actor=actor, digest=rows[0][0], answer=json.loads(rows[0][1])) if rows else None
+
+    async def entry(self, number: int) -> Entry | None:
+        """Find one audit entry.
+
+        Raises: StoreError.
+        """
+        rows = await self.database.rows(select(audit).where(audit.c.id == number))
+        return _entry(rows[0]) if rows else None
+
+    async def entries(self, *, before: int | None, limit: int, route: str | None = None) -> list[Entry]:
+        """List audit entries, older than number *before* if that is given.
+
+        Order: newest first.
+        Raises: StoreError.
+        """
+        query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit.c.id < before)
+        if route is not None:
+            query = query.join(audit_routes, audit_routes.c.audit_id == audit.c.id).where(audit_routes.c.route == route)
+        return [_entry(row) for row in await self.database.rows(query)]
+
+    async def last_flips(self) -> dict[str, Entry]:
+        """Find the newest flip, rollback or undo of every route.
+
+        Raises: StoreError.
+        """
+        newest = (
+            select(audit_routes.c.route, func.max(audit.c.id).label("id"))
+            .join(audit, audit.c.id == audit_routes.c.audit_id)
+            .where(audit.c.kind.in_(_FLIPS))
+            .group_by(audit_routes.c.route)
+            .subquery()
+        )
+        rows = await self.database.rows(select(newest.c.route, audit).join(audit, audit.c.id == newest.c.id))
+        return {row[0]: _entry(row[1:]) for row in rows}
+
+    async def flip_counts(self) -> dict[tuple[str, str], int]:
+        """Count flips, rollbacks and undos per (route, source).
+
+        Raises: StoreError.
+        """
+        rows = await self.database.rows(
+            select(audit_routes.c.route, audit.c.source, func.count())
+            .join(audit, audit.c.id == audit_routes.c.audit_id)
+            .where(audit.c.kind.in_(_FLIPS))
+            .group_by(audit_routes.c.route, audit.c.source)
+        )
+        return {(route, source): count for route, source, count in rows}
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self.database.close()
+
+
+def flag_as_json(flag: Flag) -> dict[str, object]:
+    """Show a flag as the admin API and the audit do: shares in percent."""
+    return {
+        "stage": flag.stage.value,
+        "percent": flag.percent_bp / 100,
+        "sample": flag.sample_bp / 100,
+        "salt": flag.salt,
+    }
+
+
+def flag_from_json(shown: Json) -> Flag:
+    """Read back what :func:`flag_as_json` wrote."""
+    return Flag(
+        stage=Stage(shown["stage"]),
+        percent_bp=round(shown["percent"] * 100),
+        sample_bp=round(shown["sample"] * 100),
+        salt=shown["salt"],
+    )
+
+
+def hold_as_json(hold: Hold) -> dict[str, object]:
+    """Show a hold as the admin API and the audit do."""
+    return {
+        "route": hold.route,
+        "keep_copying": hold.keep_copying,
+        "reason": hold.reason,
+        "actor": hold.actor,
+        "at": hold.at,
+    }
+
+
+async def _write(tx: Transaction, change: Commit) -> None:
+    written = upsert(meta).values(key="revision", value=str(change.revision))
+    await tx.run(written.on_conflict_do_update(index_elements=["key"], set_={"value": written.excluded.value}))
+    rows = [{"route": route, **_flag_row(flag)} for route, flag in change.set_flags.items()]
+    inserted = upsert(flags).values({name: bindparam(name) for name in flags.c.keys()})  # noqa: SIM118 - not a dict
+    await tx.run_many(
+        inserted.on_conflict_do_update(
+            index_elements=["route"],
+            set_={name: inserted.excluded[name] for name in ("stage", "percent_bp", "sample_bp", "salt")},
+        ),
+        rows,
+    )
+    for route in change.drop_flags:
+        await tx.run(delete(flags).where(flags.c.route == route))
+    if change.holds is not None:
+        await tx.run(delete(holds))
+        for hold in change.holds.values():
+            await tx.run(insert(holds).values(**{**hold_as_json(hold), "keep_copying": int(hold.keep_copying)}))
+    if change.copying_off is not None:
+        await tx.run(delete(copying_off))
+        for route in sorted(change.copying_off):
+            await tx.run(insert(copying_off).values(route=route))
+
+
+async def _append(tx: Transaction, change: Commit) -> int:
+    entry = change.entry
+    number = await tx.run(
+        insert(audit).values(
+            at=entry.at,
+            actor=entry.actor,
+            source=entry.source,
+            kind=entry.kind,
+            routes=json.dumps(entry.routes),
+            reason=entry.reason,
+            revision=change.revision,
+            before=json.dumps(entry.before),
+            after=json.dumps(entry.after),
+        )
+    )
+    for route in dict.fromkeys(entry.routes):
+        await tx.run(insert(audit_routes).values(route=route, audit_id=number))
+    if change.key is not None:
+        now = time.time()
+        await tx.run(delete(idempotency).where(idempotency.c.at <= now - KEEP_KEYS_S))
+        answer = json.dumps({**change.key.answer, "audit_id": f"a-{number}"})
+        await tx.run(
+            insert(idempotency).values(
+                key=change.key.key, actor=change.key.actor, digest=change.key.digest, answer=answer, at=now
+            )
+        )
+    return number
+
+
+def _flag_row(flag: Flag) -> dict[str, object]:
+    return {
+        "stage": flag.stage.value,
+        "percent_bp": flag.percent_bp,
+        "sample_bp": flag.sample_bp,
+        "salt": flag.salt,
+    }
+
+
+def _entry(row: Row) -> Entry:
+    number, at, actor, source, kind, routes, reason, revision, before, after = row
+    return Entry(
+        id=number,
+        at=at,
+        actor=actor,
+        source=source,
+        kind=kind,
+        routes=tuple(json.loads(routes)),
+        reason=reason,
+        revision=revision,
+        before=json.loads(before),
+        after=json.loads(after),
+    )

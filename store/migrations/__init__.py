@@ -1,0 +1,1 @@
+"""One chain of schema revisions for both files; ``store.migrate`` runs it."""

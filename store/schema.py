@@ -1,0 +1,140 @@
+"""The tables of both files, as SQLAlchemy Core sees them.
+
+Rules of this file:
+
+1. The migrations build the tables; what stands here must say the same (a test compares).
+2. Every moment is text in RFC 3339 UTC or a Unix time in seconds, every composite value is JSON text:
+   nothing here depends on SQLite, so the same tables stand in PostgreSQL later.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+HEAD: Final = "0001"
+"""The newest revision of the chain in ``store/migrations``; at it, Alembic (0.4 s to import) is not needed."""
+
+FLAGS: Final = MetaData()
+"""``flags.db``: what must survive everything."""
+
+EVIDENCE: Final = MetaData()
+"""``evidence.db``: what is counted and seen."""
+
+meta = Table(
+    "meta",
+    FLAGS,
+    Column("key", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+flags = Table(
+    "flags",
+    FLAGS,
+    Column("route", String, primary_key=True),
+    Column("stage", String, nullable=False),
+    Column("percent_bp", Integer, nullable=False),
+    Column("sample_bp", Integer, nullable=False),
+    Column("salt", String, nullable=False),
+)
+
+holds = Table(
+    "holds",
+    FLAGS,
+    Column("route", String, primary_key=True),
+    Column("keep_copying", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("at", String, nullable=False),
+)
+
+copying_off = Table(
+    "copying_off",
+    FLAGS,
+    Column("route", String, primary_key=True),
+)
+
+audit = Table(
+    "audit",
+    FLAGS,
+    Column("id", Integer, primary_key=True),
+    Column("at", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("routes", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+audit_routes = Table(
+    "audit_routes",
+    FLAGS,
+    Column("route", String, primary_key=True),
+    Column("audit_id", Integer, ForeignKey("audit.id"), primary_key=True),
+)
+
+idempotency = Table(
+    "idempotency",
+    FLAGS,
+    Column("key", String, primary_key=True),
+    Column("actor", String, primary_key=True),
+    Column("digest", String, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("idempotency_at", "at"),
+)
+
+evidence_meta = Table(
+    "evidence_meta",
+    EVIDENCE,
+    Column("key", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+answered = Table(
+    "answered",
+    EVIDENCE,
+    Column("hour", Integer, primary_key=True),
+    Column("route", String, primary_key=True),
+    Column("side", String, primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+
+last_legacy = Table(
+    "last_legacy",
+    EVIDENCE,
+    Column("route", String, primary_key=True),
+    Column("at", Float, nullable=False),
+)
+
+epochs = Table(
+    "epochs",
+    EVIDENCE,
+    Column("epoch", String, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+findings = Table(
+    "findings",
+    EVIDENCE,
+    Column("id", String, primary_key=True),
+    Column("route", String, nullable=False),
+    Column("status_legacy", Integer, nullable=False),
+    Column("status_new", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("pointer", Text, nullable=False),
+    Column("severity", Integer, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("same", Integer, nullable=False),
+    Column("different", Integer, nullable=False),
+    Column("first_seen", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+    Column("example", Text, nullable=False),
+    Index("findings_rank", "severity", "count", "id"),
+    Index("findings_last_seen", "last_seen"),
+)
