@@ -9,7 +9,7 @@ Order of what rules a route: ``gone``, then a hold, then an override, then the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -132,13 +132,22 @@ class Route:
     """What every request gets; ``None``: a canary, see ``canary``."""
     canary: Canary | None
     override_legacy: FixedChoice | None
-    """``None``: no override is heard, because the route is held or gone."""
+    """``None``: no override is heard, because none is configured or the route is held or gone."""
     override_new: FixedChoice | None
 
 
-def compile_route(spec: RouteSpec, flag: Flag, hold: Hold | None, *, index: int, copying: bool) -> Route:
+def compile_route(
+    spec: RouteSpec,
+    flag: Flag,
+    hold: Hold | None = None,
+    *,
+    index: int = 1,
+    copying: bool = True,
+    overrides: bool = True,
+) -> Route:
     """Decide everything about a route that no request can change.
 
+    Shape: ``overrides`` says whether the configuration has an override header at all.
     Raises: StickyError for an unknown sticky key.
     """
     if hold is not None and (spec.legacy is None or flag.stage is Stage.GONE):
@@ -155,7 +164,7 @@ def compile_route(spec: RouteSpec, flag: Flag, hold: Hold | None, *, index: int,
     else:
         side = Side.NEW if stage in (Stage.LIVE, Stage.COMPLETE) else Side.LEGACY
         fixed = _fixed(maker.choice(side, "hold" if hold else "stage"))
-    overridable = hold is None and stage is not Stage.GONE
+    overridable = overrides and hold is None and stage is not Stage.GONE
     return Route(
         name=spec.name,
         index=index,
@@ -224,26 +233,33 @@ class _Maker:
 
     def choice(self, side: Side, reason: str, *, issue: bool = False, fallback: str | None = None) -> Choice:
         """Make the three decisions for one answering side."""
-        backends = {Side.LEGACY: self.spec.legacy, Side.NEW: self.spec.new}
-        other = Side.LEGACY if side is Side.NEW else Side.NEW
-        if backends[side] is None:
+        backend, other, other_backend = self.spec.legacy, Side.NEW, self.spec.new
+        if side is Side.NEW:
+            backend, other, other_backend = other_backend, Side.LEGACY, backend
+        if backend is None:
             return (self.refusal(503, "no_backend"),) * 3
-        uncopied = Decision(
-            route=self.spec.name,
-            index=self.index,
-            side=side.value,
-            backend=backends[side],
-            reason=reason,
-            issue_cookie=issue,
-            fallback_backend=fallback,
-            spec=self.spec,
-        )
+
+        def decision(*, eligible: bool, sampled: bool) -> Decision:
+            return Decision(
+                route=self.spec.name,
+                index=self.index,
+                side=side.value,
+                backend=backend,
+                copy_side=other.value if eligible else None,
+                copy_backend=other_backend if eligible else None,
+                eligible=eligible,
+                sampled=sampled,
+                skip=self.skip if eligible else "",
+                reason=reason,
+                issue_cookie=issue,
+                fallback_backend=fallback,
+                spec=self.spec,
+            )
+
+        uncopied = decision(eligible=False, sampled=False)
         if not self.copies:
-            return (uncopied,) * 3
-        unsampled = replace(
-            uncopied, eligible=True, copy_side=other.value, copy_backend=backends[other], skip=self.skip
-        )
-        return uncopied, unsampled, replace(unsampled, sampled=True)
+            return uncopied, uncopied, uncopied
+        return uncopied, decision(eligible=True, sampled=False), decision(eligible=True, sampled=True)
 
 
 def _canary(maker: _Maker, flag: Flag) -> Canary:

@@ -14,7 +14,7 @@ from rules.bucket import bucket_of, draw_of
 from rules.decision import COPYING_STAGES, Decision, Route
 from rules.flag import BUCKETS, Flag
 from rules.index import Candidate, candidates_of
-from rules.path import canonical, path_of, readings
+from rules.path import canonical, path_of
 from rules.snapshot import EVERYWHERE, Snapshot
 from rules.sticky import FieldList, source_from
 
@@ -172,15 +172,12 @@ def _why_ambiguous(
     snapshot: Snapshot, route: Route | None, method: bytes, target: bytes, fields: FieldList
 ) -> Iterator[str]:
     """Show one reading that another backend would answer."""
-    found = readings(path_of(target))
-    if found is None:
+    reading, other = snapshot.rival(route, method, target, fields) or (b"", None)
+    if reading:
+        name = "no route" if other is None else f"route {other.name}"
+        yield f"a backend could read the target as {reading.decode('latin-1')}, which is {name}"
+    else:
         yield "the target has more readings than are looked at"
-    for reading in sorted(found or ()):
-        other = snapshot.route_at(reading, method, target, fields)
-        if other is not route:
-            name = "no route" if other is None else f"route {other.name}"
-            yield f"a backend could read the target as {reading.decode('latin-1')}, which is {name}"
-            break
     if snapshot.spec.config.strict == "report":
         yield "strict: report forwards it by its raw reading and counts it"
     else:

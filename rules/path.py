@@ -44,6 +44,8 @@ _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 # What a literal segment of a template may hold as written: pchar without "%", which is checked apart.
 _LITERAL: Final = _UNRESERVED | frozenset(b"!$&'()*+,;=:@%")
 
+_PLAIN_LITERAL: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*|")
+
 MAX_READINGS: Final = 64
 """Readings computed for one target; honest targets have at most a dozen (tests/rules/test_path.py)."""
 
@@ -162,6 +164,8 @@ def _kind_of(text: str, part: str) -> Kind:
 
 
 def _literal(text: str, part: str) -> bytes:
+    if _PLAIN_LITERAL.fullmatch(part):
+        return part.encode()
     if part in (".", ".."):
         raise TemplateError(text, f"has the dot segment {part!r}; write the path it leads to")
     if "*" in part:

@@ -145,6 +145,7 @@ def build(spec: SnapshotSpec, holds: Iterable[Hold] = ()) -> Snapshot:
             held.get(route.name),
             index=number,
             copying=EVERYWHERE not in off and route.name not in off,
+            overrides=spec.config.override is not None,
         )
         for number, route in enumerate(spec.config.routes, start=1)
     }
@@ -233,26 +234,26 @@ class Snapshot:
         route = self._index.find(canonical(path), method, target, fields)
         if self._uniform or not is_suspicious(path):
             return route, False
-        return route, self._differs(route, path, method, target, fields)
+        return route, self.rival(route, method, target, fields) is not None
 
-    def route_at(self, path: bytes, method: bytes, target: bytes, fields: Fields) -> Route | None:
-        """Find the route of one reading, given in canonical form."""
-        return self._index.find(path, method, target, fields)
+    def rival(
+        self, route: Route | None, method: bytes, target: bytes, fields: Fields
+    ) -> tuple[bytes, Route | None] | None:
+        """Find a reading of *target* that another backend could answer than *route*, its raw reading.
 
-    def _differs(self, route: Route | None, path: bytes, method: bytes, target: bytes, fields: Fields) -> bool:
-        """Say whether some reading of *path* could be answered by another backend than the raw one.
-
-        Overrides are left out: who holds the token may choose the side anyway.
+        Shape: the reading and its route; an empty reading when there are more than are looked at;
+        ``None``: every reading has the same answer. Overrides are left out: who holds the token may
+        choose the side anyway.
         """
-        all_readings = readings(path)
-        if all_readings is None:
-            return True
+        found = readings(path_of(target))
+        if found is None:
+            return b"", None
         answers = self._answers_of(route)
-        for reading in all_readings:
+        for reading in found:
             other = self._index.find(reading, method, target, fields)
             if other is not route and (len(answers) > 1 or self._answers_of(other) != answers):
-                return True
-        return False
+                return reading, other
+        return None
 
     def _answers_of(self, route: Route | None) -> frozenset[tuple[int, str | None]]:
         if route is not None:
