@@ -34,8 +34,8 @@ STOP_TIMEOUT_S = 10
 Say = Callable[[str], None]
 
 
-class ServiceError(Exception):
-    """A process of the demo did not come up; the sentence says which one and what it wrote."""
+class DemoError(Exception):
+    """The demo cannot go on; the sentence says what failed and what it wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ async def start(
 
     A session of its own, so that Ctrl-C reaches only the demo, which then ends its
     processes in order.
-    Raises: ServiceError when it does not come up in time.
+    Raises: DemoError when it does not come up in time.
     """
     log = scratch / f"{name}.log"
     with log.open("wb") as errors:
@@ -173,7 +173,7 @@ async def start(
         port = int(line.decode().rsplit(":", 1)[1])
     except (TimeoutError, IndexError, ValueError) as error:
         await stop(service)
-        raise ServiceError(f"{name} did not come up in {START_TIMEOUT_S} s; it wrote: {tail(service)}") from error
+        raise DemoError(f"{name} did not come up in {START_TIMEOUT_S} s; it wrote: {tail(service)}") from error
     except asyncio.CancelledError:
         await stop(service)
         raise

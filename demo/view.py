@@ -38,7 +38,6 @@ class RouteRow:
     """Percent of the requests since the last flip that new answered; ``None`` without traffic."""
     sides: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, int] = field(default_factory=dict)
     difference: dict[str, Any] | None = None
     """The most severe difference of the route, as ``first_difference`` of ``--json``."""
 
@@ -66,8 +65,8 @@ class Board:
 def screen(board: Board, height: int) -> RenderableType:
     """Draw the board for a terminal of 100 columns or more; what matters least goes first on a low one."""
     parts = [_walk(board), _routes(board), _differences(board), _next_steps(board)]
-    # Lines of the parts with all nine routes: 6, 13, 11, 10.
-    return Group(*parts[: 4 if height >= 40 else 3 if height >= 30 else 2])
+    # Lines of the parts with all nine routes: 6, 13, 11, 11.
+    return Group(*parts[: 4 if height >= 41 else 3 if height >= 30 else 2])
 
 
 def _walk(board: Board) -> RenderableType:
@@ -142,7 +141,8 @@ def next_steps(board: Board) -> tuple[tuple[str, str], ...]:
         ("who answers, and why", "matapalo explain GET /api/products/7 -H 'X-User-Id: 42'"),
         ("every route", "matapalo routes"),
         ("take it back", f"matapalo rollback {board.walked} --reason 'just trying'"),
-        ("differences, metrics", f"curl {board.admin}/api/v1/divergences    curl {board.admin}/metrics"),
+        ("every difference", "matapalo diffs"),
+        ("the metrics", f"curl {board.admin}/metrics"),
     )
 
 

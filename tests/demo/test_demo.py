@@ -7,6 +7,7 @@ import gzip
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from config.loader import load
 from demo import evidence, seed, services
 
 ROOT = services.ROOT
@@ -213,6 +215,37 @@ def test_a_broken_law_of_counting_is_seen() -> None:
 
     assert not evidence.law_holds({"counts": counts, "gauges": {}})
     assert evidence.law_holds({"counts": counts, "gauges": {"in_flight|price|legacy": 1}})
+
+
+def test_the_demos_configuration_is_valid_by_hand() -> None:
+    """demo/matapalo.yaml can be read and served without the demo around it."""
+    spec = load(ROOT / "demo" / "matapalo.yaml")
+
+    assert [route.name for route in spec.routes if route.initial_stage == "legacy"] == ["product"]
+    assert spec.undeclared == "shop-python"
+
+
+def test_the_readmes_first_file_is_valid(tmp_path: Path) -> None:
+    """The YAML of the README is a whole configuration, in ten lines."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    assert first is not None
+    assert first[1].count("\n") == 10
+    file = tmp_path / "matapalo.yaml"
+    file.write_text(first[1], encoding="utf-8")
+
+    (route,) = load(file).routes
+
+    assert (route.name, route.legacy, route.new, route.initial_stage) == ("orders", "old", "fresh", "shadow")
+
+
+def test_the_readme_links_to_what_exists() -> None:
+    """Every relative link of the README leads somewhere."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"\]\((?!https?:)([^)#]+)\)", readme))
+
+    assert targets
+    assert [target for target in sorted(targets) if not (ROOT / target).exists()] == []
 
 
 @pytest.fixture(scope="module")
