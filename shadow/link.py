@@ -200,8 +200,6 @@ class Pair(Message, frozen=True, kw_only=True, tag="pair"):
     redact: tuple[str, ...]
     at: float
     watch: tuple[str, ...] = ()
-    """The route's watched response headers, in lower case."""
-    watch: tuple[str, ...] = ()
     """Lower-case names of the response headers that must be equal, beside type and coding."""
 
 
