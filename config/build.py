@@ -50,6 +50,10 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
     """Make the whole configuration, or ``None`` where a required part is missing; problems go to the reader."""
     parts = (root, *included)
     named = [pair for part in parts for pair in part.given.get("backends", ())]
+    if not any("backends" in part.places for part in parts):
+        reader.report(
+            root.place, "backends", "is missing, expected at least one, such as shop: {url: http://shop:8080}"
+        )
     backends = _backends(named, source.base_dir, reader)
     written = [filled for part in parts for filled in part.given.get("routes", ())]
     if len(written) > MAX_ROUTES:

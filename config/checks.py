@@ -231,7 +231,8 @@ def _check_matches(
         others = matches.setdefault(_shape(match), [])
         for theirs, name in others[:50]:
             if methods == theirs or methods & theirs:
-                message = f"found {match.path}, which {name!r} takes too, expected one route for each request"
+                other = "this route already takes" if name == route.name else f"{name!r} takes too"
+                message = f"found {match.path}, which {other}, expected one match for each request"
                 reader.report(filled.places["match"], f"{filled.where}.match", message)
                 break
         others.append((methods, route.name))

@@ -61,7 +61,12 @@ CONNECTION_HEADERS: Final = frozenset(
 _TOKEN: Final = re.compile(HEADER_PATTERN)
 _HOST: Final = re.compile(HOST_PATTERN)
 _PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([^{}]*))?\}")
-_LITERAL: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})+")
+# Letters beyond ASCII are matched by their UTF-8 escapes. Left out is what backends read differently: ";", dot
+# segments, and escapes of "%", "/", "\\", ".", ";" and NUL (rules.path refuses them too).
+_LITERAL: Final = re.compile(
+    r"(?!\.\.?(?:%|[^\x00-\x7f]))"
+    r"(?:[A-Za-z0-9._~!$&'()+,=:@-]|[^\x00-\xa0\u2028\u2029\ud800-\udfff]|%(?!2[5eEfF]|5[cC]|3[bB]|00)[0-9A-Fa-f]{2})+"
+)
 _TEXT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
 _REDACT: Final = re.compile(REDACT_PATTERN)
 _PREFIX: Final = re.compile(PREFIX_PATTERN)
@@ -252,7 +257,9 @@ def _segment_hint(segment: str, *, last: bool, names: list[str]) -> str:
         return f"the only wildcards are a whole segment {{name}} and /** at the end, not {segment!r}"
     if "?" in segment or "#" in segment:
         return "a query is matched with query:, and a fragment never reaches a server"
-    return f"write {segment!r} percent-encoded"
+    if "%" in segment:
+        return f"{segment!r} has an escape that is broken or that backends read differently; match it with {{name}}"
+    return f"{segment!r} has a character that backends read differently; match it with {{name}}"
 
 
 def prefix(written: str) -> str:

@@ -50,8 +50,10 @@ class Reader:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Every problem once, in the order of the files' lines."""
-        return tuple(self._problems)
+        """Every problem once, by file in reading order, then by line."""
+        files = {problem.file: index for index, problem in enumerate(reversed(self._problems))}
+        order = sorted(self._problems, key=lambda problem: (-files[problem.file], problem.line, problem.column))
+        return tuple(order)
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Take problems that somebody else found."""
@@ -162,8 +164,7 @@ class Word:
         except UnfitError as error:
             return reader.report(node.place, where, f"found {shown}, expected {error.expected}; {error.hint}")
         if core not in (*self.types, "any") and not (core == "integer" and "number" in self.types):
-            hint = "; put it in quotes" if "string" in self.types and core != "null" else ""
-            hint = "; write it without quotes" if core == "string" and self._fits(text) else hint
+            hint = f"; {self._other(text, core)}".rstrip("; ")
             return reader.report(node.place, where, f"found {shown}, expected {self.words}{hint}")
         try:
             return self.parse(text)
@@ -172,13 +173,15 @@ class Word:
             hint = f"; {error.hint}" if error.hint and core != "any" and not self.secret else ""
             return reader.report(node.place, where, f"found {shown}, expected {self.words}{hint}")
 
-    def _fits(self, text: str) -> bool:
-        """Tell whether the text would be right if it were not quoted."""
+    def _other(self, text: str, core: str) -> str:
+        """Say how to write a value whose type is not the expected one."""
+        if core == "null":
+            return "give it a value, or remove the key"
         try:
             self.parse(text)
-        except UnfitError:
-            return False
-        return "string" not in self.types
+        except UnfitError as error:
+            return "" if self.secret else error.hint
+        return "put it in quotes" if "string" in self.types else "write it without quotes"
 
     def schema(self) -> Schema:
         """Describe the scalar; a variable may stand in its place."""
@@ -418,19 +421,16 @@ class Section:
 
     def show(self, value: Any) -> str:
         """Write a single word; a whole section has no short form."""
-        return value if isinstance(value, str) else "see below"
+        return value if isinstance(value, str) else ""
 
     def schema(self) -> Schema:
         """Describe the mapping with its keys, their defaults and texts."""
         properties = {}
         for key in self.keys:
             described = {**key.kind.schema(), "description": key.doc}
-            default = self.default(key)
-            if isinstance(default, str | bool) or (
-                isinstance(default, int) and isinstance(key.kind.show(default), str)
-            ):
-                shown = key.kind.show(default)
-                described["default"] = default if shown == str(default) or isinstance(default, bool) else shown
+            default = _plain(key.kind, self.default(key))
+            if default is not None:
+                described["default"] = default
             properties[key.name] = described
         own: Schema = {
             "type": "object",
@@ -442,3 +442,13 @@ class Section:
         if required:
             own["required"] = required
         return {"anyOf": [{"enum": list(self.instead)}, own]} if self.instead else own
+
+
+def _plain(kind: Kind, default: Any) -> Any:
+    """Turn a default into what JSON would hold; ``None`` where there is nothing short to say."""
+    if isinstance(default, bool) or default is None:
+        return default
+    if isinstance(kind, Many):
+        return [_plain(kind.of, item) for item in default] or None
+    shown = kind.show(default)
+    return int(shown) if shown.isdigit() else shown or None

@@ -518,7 +518,6 @@ _BACKENDS: Final = Key(
     name="backends",
     kind=Table(key=NAME, of=BACKEND, words="names of backends, each with its keys", extensions=True),
     doc="The named upstreams.",
-    required=True,
 )
 _ROUTES: Final = Key(name="routes", kind=Many(of=ROUTE), doc="The routes; the most specific match wins.", default=())
 
