@@ -136,7 +136,8 @@ def _refuse(constant: str) -> object:
 # An integer's own digits are its plain spelling already, but for -0: str.encode keeps the commonest case in C.
 _DECODER: Final = json.JSONDecoder(parse_int=str.encode, parse_float=plain_number, parse_constant=_refuse)
 _ZERO_DECODER: Final = json.JSONDecoder(parse_int=plain_number, parse_float=plain_number, parse_constant=_refuse)
-_MINUS_ZERO: Final = re.compile(rb"(?<![0-9])-0(?![0-9.eE])")
+# The literal stands first: the search for it then runs at the speed of a plain find, dates and all.
+_MINUS_ZERO: Final = re.compile(rb"-0(?<![0-9]-0)(?![0-9.eE])")
 _HAS_C_SCANNER: Final = getattr(json.scanner, "c_make_scanner", None) is not None
 
 
