@@ -87,8 +87,8 @@ def _forget_working_directory() -> None:
 
 def _serve(config_path: str) -> int:
     """Load the configuration and stay as the supervisor until told to stop."""
-    from config.load import load
-    from config.problem import ConfigError
+    from config.errors import ConfigError
+    from config.loader import load
     from proxy.supervisor import run
 
     try:

@@ -22,7 +22,36 @@ class Door:
     """Load the configuration file of this name and run the supervisor; the result is the exit code."""
 
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+_IN = "console.commands"
+COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": (f"{_IN}.serve:serve", "Start the supervisor, its workers, comparers and the control process, and stay."),
+    "demo": (f"{_IN}.demo:demo", "Run the main job on two real services: one route from legacy to live."),
+    "init": (f"{_IN}.init:init", "Write a first configuration for your two services."),
+    "check": (f"{_IN}.check:check", "Say everything that is wrong with a configuration."),
+    "schema": (f"{_IN}.schema:schema", "Print the JSON Schema of the configuration."),
+    "explain": (f"{_IN}.explain:explain", "Say which route takes a request, who answers it, and why."),
+    "status": (f"{_IN}.status:status", "Show revision, workers, holds and drift; exit 1 when anything is degraded."),
+    "routes": (f"{_IN}.status:routes", "List the routes with stage, shares and counts, or show one."),
+    "flip": (f"{_IN}.flip:flip", "Move a route to another stage, on every worker at once."),
+    "rollback": (
+        f"{_IN}.rollback:rollback",
+        "Send routes back to legacy on every worker, and keep them there until released.",
+    ),
+    "hold": (f"{_IN}.hold:hold", "Keep a route on legacy until released; its flag is not touched."),
+    "release": (f"{_IN}.hold:release", "Let the flag decide again: take holds away."),
+    "shadow": (
+        f"{_IN}.copying:shadow",
+        "Switch the copies of a route, or of all routes, on or off; who answers does not change.",
+    ),
+    "undo": (f"{_IN}.audit:undo", "Restore the flags that an audit entry (a-…) found; holds stay."),
+    "audit": (f"{_IN}.audit:audit", "Show who changed what, newest first."),
+    "diffs": (f"{_IN}.diffs:diffs", "List the divergences, of one route or of all, most severe first."),
+    "diff": (f"{_IN}.diffs:diff", "Show one divergence (d-…) with its latest example."),
+    "reload": (
+        f"{_IN}.reload:reload",
+        "Read the configuration again; a bad one never replaces the one that serves.",
+    ),
+}
 """Name to (``module:object``, help line), in the order of ``--help``."""
 
 

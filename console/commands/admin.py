@@ -1,0 +1,165 @@
+"""The commands' way to the admin API (docs/admin-api.md): one call, one answer or one sentence.
+
+The only module of the command line that imports httpx2. The environment's proxies are not
+used: the admin API stands on loopback or behind the operator's own TLS terminator, and a
+rollback must not depend on ``HTTPS_PROXY``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import click
+import httpx2
+
+CONNECT_TIMEOUT_S = 3.0
+READ_TIMEOUT_S = 15.0
+"""The longest call waits 1 s for legacy's probe, 2 s for laggards and, on reload, for the first worker."""
+PATIENCE_S = 2.0
+"""After this an operator is told what the command waits for."""
+
+JsonObject = dict[str, Any]  # an answer's shape is the API's contract, not a Python type
+
+
+class OutOfReachError(click.ClickException):
+    """The server does not answer where it was looked for; the exit code is 3."""
+
+    exit_code = 3
+
+
+class RefusedError(click.ClickException):
+    """The admin API said no; ``problem`` is its whole RFC 9457 body."""
+
+    exit_code = 1
+
+    def __init__(self, problem: JsonObject) -> None:
+        super().__init__(_sentence(problem))
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Hold what the admin API answered."""
+
+    status: int
+    body: JsonObject
+
+    @property
+    def is_partial(self) -> bool:
+        """Say whether some worker has not taken the change yet (202)."""
+        return self.status == 202
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """Name one admin API and who calls it."""
+
+    url: str
+    token: str | None
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> JsonObject:
+        """Ask for one object; ``None`` values are left out of the query.
+
+        Raises: OutOfReachError, RefusedError.
+        """
+        return self._call("GET", path, query=query).body
+
+    def post(self, path: str, body: Mapping[str, object]) -> Answer:
+        """Change something; ``None`` values are left out of the body.
+
+        Raises: OutOfReachError, RefusedError.
+        """
+        return self._call("POST", path, body={name: value for name, value in body.items() if value is not None})
+
+    def _call(
+        self, method: str, path: str, *, query: Mapping[str, object] | None = None, body: JsonObject | None = None
+    ) -> Answer:
+        headers = {"Accept": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        if body is not None:
+            headers["Idempotency-Key"] = str(uuid.uuid4())
+        parameters: list[tuple[str, str | int | float | bool | None]] = [
+            (name, str(value))
+            for name, given in (query or {}).items()
+            for value in (given if isinstance(given, tuple) else (given,))
+            if value is not None
+        ]
+        timeout = httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        try:
+            with _patience(f"{self.url}{path}"), httpx2.Client(trust_env=False, timeout=timeout) as client:
+                response = client.request(
+                    method, self.url.rstrip("/") + path, params=parameters, json=body, headers=headers
+                )
+        except (httpx2.RequestError, httpx2.InvalidURL, ValueError) as error:
+            raise OutOfReachError(self._out_of_reach(error)) from error
+        return self._answer_from(response)
+
+    def _out_of_reach(self, error: Exception) -> str:
+        reason = str(error) or type(error).__name__
+        return (
+            f"cannot reach the admin API at {self.url} ({reason}); is `matapalo serve` running, and is --url (or "
+            "MATAPALO_URL) what its `admin.listen` says? `matapalo rollback --local` works without it"
+        )
+
+    def _answer_from(self, response: httpx2.Response) -> Answer:
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or (response.status_code >= 400 and "detail" not in body):
+            kind = response.headers.get("content-type", "no content type")
+            raise OutOfReachError(
+                f"what answers at {self.url} is not Matapalo's admin API (status {response.status_code}, {kind}); "
+                "set --url (or MATAPALO_URL) to its `admin.listen` address"
+            )
+        if response.status_code >= 400:
+            raise RefusedError(body)
+        return Answer(status=response.status_code, body=body)
+
+
+def segment(name: str) -> str:
+    """Write a name as one segment of a path, whatever is in it."""
+    return quote(name, safe="")
+
+
+def _sentence(problem: JsonObject) -> str:
+    """Join what is wrong into text: the detail, then every further error, then the nearest known name."""
+    lines = [str(problem["detail"])]
+    lines += [
+        f"  {error.get('detail')}" for error in problem.get("errors") or () if error.get("detail") not in lines[0]
+    ]
+    guess = problem.get("did_you_mean")
+    if guess and guess not in lines[0]:
+        lines.append(f"Did you mean {guess}?")
+    if problem.get("status") == 401:
+        lines.append("Give a token with --token or MATAPALO_TOKEN.")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _patience(what: str) -> Iterator[None]:
+    """Tell a person at a terminal what is waited for, once it takes long."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    timer = threading.Timer(PATIENCE_S, lambda: click.echo(f"Waiting for {what} …", err=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def problem_text(problem: JsonObject) -> str:
+    """Write a problem as the API sent it, for ``--json``."""
+    return json.dumps(problem, indent=2, ensure_ascii=False)

@@ -1,0 +1,123 @@
+"""``matapalo check``: everything that is wrong with a configuration, before it serves."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import click
+
+from config.errors import ConfigError, Problem
+from config.loader import load
+from config.secret import missing_secrets
+from config.spec import BackendSpec, ConfigSpec
+from console.commands.options import config_option, json_option
+from console.commands.output import print_json
+from rules.index import problems as route_problems
+
+PROBE_TIMEOUT_S = 3.0
+MAX_PROBES = 32
+"""Backends asked at once."""
+
+
+@click.command()
+@config_option
+@click.option("--probe", is_flag=True, help="Connect to every backend, with TLS where it has TLS.")
+@click.option("--strict", is_flag=True, help="Warnings are problems too.")
+@click.option("--against", metavar="URL", help="Print what a reload of the server at this admin URL would change.")
+@click.option("--token", envvar="MATAPALO_TOKEN", show_envvar=True, help="With --against: token of the admin API.")
+@json_option
+def check(config_path: str, probe: bool, strict: bool, against: str | None, token: str | None, as_json: bool) -> int:
+    """Say everything that is wrong with a configuration.
+
+    Problems go to stderr as file:line:column: where: what, and the exit code is 1.
+    """
+    try:
+        spec = load(config_path)
+    except ConfigError as error:
+        return _report(config_path, list(error.problems), [], None, strict=strict, as_json=as_json)
+    found = [*missing_secrets(spec), *(Problem(config_path, 0, 0, "routes", text) for text in route_problems(spec))]
+    if probe:
+        found += _probe_all(config_path, spec)
+    plan = None
+    if against is not None:
+        from console.commands.plan import plan_against  # httpx2: not for a check without a network
+
+        plan, refusal = plan_against(spec, url=against, token=token)
+        if refusal:
+            found.append(Problem(config_path, 0, 0, "reload", refusal))
+    return _report(config_path, found, list(_warnings(spec)), plan, strict=strict, as_json=as_json)
+
+
+def _report(
+    path: str, found: list[Problem], warnings: list[str], plan: list[str] | None, *, strict: bool, as_json: bool
+) -> int:
+    """Print problems, warnings and plan; give the exit code."""
+    ok = not found and not (strict and warnings)
+    if as_json:
+        problems = [
+            {"file": one.file, "line": one.line, "column": one.column, "where": one.where, "message": one.message}
+            for one in found
+        ]
+        print_json({"ok": ok, "problems": problems, "warnings": warnings, "plan": plan})
+        return int(not ok)
+    for problem in found:
+        click.echo(str(problem), err=True)
+    for warning in warnings:
+        click.echo(f"{path}: warning: {warning}", err=True)
+    if plan is not None:
+        click.echo("\n".join(["A reload would change:", *plan]) if plan else "A reload would change nothing.")
+    if found:
+        click.echo(f"{len(found)} problem{'s' if len(found) > 1 else ''} in {path}.", err=True)
+    else:
+        click.echo(f"{path} is valid.")
+    return int(not ok)
+
+
+def _warnings(spec: ConfigSpec) -> Iterator[str]:
+    """Name what is allowed and rarely meant."""
+    used = {name for route in spec.routes for name in (route.legacy, route.new)} | {spec.undeclared}
+    for backend in spec.backends:
+        if backend.name not in used:
+            yield f"backends.{backend.name}: no route uses it; name it in a route or remove it"
+        if backend.tls is not None and not backend.tls.verify:
+            yield f"backends.{backend.name}.tls.verify: anybody can play this backend; give its certificate as `ca`"
+    if spec.routes and all(route.legacy is None for route in spec.routes):
+        yield "routes: no route has a legacy side, so nothing is compared; name `legacy` in `defaults`"
+
+
+def _probe_all(path: str, spec: ConfigSpec) -> Iterator[Problem]:
+    """Connect to every backend at once and name those that do not answer."""
+    with ThreadPoolExecutor(MAX_PROBES, thread_name_prefix="probe") as pool:
+        for backend, refusal in zip(spec.backends, pool.map(_probe, spec.backends), strict=True):
+            if refusal:
+                yield Problem(path, 0, 0, f"backends.{backend.name}", refusal)
+
+
+def _probe(backend: BackendSpec) -> str | None:
+    """Connect once, with the backend's own idea of TLS; say what failed."""
+    place = f"{backend.scheme}://{backend.host}:{backend.port}"
+    try:
+        with socket.create_connection((backend.host, backend.port), timeout=PROBE_TIMEOUT_S) as plain:
+            if backend.scheme == "https":
+                with _tls_of(backend).wrap_socket(plain, server_hostname=_server_name(backend)):
+                    pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
+        return f"{place} does not accept a connection ({reason}); start it, or correct its url"
+    return None
+
+
+def _tls_of(backend: BackendSpec) -> ssl.SSLContext:
+    tls = backend.tls
+    context = ssl.create_default_context(cafile=tls.ca.removeprefix("file:") if tls is not None and tls.ca else None)
+    if tls is not None and not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _server_name(backend: BackendSpec) -> str:
+    return (backend.tls and backend.tls.server_name) or backend.host

@@ -1,0 +1,98 @@
+"""What several commands take: the admin API's address, ``--json``, shares, headers, targets."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from config.errors import UnfitError
+from config.units import percent_bp
+from console.commands.admin import Admin, RefusedError, problem_text
+
+DEFAULT_URL = "http://127.0.0.1:8081"
+DEFAULT_CONFIG = "matapalo.yaml"
+
+# click hands parameters over by name, so a command's own signature is the only precise type there is.
+Command = Callable[..., Any]
+
+
+class Share(click.ParamType[float]):
+    """Read ``12.5%`` or ``12.5`` as percent."""
+
+    name = "percent"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the share; what does not fit is a usage error with the sentence why."""
+        try:
+            return percent_bp(str(value)) / 100
+        except UnfitError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Header(click.ParamType[tuple[str, str]]):
+    """Read ``Name: value`` as the pair that the admin API takes."""
+
+    name = "header"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Split at the first colon; without one it is a usage error."""
+        if isinstance(value, tuple):
+            return value[0], value[1]
+        name, colon, text = str(value).partition(":")
+        if not colon or not name.strip():
+            self.fail(f"found {value!r}, expected 'Name: value', for example 'X-User-Id: 42'", param, ctx)
+        return name.strip(), text.strip()
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+
+
+def config_option(command: Command) -> Command:
+    """Add ``-c/--config`` with the usual file name."""
+    return click.option(
+        "-c", "--config", "config_path", default=DEFAULT_CONFIG, show_default=True, help="The configuration file."
+    )(command)
+
+
+def reason_option(command: Command) -> Command:
+    """Add ``--reason``."""
+    return click.option("--reason", help="Why; kept in the audit trail.")(command)
+
+
+def admin_options(command: Command) -> Command:
+    """Add ``--url``, ``--token`` and ``--json``; the command receives ``admin`` and ``as_json``.
+
+    With ``--json`` a refusal is printed as the problem object, so that a script has one thing to parse.
+    """
+
+    @functools.wraps(command)
+    def call(*args: object, url: str, token: str | None, as_json: bool, **rest: object) -> object:
+        admin = Admin(url=url, token=token)
+        try:
+            return command(*args, admin=admin, as_json=as_json, **rest)
+        except RefusedError as error:
+            if not as_json:
+                raise
+            click.echo(problem_text(error.problem))
+            return error.exit_code
+
+    decorated: Command = call
+    for option in (
+        json_option,
+        click.option("--token", envvar="MATAPALO_TOKEN", show_envvar=True, help="Token of the admin API."),
+        click.option(
+            "--url",
+            envvar="MATAPALO_URL",
+            show_envvar=True,
+            default=DEFAULT_URL,
+            show_default=True,
+            help="The admin API.",
+        ),
+    ):
+        decorated = option(decorated)
+    return decorated

@@ -1,0 +1,71 @@
+"""What a reload would change on a running server: the plan of ``matapalo check --against``.
+
+The admin API shows routes and flags, not backends and limits; the plan is about what it shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from config.spec import ConfigSpec, MatchSpec, RouteSpec
+from console.commands.admin import Admin, JsonObject
+from rules.flag import Flag, Stage
+from rules.reload import OrphanError, carry_flags, diff
+from rules.snapshot import SnapshotSpec
+
+
+def plan_against(spec: ConfigSpec, *, url: str, token: str | None) -> tuple[list[str], str | None]:
+    """Compare *spec* with the server at *url*.
+
+    Shape: one line per changed route, then the sentence with which the server would refuse, or ``None``.
+    Raises: OutOfReachError, RefusedError.
+    """
+    admin = Admin(url=url, token=token)
+    status = admin.get("/api/v1/status")
+    if status["config"]["digest"] == spec.digest:
+        return [], None
+    answer = admin.get("/api/v1/routes")
+    declared = {route.name: route for route in spec.routes}
+    served = tuple(_route_from(one, declared.get(one["name"])) for one in answer["routes"])
+    flags = {one["name"]: _flag_from(one["flag"]) for one in answer["routes"]}
+    old = SnapshotSpec(revision=answer["revision"], config=replace(spec, routes=served), flags=flags)
+    try:
+        carry_flags(old, spec)
+    except OrphanError as error:
+        return diff(old.config, spec), str(error)
+    return diff(old.config, spec), None
+
+
+def _route_from(shown: JsonObject, declared: RouteSpec | None) -> RouteSpec:
+    """Rebuild a served route; what the API does not show is taken as unchanged."""
+    name, legacy, new = shown["name"], shown["legacy"], shown["new"]
+    base = declared or RouteSpec(name=name, match=(), legacy=legacy, new=new, sticky=())
+    return replace(
+        base,
+        match=tuple(_match_from(one) for one in shown["match"]),
+        legacy=legacy,
+        new=new,
+        sticky=tuple(shown["sticky"]),
+        parity=shown["parity"],
+        journey=shown["journey"],
+    )
+
+
+def _match_from(shown: JsonObject) -> MatchSpec:
+    return MatchSpec(
+        path=shown["path"],
+        methods=tuple(shown["methods"]),
+        trailing_slash=shown["trailing_slash"],
+        host=shown["host"],
+        headers=tuple(shown["headers"].items()),
+        query=tuple(shown["query"].items()),
+    )
+
+
+def _flag_from(shown: JsonObject) -> Flag:
+    return Flag(
+        stage=Stage(shown["stage"]),
+        percent_bp=round(shown["percent"] * 100),
+        sample_bp=round(shown["sample"] * 100),
+        salt=shown["salt"],
+    )
