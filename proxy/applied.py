@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 from config.secret import resolve
 from config.spec import BackendSpec, RouteSpec
 from proxy.backend import Pool
+from proxy.copies import RouteState
 from proxy.forward import Network, Target
+from proxy.tally import Counts
 from rules.flag import Hold
 from rules.snapshot import Decision, Snapshot, SnapshotSpec, build
 
@@ -28,6 +30,35 @@ class Lane:
         self.shadow = shadow
 
 
+class RoutePolicy:
+    """Hold what requests of one route need at every turn, looked up once per snapshot."""
+
+    __slots__ = (
+        "authorization",
+        "counts",
+        "legacy_counts",
+        "new_counts",
+        "per_second",
+        "shadow",
+        "spec",
+        "state",
+        "watch",
+    )
+
+    def __init__(self, spec: RouteSpec, *, workers: int, counts: Counts, state: RouteState) -> None:
+        self.spec = spec
+        self.shadow = shadow = spec.shadow
+        self.state = state
+        self.counts = counts.route(spec.name)
+        self.legacy_counts = counts.primary(spec.name, "legacy")
+        self.new_counts = counts.primary(spec.name, "new")
+        self.per_second = None if shadow.max_per_second is None else shadow.max_per_second / workers
+        """This worker's part of the route's rate."""
+        self.watch = tuple(name.encode() for name in shadow.watch_headers)
+        reference = shadow.replace_authorization
+        self.authorization = b"" if reference is None else resolve(reference).encode("latin-1")
+
+
 class Applied:
     """Be everything that one request may read; never edited, only replaced."""
 
@@ -37,6 +68,8 @@ class Applied:
         holds: Iterable[Hold],
         *,
         previous: Applied | None,
+        counts: Counts,
+        states: Callable[[str], RouteState],
         loop: asyncio.AbstractEventLoop,
         spawn: Spawn,
     ) -> None:
@@ -52,11 +85,11 @@ class Applied:
         self.networks: tuple[Network, ...] = tuple(
             ipaddress.ip_network(block, strict=False) for block in config.trusted_proxies
         )
-        self.authorizations = {
-            route.name: resolve(route.shadow.replace_authorization).encode("latin-1")
-            for route in config.routes
-            if route.shadow.replace_authorization is not None
-        }
+        # Decision.index 0 is "no route"; routes count from 1 in file order.
+        self.policies: list[RoutePolicy] = [
+            RoutePolicy(route, workers=config.workers, counts=counts, state=states(route.name))
+            for route in (config.routes[:1] + config.routes)
+        ]
         stripped = (config.override.header.lower().encode(),) if config.override is not None else ()
         self.lanes: dict[str, Lane] = {}
         for backend in config.backends:
@@ -67,14 +100,6 @@ class Applied:
                 primary = Pool(backend, loop=loop, spawn=spawn)
                 shadow = Pool(backend, loop=loop, spawn=spawn)
             self.lanes[backend.name] = Lane(backend, Target(backend, stripped), primary, shadow)
-        self._watch: dict[str, tuple[bytes, ...]] = {}
-
-    def watch(self, route: RouteSpec) -> tuple[bytes, ...]:
-        """Name the response headers that must be equal on a route, beside type and coding."""
-        names = self._watch.get(route.name)
-        if names is None:
-            names = self._watch[route.name] = tuple(name.encode() for name in route.shadow.watch_headers)
-        return names
 
     def pools(self) -> set[Pool]:
         """Name every pool in use."""

@@ -52,8 +52,11 @@ class Sink(Protocol):
     def on_body(self, data: bytes) -> None:
         """Some body bytes, codings and framing removed."""
 
+    def on_flush(self) -> None:
+        """What one read held has been handed over: write it in one piece."""
+
     def on_end(self, trailers: wire.Trailers) -> None:
-        """The answer is complete."""
+        """The answer is complete; no ``on_flush`` follows."""
 
     def on_failure(self, phase: str, reason: str) -> None:
         """No complete answer will come; *phase* is resolve, connect, tls, pool, send, head or body."""
@@ -121,6 +124,8 @@ class BackendConnection(asyncio.Protocol):
         else:
             # Bytes that nobody asked for: they would be the next request's answer.
             self.close()
+        if self.sink is not None:
+            self.sink.on_flush()
 
     def _read_head(self, data: bytes) -> None:
         self.answered = True

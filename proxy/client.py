@@ -153,6 +153,14 @@ class ClientConnection(asyncio.Protocol):
         if not self.closed:
             self.transport.write(data)
 
+    def write_all(self, pieces: list[bytes]) -> None:
+        """Send several pieces in one system call."""
+        if not self.closed:
+            if len(pieces) == 1:
+                self.transport.write(pieces[0])
+            else:
+                self.transport.writelines(pieces)
+
     def take_backlog(self) -> bytes:
         """Hand over what the client sent behind its head (for a tunnel)."""
         backlog, self._backlog = self._backlog, None

@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Final
 
 import xxhash
 
-from config.spec import RouteSpec, ShadowSpec
 from proxy import wire
 from proxy.backend import BackendConnection
 from proxy.forward import copy_bytes
 from shadow import link
 
 if TYPE_CHECKING:
-    from proxy.applied import Lane
+    from proxy.applied import Lane, RoutePolicy
     from proxy.exchange import Exchange
     from proxy.worker import Worker
 
@@ -53,15 +52,14 @@ class Answer:
     Bound: 512 KiB and the worker's budget; beyond either the body becomes a running xxh3-128 digest.
     """
 
-    __slots__ = ("_chunks", "_hasher", "budget", "fields", "size", "status")
+    status: int = 0
+    fields: wire.Fields | None = None
+    size: int = 0
+    _hasher: xxhash.xxh3_128 | None = None
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.status = 0
-        self.fields: wire.Fields | None = None
-        self.size = 0
         self._chunks: list[bytes] = []
-        self._hasher: xxhash.xxh3_128 | None = None
 
     def add(self, data: bytes) -> None:
         """Take some body bytes."""
@@ -127,7 +125,8 @@ def is_identical(one: Answer, other: Answer, watch: tuple[bytes, ...]) -> bool:
     if mine.get(b"content-encoding") != theirs.get(b"content-encoding"):
         return False
     for name in watch:
-        if mine.get(name) != theirs.get(name) or mine.getall(name) != theirs.getall(name):
+        first = mine.get(name)
+        if first != theirs.get(name) or (first is not None and mine.getall(name) != theirs.getall(name)):
             return False
     left, right = one.body(), other.body()
     if left is None or right is None:
@@ -176,19 +175,19 @@ class Copy:
     _body: list[bytes] | None = None
     _body_bytes: int = 0
 
-    def __init__(self, worker: Worker, exchange: Exchange, spec: RouteSpec, lane: Lane, state: RouteState) -> None:
+    def __init__(self, worker: Worker, exchange: Exchange, policy: RoutePolicy, lane: Lane) -> None:
         self.worker = worker
         self.exchange = exchange
-        self.spec = spec
-        self.shadow: ShadowSpec = spec.shadow
+        self.policy = policy
         self.lane = lane
-        self.state = state
-        self.route = exchange.decision.route
-        self.primary_side = exchange.decision.side
-        self.side = exchange.decision.copy_side or ""
+        decision = exchange.decision
+        self.route = decision.route
+        self.side = decision.copy_side or ""
+        self.primary_side = side = decision.side
+        self.primary_counts = policy.legacy_counts if side == "legacy" else policy.new_counts
         self.primary = Answer(worker.budget)
         self.answer = Answer(worker.budget)
-        state.in_flight += 1
+        policy.state.in_flight += 1
 
     # --- the request -------------------------------------------------------------------------------------------
 
@@ -201,7 +200,7 @@ class Copy:
         if self._body is None or self.settled:
             return
         self._body_bytes += len(data)
-        if self._body_bytes > self.shadow.max_body_bytes:
+        if self._body_bytes > self.policy.shadow.max_body_bytes:
             self.skip("oversize")
         elif self.worker.budget.used + len(data) > self.worker.budget.limit:
             self.skip("budget")
@@ -224,13 +223,13 @@ class Copy:
                 own,
                 primary_bytes=head,
                 primary_plain=exchange.lane.target.plain,
-                credentials=self.shadow.credentials,
-                authorization=self.worker.applied.authorizations.get(self.route, b""),
+                credentials=self.policy.shadow.credentials,
+                authorization=self.policy.authorization,
                 body_length=-1 if body is None else len(body),
             ),
             body,
         )
-        self.deadline = monotonic() + self.shadow.timeout_ns / 1e9
+        self.deadline = monotonic() + self.policy.shadow.timeout_ns / 1e9
         self.worker.active.add(self)
         connection = self.lane.shadow.lease(self)
         if connection is not None:
@@ -247,7 +246,7 @@ class Copy:
         self.connection = connection
         head, body = self._request
         connection.send(head if not body else head + body, head_only=self.exchange.head.method == b"HEAD", whole=True)
-        self.worker.counts.totals["copies", self.route, self.side, "compare"] += 1
+        self.policy.counts.copies[self.side] += 1
         self.sent_at = monotonic()
 
     def on_informational(self, head: wire.ResponseHead) -> None:
@@ -268,6 +267,9 @@ class Copy:
     def on_body(self, data: bytes) -> None:
         """Keep or digest."""
         self.answer.add(data)
+
+    def on_flush(self) -> None:
+        """Do nothing: a copy's answer goes nowhere."""
 
     def on_end(self, trailers: wire.Trailers) -> None:
         """The shadow has answered; compare if the primary has, too."""
@@ -334,10 +336,10 @@ class Copy:
         if self.counted or self.settled:
             return
         self.counted = True
-        totals = self.worker.counts.totals
-        totals["eligible", self.route] += 1
-        totals["sent", self.route] += 1
-        self.worker.counts.gauges["in_flight", self.route, self.primary_side] += 1
+        counts = self.policy.counts
+        counts.eligible += 1
+        counts.sent += 1
+        self.primary_counts.in_flight += 1
 
     def skip(self, reason: str) -> None:
         """End a copy that does not count as sent."""
@@ -345,9 +347,8 @@ class Copy:
             return
         assert not self.counted
         self.settled = True
-        totals = self.worker.counts.totals
-        totals["eligible", self.route] += 1
-        totals["skipped", self.route, reason] += 1
+        self.policy.counts.eligible += 1
+        self.worker.counts.totals["skipped", self.route, reason] += 1
         self._stop()
         self._release()
 
@@ -361,7 +362,7 @@ class Copy:
             self.failed = True
 
     def _release(self) -> None:
-        self.state.in_flight -= 1
+        self.policy.state.in_flight -= 1
         self.primary.release()
         self.answer.release()
         if self._body:
@@ -372,10 +373,8 @@ class Copy:
         if self.settled:
             return
         self.settled = True
-        counts = self.worker.counts
-        totals = counts.totals
-        route, primary = self.route, self.primary_side
-        counts.gauges["in_flight", route, primary] -= 1
+        counts = self.primary_counts
+        counts.in_flight -= 1
         if self.primary_failed or self.failed:
             if self.primary_failed == "client":
                 which = "client"
@@ -383,17 +382,17 @@ class Copy:
                 which = "both" if self.failed and not self.complete else "primary"
             else:
                 which = "shadow"
-            totals["errored", route, primary, which] += 1
-        elif is_identical(self.primary, self.answer, self.worker.applied.watch(self.spec)):
-            totals["identical", route, primary] += 1
+            self.worker.counts.totals["errored", self.route, self.primary_side, which] += 1
+        elif is_identical(self.primary, self.answer, self.policy.watch):
+            counts.identical += 1
         else:
-            totals["unequal", route, primary] += 1
+            counts.unequal += 1
             self._send_pair()
         self._release()
 
     def _send_pair(self) -> None:
         exchange = self.exchange
-        spec = self.spec
+        spec = self.policy.spec
         legacy, new = (self.primary, self.answer) if self.primary_side == "legacy" else (self.answer, self.primary)
         names = (exchange.lane.target.name, self.lane.target.name)
         if self.primary_side != "legacy":

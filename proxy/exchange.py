@@ -96,6 +96,7 @@ class Exchange:
         self.worker = worker
         self.client = client
         self.head = head
+        self._out: list[bytes] = []
         self.body_whole = head.bodiless
 
     # --- decide ----------------------------------------------------------------------------------------------------
@@ -109,14 +110,13 @@ class Exchange:
         self.applied = applied = worker.applied
         self.request_id = request_id = head.request_id or worker.next_request_id()
         peer = client.peer
-        address = peer.client_ip(head, applied.networks)
+        address = peer.client_ip(head, applied.networks) if head.forwarded else peer.address
         self.decision = decision = applied.no_decision
         if head.target == b"*":
             self._answer_options()
             return
-        self.decision, self.bucket = decision, _ = applied.snapshot.decide(
-            head.method, head.target, head.fields, address, request_id
-        )
+        decision, self.bucket = applied.snapshot.decide(head.method, head.target, head.fields, address, request_id)
+        self.decision = decision
         if decision.ambiguous:
             worker.counts.totals["refused", "ambiguous_target_reported"] += 1
         if decision.status:
@@ -146,14 +146,16 @@ class Exchange:
         totals = self.worker.counts.totals
         route = decision.route
         if not decision.sampled:
-            totals["eligible", route] += 1
-            totals["unsampled", route] += 1
+            counts = self.applied.policies[decision.index].counts
+            counts.eligible += 1
+            counts.unsampled += 1
             return
         head = self.head
         spec = decision.spec
         assert spec is not None
         assert decision.copy_backend is not None
-        state = self.worker.route_state(route)
+        policy = self.applied.policies[decision.index]
+        state = policy.state
         shadow = spec.shadow
         reason = ""
         if decision.skip:
@@ -170,15 +172,13 @@ class Exchange:
             reason = "budget"
         elif head.length > shadow.max_body_bytes:
             reason = "oversize"
-        elif shadow.max_per_second is not None and not state.take_token(
-            shadow.max_per_second / self.worker.worker_count
-        ):
+        elif policy.per_second is not None and not state.take_token(policy.per_second):
             reason = "rate"
         if reason:
-            totals["eligible", route] += 1
+            policy.counts.eligible += 1
             totals["skipped", route, reason] += 1
             return
-        self.copy = copy = Copy(self.worker, self, spec, self.applied.lanes[decision.copy_backend], state)
+        self.copy = copy = Copy(self.worker, self, policy, self.applied.lanes[decision.copy_backend])
         if not head.bodiless:
             copy.expect_body()
         elif not head.conditional:
@@ -299,11 +299,12 @@ class Exchange:
     def on_informational(self, head: wire.ResponseHead) -> None:
         """Pass a 1xx head on; HTTP/1.0 has none (RFC 9110 section 15.2)."""
         if self.head.minor:
-            self.client.write(forward.response_bytes(head, framing=b"", own_lines=b""))
+            self.client.write(forward.response_bytes(head, b""))
 
     def on_switch(self, head: wire.ResponseHead, connection: BackendConnection, tail: bytes) -> None:
         """Open the tunnel if this 101 is the one that was asked for; a 502 otherwise."""
-        if not self.head.upgrade or head.upgrade.lower() != self.head.upgrade.lower():
+        token = head.fields.get(b"upgrade", b"")
+        if not self.head.upgrade or token.lower() != self.head.upgrade.lower():
             connection.sink = None
             connection.close()
             self.connection = None
@@ -314,8 +315,8 @@ class Exchange:
         self.status = 101
         self.started = True
         self.head_at = monotonic()
-        lines = b"Connection: Upgrade\r\nUpgrade: " + head.upgrade + b"\r\n"
-        self.client.write(forward.response_bytes(head, framing=lines, own_lines=self._answer_lines(head)))
+        lines = b"Connection: Upgrade\r\nUpgrade: " + token + b"\r\n"
+        self.client.write(forward.response_bytes(head, lines + self._answer_lines(head)))
         open_tunnel(self.worker, self, connection, tail)
         self._finish()
 
@@ -329,7 +330,6 @@ class Exchange:
         self.head_at = now = monotonic()
         self.worker.counts.observe("request_duration", decision.route, self.side, now - self.sent_at)
         self.phase = "body"
-        self.deadline = min(self.total_deadline, now + self.lane.spec.read_timeout_ns / 1e9)
         self.started = True
         self.status = status = head.status
         request = self.head
@@ -346,7 +346,7 @@ class Exchange:
             framing += b"Connection: close\r\n"
         elif not request.minor:
             framing += b"Connection: keep-alive\r\n"
-        self.client.write(forward.response_bytes(head, framing=framing, own_lines=self._answer_lines(head)))
+        self._out.append(forward.response_bytes(head, framing + self._answer_lines(head)))
         copy = self.copy
         if copy is not None:
             if request.conditional and not copy.launched:
@@ -363,7 +363,7 @@ class Exchange:
 
     def _answer_lines(self, head: wire.ResponseHead) -> bytes:
         """Write our own fields of the answer."""
-        lines = b"" if head.has_request_id else b"X-Request-Id: %b\r\n" % self.request_id
+        lines = b"" if head.fields.get(b"x-request-id") is not None else b"X-Request-Id: %b\r\n" % self.request_id
         if self.head.asks_side:
             lines += b"X-Matapalo-Side: %b\r\n" % self.side.encode()
         if self.decision.issue_cookie:
@@ -380,16 +380,22 @@ class Exchange:
         if self.copy is not None:
             self.copy.primary.add(data)
         if self.rechunk:
-            self.client.write(b"%x\r\n%b\r\n" % (size, data))
+            self._out += (b"%x\r\n" % size, data, b"\r\n")
         else:
-            self.client.write(data)
-        self.deadline = min(self.total_deadline, monotonic() + self.lane.spec.read_timeout_ns / 1e9)
+            self._out.append(data)
+
+    def on_flush(self) -> None:
+        """Write what one read brought, in one system call; the backend has until the read timeout for more."""
+        if self._out:
+            self.client.write_all(self._out)
+            self._out = []
+            self.deadline = min(self.total_deadline, monotonic() + self.lane.spec.read_timeout_ns / 1e9)
 
     def on_end(self, trailers: wire.Trailers) -> None:
         """The answer is whole."""
         self.connection = None
         if self.rechunk:
-            self.client.write(forward.trailer_bytes(trailers if self.head.trailers_welcome else []))
+            self._out.append(forward.trailer_bytes(trailers if self.head.trailers_welcome else []))
         copy, self.copy = self.copy, None
         if copy is not None:
             if copy.counted:
@@ -550,6 +556,8 @@ class Exchange:
     def _finish(self) -> None:
         """Count the answer, write the log line, free the client for its next request."""
         self.done = True
+        if self._out:
+            self.client.write_all(self._out)
         worker = self.worker
         worker.active.discard(self)
         decision = self.decision

@@ -137,20 +137,15 @@ def copy_bytes(
     return request_bytes(changed, target, own_lines)
 
 
-def response_bytes(head: wire.ResponseHead, *, framing: bytes, own_lines: bytes) -> bytes:
+def response_bytes(head: wire.ResponseHead, own_lines: bytes) -> bytes:
     """Write the head that the client gets; the backend's reason phrase stays.
 
-    Shape: *framing* and *own_lines* are complete lines with their line ends.
+    Shape: *own_lines* are complete lines with their line ends: framing first, then what we add.
     """
-    if head.lines:
-        return b"HTTP/1.1 %d %b\r\n%b\r\n%b%b\r\n" % (
-            head.status,
-            head.reason,
-            b"\r\n".join(head.lines),
-            framing,
-            own_lines,
-        )
-    return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (head.status, head.reason, framing, own_lines)
+    lines = wire.response_lines(head)
+    if lines:
+        return b"HTTP/1.1 %d %b\r\n%b\r\n%b\r\n" % (head.status, head.reason, b"\r\n".join(lines), own_lines)
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, own_lines)
 
 
 def trailer_bytes(trailers: wire.Trailers) -> bytes:

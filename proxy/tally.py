@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import defaultdict, deque
+from collections.abc import Iterator
 from time import time
 from typing import Final
 
@@ -18,6 +19,42 @@ _BUCKETS: Final = len(DURATION_BOUNDS_S) + 2
 CODE_CLASS: Final = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 
+class RouteCounts:
+    """Count what happens on nearly every request of one route; the rest lives in :attr:`Counts.totals`."""
+
+    __slots__ = ("copies", "eligible", "sent", "unsampled")
+
+    def __init__(self) -> None:
+        self.eligible = 0
+        self.unsampled = 0
+        self.sent = 0
+        self.copies = {"legacy": 0, "new": 0}
+
+    def totals(self, route: str) -> Iterator[tuple[str, int]]:
+        """Name the counts as the tally does."""
+        yield f"eligible|{route}", self.eligible
+        yield f"unsampled|{route}", self.unsampled
+        yield f"sent|{route}", self.sent
+        for side, count in self.copies.items():
+            yield f"copies|{route}|{side}|compare", count
+
+
+class PrimaryCounts:
+    """Count comparisons of one route while one side was the primary."""
+
+    __slots__ = ("identical", "in_flight", "unequal")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.identical = 0
+        self.unequal = 0
+
+    def totals(self, labels: str) -> Iterator[tuple[str, int]]:
+        """Name the counts as the tally does."""
+        yield f"identical|{labels}", self.identical
+        yield f"unequal|{labels}", self.unequal
+
+
 class Counts:
     """Hold one worker's cumulative totals.
 
@@ -25,14 +62,24 @@ class Counts:
     Cost: 0.2 microseconds per count.
     """
 
-    __slots__ = ("durations", "gauges", "last_legacy", "totals", "version")
+    __slots__ = ("durations", "gauges", "last_legacy", "primaries", "routes", "totals", "version")
 
     def __init__(self) -> None:
         self.totals: defaultdict[tuple[str, ...], int] = defaultdict(int)
         self.gauges: defaultdict[tuple[str, ...], int] = defaultdict(int)
         self.durations: dict[tuple[str, str, str], list[int]] = {}
         self.last_legacy: dict[str, float] = {}
+        self.routes: dict[str, RouteCounts] = {}
+        self.primaries: dict[tuple[str, str], PrimaryCounts] = {}
         self.version = 0
+
+    def route(self, name: str) -> RouteCounts:
+        """Give one route's counts; they outlive every snapshot."""
+        return self.routes.setdefault(name, RouteCounts())
+
+    def primary(self, route: str, side: str) -> PrimaryCounts:
+        """Give one route's counts under one primary."""
+        return self.primaries.setdefault((route, side), PrimaryCounts())
 
     def observe(self, family: str, route: str, side: str, seconds: float) -> None:
         """Add one duration to a histogram."""
@@ -48,11 +95,20 @@ class Counts:
         Order: each call has a higher sequence than the one before.
         """
         self.version += 1
+        counts = {"|".join(key): value for key, value in self.totals.items()}
+        # A gauge that is missing is zero: idle routes cost nothing.
+        gauges = {"|".join(key): value for key, value in self.gauges.items() if value}
+        for name, route in self.routes.items():
+            counts.update(pair for pair in route.totals(name) if pair[1])
+        for (name, side), primary in self.primaries.items():
+            counts.update(pair for pair in primary.totals(f"{name}|{side}") if pair[1])
+            if primary.in_flight:
+                gauges[f"in_flight|{name}|{side}"] = primary.in_flight
         return Tally(
             epoch=epoch,
             sequence=self.version,
-            counts={"|".join(key): value for key, value in self.totals.items()},
-            gauges={"|".join(key): value for key, value in self.gauges.items()},
+            counts=counts,
+            gauges=gauges,
             histograms={"|".join(key): value for key, value in self.durations.items()},
             last_legacy=dict(self.last_legacy),
             final=final,

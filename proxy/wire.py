@@ -90,10 +90,19 @@ _MEMO_BOUND: Final = 2_048
 
 _kinds: Final[dict[bytes, int]] = dict(_KINDS)
 
+_RESPONSE_HOPS: Final = frozenset({HOP, CONNECTION, CODING, UPGRADE, TE, CONTROL})
+"""What an answer's head keeps to itself; Upgrade is written anew behind a validated 101."""
+
+_kept: Final[set[bytes]] = set()
+
+_hosts: Final[set[bytes]] = set()
+
+_MAX_DIGITS: Final = 18
+"""Of a length: nearly an exabyte, and it fits every integer type downstream."""
+
 _NEVER_LISTED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie"})
 """A Connection header that lists one of these would strip what the backend relies on (CVE-2024-45410)."""
 
-_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{0,5})?")
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -199,7 +208,8 @@ def read_request(event: Request) -> RequestHead:
             head.host = value
             hosts += 1
         elif kind == LENGTH:
-            if _DIGITS.fullmatch(value) is None:
+            # bytes.isdigit() knows ASCII digits only, and no sign or underscore as int() does.
+            if not value.isdigit() or len(value) > _MAX_DIGITS:
                 raise RefusedError(400, "content_length")
             head.length = int(value)
             lengths += 1
@@ -249,8 +259,8 @@ def read_request(event: Request) -> RequestHead:
             head.asks_side = True
     if hosts != 1 and (hosts or head.minor):
         raise RefusedError(400, "host")
-    if not _HOST.fullmatch(head.host):
-        raise RefusedError(400, "host")
+    if head.host not in _hosts:
+        _check_host(head.host)
     if lengths > 1 or codings > 1 or (codings and (lengths or not head.minor)):
         raise RefusedError(400, "framing")
     if head.upgrade:
@@ -270,6 +280,14 @@ def read_request(event: Request) -> RequestHead:
     return head
 
 
+def _check_host(host: bytes) -> None:
+    """Refuse a Host that is no ``uri-host [":" port]`` (RFC 9112 section 3.2); remember a good one."""
+    if _HOST.fullmatch(host) is None:
+        raise RefusedError(400, "host")
+    if len(_hosts) < _MEMO_BOUND:
+        _hosts.add(host)
+
+
 def _read_target(head: RequestHead) -> None:
     """Bring absolute-form to origin-form; refuse everything else (RFC 9112 section 3.2)."""
     match = _ABSOLUTE.fullmatch(head.target)
@@ -285,21 +303,17 @@ def _read_target(head: RequestHead) -> None:
 
 
 class ResponseHead:
-    """Hold one backend answer's head, ready to be sent to the client.
-
-    Shape: ``lines`` as in :class:`RequestHead`, hop-by-hop fields left out.
-    """
+    """Hold one backend answer's head: its framing read, its fields untouched."""
 
     status: int
     reason: bytes
     minor: int
     fields: Fields
-    lines: list[bytes]
     length: int = -1
     chunked: bool = False
     keep_alive: bool = True
-    upgrade: bytes = b""
-    has_request_id: bool = False
+    listed: frozenset[bytes] = frozenset()
+    """Lower-case names that the Connection field lists: not for the next hop."""
     parser: Parser
     """Goes on reading the body if it is chunked."""
 
@@ -308,7 +322,7 @@ def read_response(raw: bytes) -> ResponseHead:
     """Read one whole response head (up to and with its empty line).
 
     Raises: GrammarError for everything that is not exactly one legal head.
-    Cost: 1.4 microseconds and 0.15 per field.
+    Cost: 2 microseconds; a copy needs no more than this.
     """
     parser = zttp.Connection(zttp.CLIENT)
     event = parser.receive_event(raw)
@@ -318,66 +332,68 @@ def read_response(raw: bytes) -> ResponseHead:
     head.parser = parser
     head.status = event.status_code
     head.reason = event.reason
-    if event.http_version == b"1.1":
+    version = event.http_version
+    head.fields = fields = event.headers  # type: ignore[assignment]  # an HTTP/1 head is always a HeaderBlock
+    if version == b"1.1":
         head.minor = 1
-    elif event.http_version == b"1.0":
+    elif version == b"1.0":
         head.minor = 0
         head.keep_alive = False
     else:
         raise GrammarError("HTTP version of the answer")
-    fields = event.headers
-    assert not isinstance(fields, list)
-    head.fields = fields
-    lines: list[bytes] = []
-    lengths = codings = 0
-    known = _kinds
-    listed: set[bytes] | None = None
-    for pair in fields.to_list():
-        kind = known.get(pair[0])
-        if kind is None:
-            kind = kind_of(pair[0])
-        if kind == PLAIN or kind > UPGRADE:
-            if kind == CONTROL:
-                continue
-            if kind == REQUEST_ID:
-                head.has_request_id = True
-            lines.append(b": ".join(pair))
-            continue
-        value = pair[1]
-        if kind == LENGTH:
-            if _DIGITS.fullmatch(value) is None:
-                raise GrammarError("Content-Length of the answer")
-            head.length = int(value)
-            lengths += 1
-            lines.append(b": ".join(pair))
-        elif kind == CONNECTION:
-            for token in value.lower().split(b","):
-                token = token.strip(b" \t")
-                if token == b"close":
-                    head.keep_alive = False
-                elif token == b"keep-alive":
-                    if head.minor == 0:
-                        head.keep_alive = True
-                elif token and token != b"upgrade" and token not in _NEVER_LISTED:
-                    listed = listed or set()
-                    listed.add(token)
-        elif kind == CODING:
-            if value.lower() != b"chunked" or not head.minor:
-                raise GrammarError("Transfer-Encoding of the answer")
-            head.chunked = True
-            codings += 1
-        elif kind == UPGRADE:
-            head.upgrade = value
-            if head.status != 101:
-                lines.append(b": ".join(pair))
-        elif kind == HOST:
-            lines.append(b": ".join(pair))
-    if lengths > 1 or codings > 1 or (codings and lengths):
-        raise GrammarError("framing of the answer")
-    if listed is not None:
-        lines = [line for line in lines if line[: line.index(b":")].lower() not in listed]
-    head.lines = lines
+    lengths = fields.getall(b"content-length")  # type: ignore[union-attr]
+    if lengths:
+        digits = lengths[0]
+        if len(lengths) > 1 or not digits.isdigit() or len(digits) > _MAX_DIGITS:
+            raise GrammarError("Content-Length of the answer")
+        head.length = int(digits)
+    codings = fields.getall(b"transfer-encoding")  # type: ignore[union-attr]
+    if codings:
+        if len(codings) > 1 or lengths or not head.minor or codings[0].lower() != b"chunked":
+            raise GrammarError("Transfer-Encoding of the answer")
+        head.chunked = True
+    options = fields.get(b"connection")  # type: ignore[union-attr]
+    if options is not None and (options != b"keep-alive" or not head.minor):
+        _read_options(head)
     return head
+
+
+def _read_options(head: ResponseHead) -> None:
+    """Take a Connection field apart (RFC 9110 section 7.6.1)."""
+    listed = set()
+    for token in b",".join(head.fields.getall(b"connection")).lower().split(b","):
+        token = token.strip(b" \t")
+        if token == b"close":
+            head.keep_alive = False
+        elif token == b"keep-alive":
+            head.keep_alive = True
+        elif token and token not in _NEVER_LISTED:
+            listed.add(token)
+    head.listed = frozenset(listed)
+
+
+def response_lines(head: ResponseHead) -> list[bytes]:
+    """List the fields that the client gets as ``Name: value``, in received order.
+
+    Cost: 0.15 microseconds per field.
+    """
+    kept = _kept
+    if head.listed:
+        return [
+            b": ".join(pair)
+            for pair in head.fields.to_list()
+            if pair[0].lower() not in head.listed and is_kept(pair[0])
+        ]
+    return [b": ".join(pair) for pair in head.fields.to_list() if pair[0] in kept or is_kept(pair[0])]
+
+
+def is_kept(name: bytes) -> bool:
+    """Tell whether a field of an answer is meant for the client and not for this hop."""
+    if kind_of(name) in _RESPONSE_HOPS:
+        return False
+    if len(_kept) < _MEMO_BOUND:
+        _kept.add(name)
+    return True
 
 
 def has_surplus(parser: Parser) -> bool:

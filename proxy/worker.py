@@ -32,7 +32,7 @@ from proxy.pairs import PairLink
 from proxy.tally import AccessLog, Counts
 from proxy.tunnel import Tunnel
 from rules.flag import Hold, Stage
-from rules.snapshot import decode
+from rules.snapshot import SnapshotSpec, decode
 from shadow import link
 from shadow.parent import ParentLink
 
@@ -161,7 +161,18 @@ class Worker:
         return ""
 
     def _apply(self, raw: bytes) -> None:
-        self._swap(Applied(decode(raw), self._holds, previous=self._previous(), loop=self.loop, spawn=self.spawn))
+        self._swap(self._compile(decode(raw)))
+
+    def _compile(self, spec: SnapshotSpec) -> Applied:
+        return Applied(
+            spec,
+            self._holds,
+            previous=self._previous(),
+            counts=self.counts,
+            states=self.route_state,
+            loop=self.loop,
+            spawn=self.spawn,
+        )
 
     def _previous(self) -> Applied | None:
         return getattr(self, "applied", None)
@@ -220,7 +231,7 @@ class Worker:
         self._holds_revision = message.revision
         previous = self._previous()
         if previous is not None:
-            self._swap(Applied(previous.spec, self._holds, previous=previous, loop=self.loop, spawn=self.spawn))
+            self._swap(self._compile(previous.spec))
         self.holds_known.set()
         self.parent.send(link.HoldsAck(revision=message.revision))
 
