@@ -283,7 +283,17 @@ def _read_name(body: bytes, position: int) -> tuple[object, int]:
     return plain_text(match[1]), match.end()
 
 
-_ESCAPES: Final = re.compile(rb"(?:\\u[0-9a-fA-F]{4}|\\.)++")
+_ESCAPES: Final = re.compile(rb"(?:\\u[0-9a-fA-F]{4})++|\\.")
+_SHORT_ESCAPES: Final = {
+    b"\\b": b"\b",
+    b"\\f": b"\f",
+    b"\\n": b"\n",
+    b"\\r": b"\r",
+    b"\\t": b"\t",
+    b"\\/": b"/",
+    b'\\"': b'"',
+    b"\\\\": b"\\\\",
+}
 
 
 def plain_text(raw: bytes) -> str | tuple[bytes]:
@@ -303,5 +313,10 @@ def plain_text(raw: bytes) -> str | tuple[bytes]:
 
 
 def _spell_escapes(match: re.Match[bytes]) -> bytes:
-    text: str = json.loads(b'"' + match[0] + b'"')
+    """Spell one short escape, or one run of ``\\u`` escapes: two of them may be one character."""
+    escapes = match[0]
+    short = _SHORT_ESCAPES.get(escapes)
+    if short is not None:
+        return short
+    text: str = json.loads(f'"{escapes.decode()}"') if len(escapes) > 6 else chr(int(escapes[2:], 16))
     return text.replace("\\", "\\\\").encode("utf-8", "backslashreplace")

@@ -1,0 +1,112 @@
+"""Rules of undoing content codings on bytes that a backend chose."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shadow import coding
+from shadow.coding import Outcome, codings_of, undo
+
+NOISE = bytes((index * 7919 >> 3) & 0xFF for index in range(5_000))
+
+
+def bare_deflate(body: bytes) -> bytes:
+    """Compress without zlib's head and sum, as some servers do."""
+    stream = zlib.compressobj(wbits=-15)
+    return stream.compress(body) + stream.flush()
+
+
+@given(st.binary(max_size=2_000), st.integers(0, 9))
+def test_what_was_coded_comes_back_whole(body: bytes, level: int) -> None:
+    """A gzip or deflate body, at any level, decodes to exactly the bytes that went in."""
+    coded = {b"gzip": gzip.compress(body, level), b"deflate": zlib.compress(body, level)}
+
+    for name, received in coded.items():
+        assert undo(received, (name,)) == coding.Decoded(body=body, outcome=Outcome.DECODED)
+    assert undo(bare_deflate(body), (b"deflate",)).body == body
+    assert undo(zlib.compress(gzip.compress(body)), (b"gzip", b"deflate")).body == body
+
+
+def test_codings_are_read_as_the_standard_says() -> None:
+    """Coding names are case-insensitive, lists may be split over fields, and identity says nothing."""
+    assert codings_of([b"X-GZip, identity", b" Deflate "]) == (b"gzip", b"deflate")
+    assert codings_of([]) == ()
+
+
+def test_gzip_without_a_header_is_undone_and_said_to_be_undeclared() -> None:
+    """A body that is gzip but does not say so is decoded and marked as sniffed."""
+    assert undo(gzip.compress(b"hello"), ()) == coding.Decoded(body=b"hello", outcome=Outcome.SNIFFED)
+
+
+def test_a_body_that_only_begins_like_gzip_is_left_as_it_is() -> None:
+    """Bytes that merely start with gzip's magic are compared as received."""
+    body = coding.GZIP_MAGIC + b"not a stream"
+
+    assert undo(body, ()) == coding.Decoded(body=body, outcome=Outcome.PLAIN)
+
+
+def test_an_answer_to_head_may_name_a_coding_and_have_no_body() -> None:
+    """An empty body is an empty body whatever coding is declared."""
+    assert undo(b"", (b"gzip",)) == coding.Decoded(body=b"", outcome=Outcome.PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("received", "codings"),
+    [
+        (gzip.compress(NOISE)[:-1], (b"gzip",)),
+        (gzip.compress(NOISE)[:-6] + b"\0\0\0\0\0\0", (b"gzip",)),
+        (gzip.compress(NOISE) + b"tail", (b"gzip",)),
+        (b"plain text", (b"gzip",)),
+        (b"plain text", (b"deflate",)),
+        (zlib.compress(NOISE)[:-3], (b"deflate",)),
+        (zlib.compress(NOISE) + b"tail", (b"deflate",)),
+        (bare_deflate(NOISE)[:-2], (b"deflate",)),
+    ],
+)
+def test_a_broken_stream_is_never_half_decoded(received: bytes, codings: tuple[bytes, ...]) -> None:
+    """A truncated, damaged or overlong stream is compared as received and called broken."""
+    assert undo(received, codings) == coding.Decoded(body=received, outcome=Outcome.BROKEN)
+
+
+@pytest.mark.parametrize("codings", [(b"br",), (b"zstd",), (b"gzip", b"br"), (b"gzip",) * 5])
+def test_a_coding_that_is_not_undone_here_is_named_unknown(codings: tuple[bytes, ...]) -> None:
+    """Brotli, zstd and stacks deeper than four are compared as received."""
+    assert undo(b"abc", codings) == coding.Decoded(body=b"abc", outcome=Outcome.UNKNOWN)
+
+
+def test_a_bomb_stops_at_the_ratio() -> None:
+    """An output over 200 times its input is refused as soon as it is also over 1 MiB."""
+    fair = gzip.compress(b"\0" * coding.RATIO_FLOOR)
+    bomb = gzip.compress(b"\0" * (coding.RATIO_FLOOR + 1))
+
+    assert undo(fair, (b"gzip",)).outcome is Outcome.DECODED
+    assert undo(bomb, (b"gzip",)) == coding.Decoded(body=bomb, outcome=Outcome.RATIO)
+    assert undo(bomb, ()).outcome is Outcome.RATIO
+    assert undo(zlib.compress(b"\0" * (2 << 20)), (b"deflate",)).outcome is Outcome.RATIO
+    assert undo(gzip.compress(bomb), (b"gzip", b"gzip")).outcome is Outcome.RATIO
+
+
+def test_an_output_over_16_mib_is_refused() -> None:
+    """No body is decoded beyond 16 MiB, however fair its ratio."""
+    row = NOISE[:200]
+    large = gzip.compress(row * ((coding.MAX_OUTPUT + len(row)) // len(row)), 1) + b""
+    padded = large if len(large) * coding.MAX_RATIO > coding.MAX_OUTPUT else gzip.compress(large)
+
+    assert undo(padded, (b"gzip",)).outcome in (Outcome.SIZE, Outcome.RATIO)
+    assert (
+        undo(gzip.compress(row * ((coding.MAX_OUTPUT + len(row)) // len(row)), 0), (b"gzip",)).outcome is Outcome.SIZE
+    )
+
+
+def test_members_are_joined_up_to_sixteen() -> None:
+    """Gzip streams one after the other are one body; a seventeenth is refused."""
+    member = gzip.compress(b"ab")
+
+    assert undo(member * coding.MAX_MEMBERS, (b"gzip",)).body == b"ab" * coding.MAX_MEMBERS
+    assert undo(member * (coding.MAX_MEMBERS + 1), (b"gzip",)).outcome is Outcome.MEMBERS
+    assert undo(member + b"\0" * 512, (b"gzip",)).body == b"ab"
