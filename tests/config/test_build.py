@@ -1,0 +1,290 @@
+"""From the file to the specs: defaults, joins, and what each key becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config import ConfigError, load_text
+from config.build import MAX_ROUTES
+from config.spec import (
+    AddressSpec,
+    AdminSpec,
+    BackendSpec,
+    BackendTlsSpec,
+    FallbackSpec,
+    LimitsSpec,
+    OverrideSpec,
+    RouteSpec,
+    ShadowSpec,
+    TokenSpec,
+)
+
+BACKENDS = 'backends: {old: {url: "http://old"}, new: {url: "http://new"}}\n'
+
+
+def routes_of(text: str) -> tuple[RouteSpec, ...]:
+    """Load routes between two backends."""
+    return load_text(BACKENDS + text, environ={}).routes
+
+
+def problem_of(text: str) -> str:
+    """Load a configuration that has exactly one problem, and print it."""
+    with pytest.raises(ConfigError) as caught:
+        load_text(BACKENDS + text, environ={})
+    assert len(caught.value.problems) == 1, str(caught.value)
+    return str(caught.value)
+
+
+def test_a_small_file_has_every_default(tmp_path: Path) -> None:
+    """A file that names one backend is whole: everything else has a safe default."""
+    spec = load_text('backends: {old: {url: "http://old"}}', base_dir=tmp_path, environ={})
+
+    assert spec.listen == (AddressSpec(host="127.0.0.1", port=8080),)
+    assert spec.admin == AdminSpec(listen=AddressSpec(host="127.0.0.1", port=8081))
+    assert spec.health == AddressSpec(host="127.0.0.1", port=8082)
+    assert spec.state_dir == str(tmp_path / ".matapalo")
+    assert (spec.database, spec.flags, spec.workers, spec.comparers) == ("sqlite", "database", 1, 1)
+    assert (spec.watch, spec.strict, spec.access_log) == (False, "refuse", True)
+    assert (spec.undeclared, spec.override, spec.routes, spec.trusted_proxies) == (None, None, (), ())
+    assert spec.backends == (BackendSpec(name="old", scheme="http", host="old", port=80),)
+    assert spec.limits == LimitsSpec()
+
+
+def test_every_key_arrives(tmp_path: Path) -> None:
+    """What the file says is what the spec holds, in the spec's units."""
+    spec = load_text(
+        """
+        listen: [0.0.0.0:80, "[::1]:81"]
+        admin:
+          listen: 0.0.0.0:9081
+          behind_tls: true
+          metrics_public: true
+          tokens: [{name: ops, role: operator, token: file:ops.token}]
+        health: {listen: 0.0.0.0:9082}
+        state_dir: /var/lib/matapalo
+        flags: file
+        workers: 4
+        comparers: 2
+        watch: true
+        trusted_proxies: [10.0.0.0/8, "::1"]
+        backends:
+          shop:
+            url: https://shop:8443/base/
+            connect_timeout: 1s
+            response_timeout: 30s
+            idle_timeout: 2s
+            read_timeout: 10s
+            max_connections: 8
+            host: shop.example.com:8443
+            path: {strip: /api, add: /v2}
+            headers: {set: {X-Env: prod, X-Number: 7}, remove: [X-Debug]}
+            version_header: X-App-Version
+            tls: {ca: file:ca.pem, server_name: Shop, verify: false}
+          old: {url: "http://old"}
+        undeclared: {backend: old}
+        override: {header: X-Side, token: env:SIDE}
+        strict: report
+        access_log: false
+        limits:
+          header_read_timeout: 1s
+          keep_alive_timeout: 2s
+          body_read_timeout: 3s
+          write_timeout: 4s
+          max_connections: 5
+          copy_bytes: 6MiB
+          drain: 7s
+          lame_duck: 8s
+          tunnel_idle_timeout: 9s
+        routes:
+          - name: a
+            match: {path: /a, methods: [POST], host: Shop.Example.com, headers: {X-Tenant: 1}, query: {v: 2}}
+            legacy: old
+            new: shop
+            stage: canary
+            percent: 12.5
+            sticky: ["cookie:Session", ip]
+            parity: meaning
+            journey: checkout
+            was: b
+            reads: POST
+            keep: shapes
+            fallback: {on: [timeout, 502]}
+            timeout: 60s
+            max_body: 1MiB
+            on_flip: keep
+        """,
+        base_dir=tmp_path,
+        environ={},
+    )
+
+    assert spec.listen == (AddressSpec(host="0.0.0.0", port=80), AddressSpec(host="::1", port=81))
+    assert spec.admin.tokens == (TokenSpec(name="ops", role="operator", token=f"file:{tmp_path}/ops.token"),)
+    assert (spec.admin.behind_tls, spec.admin.metrics_public) == (True, True)
+    assert (spec.state_dir, spec.flags, spec.workers, spec.comparers) == ("/var/lib/matapalo", "file", 4, 2)
+    assert (spec.watch, spec.strict, spec.access_log) == (True, "report", False)
+    assert spec.trusted_proxies == ("10.0.0.0/8", "::1/128")
+    assert spec.backends[0] == BackendSpec(
+        name="shop",
+        scheme="https",
+        host="shop",
+        port=8443,
+        host_header="shop.example.com:8443",
+        path_strip="/api",
+        path_add="/base/v2",
+        headers_set=(("X-Env", "prod"), ("X-Number", "7")),
+        headers_remove=("X-Debug",),
+        connect_timeout_ns=1_000_000_000,
+        response_timeout_ns=30_000_000_000,
+        idle_timeout_ns=2_000_000_000,
+        read_timeout_ns=10_000_000_000,
+        max_connections=8,
+        version_header="x-app-version",
+        tls=BackendTlsSpec(ca=f"file:{tmp_path}/ca.pem", server_name="shop", verify=False),
+    )
+    assert spec.override == OverrideSpec(header="x-side", token="env:SIDE")
+    assert spec.undeclared == "old"
+    assert spec.limits == LimitsSpec(
+        header_read_timeout_ns=1_000_000_000,
+        keep_alive_timeout_ns=2_000_000_000,
+        body_read_timeout_ns=3_000_000_000,
+        write_timeout_ns=4_000_000_000,
+        max_connections=5,
+        copy_bytes=6 << 20,
+        drain_ns=7_000_000_000,
+        lame_duck_ns=8_000_000_000,
+        tunnel_idle_timeout_ns=9_000_000_000,
+    )
+    (route,) = spec.routes
+    (match,) = route.match
+    assert (match.path, match.methods, match.host) == ("/a", ("POST",), "shop.example.com")
+    assert (match.headers, match.query) == ((("x-tenant", "1"),), (("v", "2"),))
+    assert (route.legacy, route.new, route.initial_stage, route.initial_percent_bp) == ("old", "shop", "canary", 1_250)
+    assert (route.sticky, route.parity, route.journey, route.was) == (
+        ("cookie:Session", "ip"),
+        "meaning",
+        "checkout",
+        "b",
+    )
+    assert (route.shadow, route.keep) == (ShadowSpec(reads=("POST",)), "shapes")
+    assert route.fallback == FallbackSpec(timeout=True, statuses=(502,))
+    assert (route.timeout_ns, route.max_body_bytes, route.on_flip) == (60_000_000_000, 1 << 20, "keep")
+
+
+def test_defaults_stand_in_for_what_a_route_leaves_out() -> None:
+    """A route's own value wins, shadow is joined key by key, and redact only ever grows."""
+    own, inherited = routes_of(
+        """
+defaults:
+  legacy: old
+  new: new
+  sticky: ip
+  timeout: 9s
+  parity: meaning
+  keep: bodies
+  redact: [$.email]
+  fallback: {on: connect}
+  shadow: {timeout: 1s, sample: 10%, reads: POST}
+routes:
+  - name: own
+    match: {path: /own}
+    sticky: "header:X-User"
+    timeout: 1s
+    parity: bytes
+    keep: shapes
+    redact: [$.name, $.email]
+    fallback: {on: 503}
+    shadow: {sample: 20%, max_per_second: off}
+  - name: inherited
+    match: {path: /inherited}
+"""
+    )
+
+    assert (own.legacy, own.new, own.sticky, own.timeout_ns) == ("old", "new", ("header:x-user",), 1_000_000_000)
+    assert (own.parity, own.keep, own.redact) == ("bytes", "shapes", ("$.email", "$.name"))
+    assert own.fallback == FallbackSpec(statuses=(503,))
+    assert own.shadow == ShadowSpec(timeout_ns=10**9, sample_bp=2_000, reads=("POST",), max_per_second=None)
+    assert (inherited.sticky, inherited.timeout_ns) == (("ip",), 9_000_000_000)
+    assert (inherited.parity, inherited.keep, inherited.redact) == ("meaning", "bodies", ("$.email",))
+    assert inherited.fallback == FallbackSpec(connect=True)
+    assert inherited.shadow == ShadowSpec(timeout_ns=10**9, sample_bp=1_000, reads=("POST",))
+
+
+def test_never_replaces_and_is_replaced() -> None:
+    """shadow: never switches a route's copies off, and a route's own mapping switches them on again."""
+    off, on = routes_of(
+        """
+defaults: {legacy: old, new: new, shadow: never}
+routes:
+  - {name: "off", match: {path: /off}}
+  - {name: "on", match: {path: /on}, shadow: {sample: 5%}}
+"""
+    )
+
+    assert off.shadow == ShadowSpec(mode="never")
+    assert on.shadow == ShadowSpec(sample_bp=500)
+
+
+def test_a_new_feature_is_born_live() -> None:
+    """legacy: none means no legacy side, and the stage live unless another is said."""
+    born, dropped = routes_of(
+        """
+defaults: {legacy: none, new: new}
+routes:
+  - {name: born, match: {path: /born}}
+  - {name: dropped, match: {path: /dropped}, new: none, initial_stage: gone}
+"""
+    )
+
+    assert (born.legacy, born.new, born.initial_stage) == (None, "new", "live")
+    assert (dropped.legacy, dropped.new, dropped.initial_stage) == (None, None, "gone")
+
+
+def test_an_https_backend_is_verified_without_being_asked() -> None:
+    """https alone means the system's trust store and the URL's name."""
+    spec = load_text('backends: {new: {url: "https://new"}}')
+
+    assert spec.backends[0].tls == BackendTlsSpec()
+    assert spec.backends[0].port == 443
+
+
+ROUTE = "routes: [{name: a, match: {path: /a}, legacy: old, new: new, "
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x: {y: 1}", "x: found an unknown key"),
+        (
+            "admin: {tokens: [{name: a, role: viewer, token: env:A}, {name: a, role: admin, token: env:B}]}",
+            "found the name 'a' again",
+        ),
+        (ROUTE + "reads: POST, shadow: {reads: PUT}}]", "found reads here and in shadow, expected one of them"),
+        (ROUTE + "shadow: {credentials: replace}}]", "expected replace_authorization beside it"),
+        (ROUTE + 'shadow: {replace_authorization: "env:X"}}]', "expected credentials: replace beside it"),
+    ],
+)
+def test_parts_that_do_not_fit_are_reported(text: str, said: str) -> None:
+    """What only makes sense together is asked for together."""
+    assert said in problem_of(text)
+
+
+def test_tls_on_http_is_refused() -> None:
+    """Somebody who configures TLS never gets clear text."""
+    with pytest.raises(ConfigError, match="found tls on an http backend"):
+        load_text('backends: {a: {url: "http://a", tls: {verify: false}}}')
+
+
+def test_a_configuration_without_backends_is_refused() -> None:
+    """A proxy without a backend is a mistake, not a configuration."""
+    with pytest.raises(ConfigError, match="backends: is missing, expected at least one"):
+        load_text("workers: 1")
+
+
+def test_more_than_ten_thousand_routes_are_refused() -> None:
+    """A generator that runs away is stopped before it reaches a worker."""
+    route = "  - {name: r%d, match: {path: /r%d}, legacy: old}\n"
+    text = "routes:\n" + "".join(route % (number, number) for number in range(MAX_ROUTES + 1))
+
+    assert "found 10001 routes, expected at most 10000" in problem_of(text)
