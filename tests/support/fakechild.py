@@ -1,0 +1,138 @@
+"""A child process that speaks the supervisor's protocol and misbehaves on request.
+
+The worker's part is a tiny HTTP server on the inherited sockets. What it does is in the request's path:
+
+=========  ====================================================================
+``/``      answers ``{"slot", "pid", "held", "lame_duck"}``
+``/slow``  announces itself with a 103 head, answers once ``state_dir/go`` exists
+``/exit``  dies with exit code 3 without an answer
+``/mute``  answers, and never beats again
+``/orphan``  answers, and leaves an orphan behind that ends at once
+=========  ====================================================================
+
+A file ``state_dir/crash-<role>-<slot>`` makes that child die at start.
+Every child writes what it was told to ``state_dir/told-<role>-<slot>``, one name per line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from shadow import link
+from shadow.parent import ParentLink
+
+
+class FakeChild:
+    """Be one child of any role."""
+
+    def __init__(self, flags: argparse.Namespace) -> None:
+        self.flags = flags
+        self.role: str = flags.role.removeprefix("_")
+        self.state_dir = Path(flags.state_dir)
+        self.held: list[str] = []
+        self.lame_duck = False
+        self.end = asyncio.Event()
+        self.busy = 0
+        self.servers: list[asyncio.Server] = []
+        self.parent = ParentLink(
+            flags.parent_fd,
+            self.role,
+            flags.slot,
+            f"{self.role}{os.getpid()}",
+            self.hear,
+            self.end.set,
+            beat_state=lambda: link.Beat(accepting=self.role == "worker" and bool(self.servers), revision=0),
+        )
+
+    def hear(self, message: link.Any) -> None:
+        """Note what the supervisor says, and obey."""
+        with (self.state_dir / f"told-{self.role}-{self.flags.slot}").open("a") as file:
+            file.write(type(message).__name__ + "\n")
+        match message:
+            case link.Holds(revision=revision, holds=holds):
+                self.held = sorted(item.route for item in holds)
+                if self.role == "worker":
+                    self.parent.send(link.HoldsAck(revision=revision))
+            case link.LameDuck():
+                self.lame_duck = True
+            case link.Drain():
+                self.end.set()
+            case _:
+                return
+
+    async def live(self) -> int:
+        """Serve until told to drain, or until the supervisor is gone."""
+        await self.parent.open()
+        for fd in self.flags.listen_fd or ():
+            self.servers.append(await asyncio.start_server(self.serve, sock=socket.socket(fileno=fd)))
+        self.parent.ready(ok=True, detail="127.0.0.1:1" if self.role == "control" else "")
+        await self.end.wait()
+        for server in self.servers:
+            server.close()
+        while self.busy:
+            await asyncio.sleep(0.01)
+        self.parent.close()
+        await asyncio.sleep(0)
+        return 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request per connection."""
+        self.busy += 1
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            await self.answer(head.split(b" ")[1].decode(), writer)
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            self.busy -= 1
+            writer.close()
+
+    async def answer(self, path: str, writer: asyncio.StreamWriter) -> None:
+        """Do what the path says."""
+        if path == "/exit":
+            os._exit(3)
+        if path == "/mute":
+            self.parent.beat_state = None
+            self.parent._stop_beating()
+        if path == "/orphan":
+            # The middle process ends first, so the grandchild is left to whoever reaps for us.
+            subprocess.run([sys.executable, "-c", "import os, time; os.fork() or time.sleep(0.3)"], check=True)
+        if path == "/slow":
+            writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            while not (self.state_dir / "go").exists():
+                await asyncio.sleep(0.01)
+        body = json.dumps(
+            {"slot": self.flags.slot, "pid": os.getpid(), "held": self.held, "lame_duck": self.lame_duck}
+        ).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+
+
+def main() -> int:
+    """Read the supervisor's arguments and live."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("role")
+    parser.add_argument("--state-dir", required=True)
+    parser.add_argument("--parent-fd", type=int, required=True)
+    parser.add_argument("--slot", type=int, default=0)
+    parser.add_argument("--listen-fd", type=int, action="append")
+    parser.add_argument("--config")
+    flags = parser.parse_args()
+    if os.path.exists(os.path.join(flags.state_dir, f"crash-{flags.role.removeprefix('_')}-{flags.slot}")):
+        return 7
+
+    async def live() -> int:
+        return await FakeChild(flags).live()
+
+    return asyncio.run(live())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
