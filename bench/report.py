@@ -130,9 +130,9 @@ def to_page(results: Sequence[Result], rows: Sequence[Row], found: Conditions) -
     met = sum(row.verdict == "met" for row in rows)
     parts = [
         "# Performance\n\nWritten by `scripts/bench`; do not edit. CPU is the user and system time of *all* "
-        "processes of a program per request, in microseconds. Figures are medians over the rounds with minimum and maximum; "
-        "ratios are "
-        "computed within each round first. The peers' mirrors throw the second answer away; Matapalo compares it.",
+        "processes of a program per request, in microseconds. Figures are medians over the rounds with "
+        "minimum and maximum; ratios are computed within each round first. "
+        "The peers' mirrors throw the second answer away; Matapalo compares it.",
         f"## Conditions\n\n{found.at}\n\n" + "\n".join(f"* {line}" for line in found.lines),
         "Peers: " + "; ".join(f"**{peer.name}**: {peer.note}" for peer in PEERS) + ".",
         f"## Bars: {met} of {len(rows)} met\n\n" + markdown(bar_rows(rows)),
