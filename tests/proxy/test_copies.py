@@ -1,0 +1,539 @@
+"""Copies: what goes out, what it may never cost the client, and that every one of them is counted once."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from config.spec import LimitsSpec, RouteSpec, ShadowSpec
+from proxy.copies import Answer, Budget, RouteState, is_identical
+from proxy.wire import read_response
+from rules.flag import Flag, Stage
+from shadow import link
+from tests.support.oneworker import OneWorker, flag, route
+from tests.support.rawclient import ConnectionEndedError, request_bytes
+from tests.support.recorder import (
+    Answer as Script,
+)
+from tests.support.recorder import (
+    Close,
+    Gate,
+    Hang,
+    Recorder,
+    Reset,
+    Step,
+    answer,
+    chunked_answer,
+    forever,
+)
+
+JSON = (("Content-Type", "application/json"),)
+SAME = answer(b'{"id":1}', headers=JSON)
+SHADOW = {"orders": flag(Stage.SHADOW)}
+
+
+@pytest.fixture
+def legacy() -> Iterator[Recorder]:
+    """Answer as the old service."""
+    with Recorder(SAME) as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def new() -> Iterator[Recorder]:
+    """Answer as the new service, with the same bytes."""
+    with Recorder(SAME) as recorder:
+        yield recorder
+
+
+def worker_of(
+    legacy: Recorder,
+    new: Recorder,
+    *,
+    spec: RouteSpec | None = None,
+    flags: dict[str, Flag] | None = None,
+    limits: LimitsSpec | None = None,
+) -> OneWorker:
+    """Start a worker whose one route stands in shadow."""
+    return OneWorker(
+        backends={"legacy": legacy.url, "new": new.url},
+        routes=[spec or route()],
+        flags=flags or SHADOW,
+        limits=limits,
+    )
+
+
+def shadow(**changes: object) -> ShadowSpec:
+    """Make a shadow policy without a rate limit."""
+    return ShadowSpec(max_per_second=None, **changes)  # type: ignore[arg-type]  # the caller names fields
+
+
+def holds_law(counts: dict[str, int], name: str = "orders") -> bool:
+    """Check DESIGN section 5 on settled counts."""
+
+    def total(*prefix: str) -> int:
+        start = "|".join(prefix)
+        return sum(value for key, value in counts.items() if key == start or key.startswith(start + "|"))
+
+    sent = counts.get(f"sent|{name}", 0)
+    unequal = total("unequal", name)
+    return (
+        total("eligible", name) == total("unsampled", name) + total("skipped", name) + sent
+        and sent == total("identical", name) + unequal + total("errored", name)
+        and unequal == total("tolerated", name) + total("divergent", name) + total("undecided", name)
+    )
+
+
+# --- what goes out ---
+
+
+def test_a_copy_is_marked_and_otherwise_the_same_request(legacy: Recorder, new: Recorder) -> None:
+    """The copy has the primary's target and headers, plus X-Matapalo-Shadow: 1."""
+    headers = (("X-A", "1"), ("Cookie", "s=1"), ("Authorization", "Bearer t"), ("x-a", "2"))
+    with worker_of(legacy, new) as worker:
+        worker.ask(request_bytes(target="/api/a?b=%20", headers=headers))
+        worker.settled()
+
+    primary, copy = legacy.requests[0], new.requests[0]
+    assert copy.target == primary.target
+    assert copy.headers == (*primary.headers, (b"X-Matapalo-Shadow", b"1"))
+    assert primary.values("x-matapalo-shadow") == []
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_writes_are_never_copied(legacy: Recorder, new: Recorder, method: str) -> None:
+    """An unsafe method reaches one service only and is not even eligible."""
+    with worker_of(legacy, new) as worker:
+        worker.ask(request_bytes(method, "/api/a", body=b"x"))
+        counts = worker.settled()
+
+    assert new.requests == []
+    assert "eligible|orders" not in counts
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_declared_read_is_copied_with_its_body(legacy: Recorder, new: Recorder, chunked: bool) -> None:
+    """A POST that the route declares to be a read is copied whole, with its length."""
+    body = b'{"q":"fig"}' * 5_000
+    sent = (
+        b"POST /api/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+        % (len(body), body)
+        if chunked
+        else request_bytes("POST", "/api/a", body=body)
+    )
+    with worker_of(legacy, new, spec=route(shadow=shadow(reads=("POST",)))) as worker:
+        worker.ask(sent)
+        counts = worker.settled()
+
+    assert new.requests[0].body == legacy.requests[0].body == body
+    assert new.requests[0].values("content-length") == [str(len(body)).encode()]
+    assert counts["identical|orders|legacy"] == 1
+
+
+def test_an_oversized_body_is_not_copied(legacy: Recorder, new: Recorder) -> None:
+    """A declared read whose body is too large to be kept is skipped, announced or not."""
+    spec = route(shadow=shadow(reads=("POST",), max_body_bytes=100))
+    with worker_of(legacy, new, spec=spec) as worker:
+        worker.ask(request_bytes("POST", "/api/a", body=b"x" * 101))
+        worker.ask(
+            b"POST /api/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n"
+            + b"x" * 101
+            + b"\r\n0\r\n\r\n"
+        )
+        counts = worker.settled()
+
+    assert len(legacy.requests) == 2
+    assert new.requests == []
+    assert counts["skipped|orders|oversize"] == 2
+    assert holds_law(counts)
+
+
+def test_a_condition_is_dropped_from_the_copy(legacy: Recorder, new: Recorder) -> None:
+    """A conditional request is copied without its condition, once the primary answers in full."""
+    with worker_of(legacy, new) as worker:
+        worker.ask(request_bytes(target="/api/a", headers=(("If-None-Match", '"1"'), ("If-Modified-Since", "x"))))
+        counts = worker.settled()
+
+    assert legacy.requests[0].values("if-none-match") == [b'"1"']
+    assert new.requests[0].values("if-none-match") == new.requests[0].values("if-modified-since") == []
+    assert counts["identical|orders|legacy"] == 1
+
+
+def test_a_304_is_not_compared(legacy: Recorder, new: Recorder) -> None:
+    """Where the primary answers 304 there is nothing to compare: skipped, and nothing was sent."""
+    legacy.answer = answer(b"", status=304, reason="Not Modified", length=False)
+    with worker_of(legacy, new) as worker:
+        worker.ask(request_bytes(target="/api/a", headers=(("If-None-Match", '"1"'),)))
+        counts = worker.settled()
+
+    assert new.requests == []
+    assert counts["skipped|orders|conditional"] == 1
+    assert holds_law(counts)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ((("Range", "bytes=0-1"),), "conditional"),
+        ((("Accept", "text/event-stream"),), "streaming"),
+        ((("Connection", "Upgrade"), ("Upgrade", "websocket")), "upgrade"),
+    ],
+)
+def test_what_cannot_be_compared_is_skipped_with_its_reason(
+    legacy: Recorder, new: Recorder, headers: tuple[tuple[str, str], ...], reason: str
+) -> None:
+    """Ranges, event streams and upgrades are not copied, and the count says why."""
+    with worker_of(legacy, new) as worker:
+        worker.ask(request_bytes(target="/api/a", headers=headers))
+        counts = worker.settled()
+
+    assert new.requests == []
+    assert counts[f"skipped|orders|{reason}"] == 1
+    assert holds_law(counts)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "expected"), [("pass", [b"Bearer t"]), ("strip", []), ("replace", [b"Bearer shadow"])]
+)
+def test_credentials_follow_the_policy(
+    legacy: Recorder, new: Recorder, credentials: str, expected: list[bytes]
+) -> None:
+    """A copy carries the client's credentials, none, or the configured ones."""
+    spec = route(shadow=shadow(credentials=credentials, replace_authorization="env:SHADOW_AUTH"))
+    with OneWorker(
+        backends={"legacy": legacy.url, "new": new.url},
+        routes=[spec],
+        flags=SHADOW,
+        environ={"SHADOW_AUTH": "Bearer shadow"},
+    ) as worker:
+        worker.ask(request_bytes(target="/api/a", headers=(("Authorization", "Bearer t"), ("Cookie", "s=1"))))
+        worker.settled()
+
+    assert new.requests[0].values("authorization") == expected
+    assert new.requests[0].values("cookie") == ([b"s=1"] if credentials == "pass" else [])
+
+
+def test_a_copy_has_its_own_span(legacy: Recorder, new: Recorder) -> None:
+    """traceparent is passed to the primary; the copy stays in the trace under a span id of its own."""
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with worker_of(legacy, new) as worker:
+        worker.ask(request_bytes(target="/api/a", headers=(("traceparent", parent),)))
+        worker.settled()
+
+    copied = new.requests[0].values("traceparent")[0].decode()
+    assert legacy.requests[0].values("traceparent") == [parent.encode()]
+    assert copied[:36] == parent[:36]
+    assert copied[-3:] == "-01"
+    assert copied[36:52] != parent[36:52]
+
+
+def test_reverse_shadow_copies_to_legacy(legacy: Recorder, new: Recorder) -> None:
+    """In stage live new answers and legacy gets the copy."""
+    with worker_of(legacy, new, flags={"orders": flag(Stage.LIVE, sample_bp=10_000)}) as worker:
+        worker.ask(request_bytes(target="/api/a"))
+        counts = worker.settled()
+
+    assert legacy.requests[0].values("x-matapalo-shadow") == [b"1"]
+    assert counts["identical|orders|new"] == 1
+    assert counts["copies|orders|legacy|compare"] == 1
+
+
+def test_the_sample_is_kept(legacy: Recorder, new: Recorder) -> None:
+    """Only the sampled share is copied; the rest is eligible and unsampled."""
+    with (
+        worker_of(legacy, new, flags={"orders": flag(Stage.SHADOW, sample_bp=2_500)}) as worker,
+        worker.client() as client,
+    ):
+        for _ in range(400):
+            client.exchange(request_bytes(target="/api/a"))
+        counts = worker.settled()
+
+    assert counts["eligible|orders"] == 400
+    assert 60 <= counts["sent|orders"] <= 140  # 100, 4 sigma
+    assert holds_law(counts)
+
+
+# --- what it may never cost ---
+
+HOSTILE: dict[str, Script] = {
+    "hangs": [Hang()],
+    "refuses": b"",
+    "resets": [Reset()],
+    "closes": [Close()],
+    "500": answer(b"no", status=500, reason="Error"),
+    "garbage": [b"\x00\x01garbage\r\n\r\n", Close()],
+    "bad-chunk": [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Hang()],
+    "redirect": answer(b"", status=302, reason="Found", headers=(("Location", "/loop"),)),
+    "set-cookie": answer(b"{}", headers=(("Set-Cookie", "evil=1"),)),
+    "unasked-101": [b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", Hang()],
+    "surplus": [b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxPOISON"],
+    "huge-head": [b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10_000 + b"\r\n", Hang()],
+    "half": [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", Close()],
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_sick_shadow_changes_nothing_for_the_client(legacy: Recorder, new: Recorder, name: str) -> None:
+    """Whatever the shadow does, the client gets the primary's bytes, and the request is counted by a verdict."""
+    new.answer = HOSTILE[name]
+    if name == "refuses":
+        new.close()
+    spec = route(shadow=shadow(timeout_ns=300_000_000))
+    with worker_of(legacy, new, spec=spec) as worker, worker.client() as client:
+        for _ in range(3):
+            response = client.exchange(request_bytes(target="/api/a"))
+            assert (response.status, response.body) == (200, b'{"id":1}')
+            assert response.values("set-cookie") == response.values("location") == []
+        counts = worker.settled()
+
+    assert counts["sent|orders"] == 3
+    assert counts.get("identical|orders|legacy", 0) == 0
+    assert holds_law(counts)
+
+
+def test_a_hanging_shadow_does_not_delay_the_client(legacy: Recorder, new: Recorder) -> None:
+    """Requests on one connection go on at full speed while every copy hangs until its deadline."""
+    new.answer = [Hang()]
+    spec = route(shadow=shadow(timeout_ns=60_000_000_000, max_in_flight=8))
+    with worker_of(legacy, new, spec=spec) as worker, worker.client() as client:
+        start = time.monotonic()
+        for _ in range(200):
+            client.exchange(request_bytes(target="/api/a"))
+        elapsed = time.monotonic() - start
+        worker.totals(lambda counts: counts.get("eligible|orders") == 200)
+        counts = worker.tallies[-1].counts
+        gauges = worker.tallies[-1].gauges
+
+    assert elapsed < 3.0
+    assert gauges["in_flight|orders|legacy"] == 8
+    assert counts["skipped|orders|in_flight"] == 192
+    assert len(new.requests) <= 8
+
+
+def test_an_endless_shadow_answer_costs_no_memory(legacy: Recorder, new: Recorder) -> None:
+    """A shadow that never stops sending is read into a digest until its deadline, not into memory."""
+    new.answer = lambda request: forever(b"x" * 65_536)
+    spec = route(shadow=shadow(timeout_ns=700_000_000))
+    with worker_of(legacy, new, spec=spec) as worker:
+        worker.ask(request_bytes(target="/other"))
+        before = worker.rss_bytes()
+        worker.ask(request_bytes(target="/api/a"))
+        counts = worker.settled()
+        after = worker.rss_bytes()
+
+    assert counts["errored|orders|legacy|shadow"] == 1
+    assert after - before < 8 << 20
+
+
+def test_the_rate_is_bounded(legacy: Recorder, new: Recorder) -> None:
+    """No more copies per second than the route allows; the others are skipped and counted."""
+    spec = route(shadow=ShadowSpec(max_per_second=5))
+    with worker_of(legacy, new, spec=spec) as worker, worker.client() as client:
+        for _ in range(100):
+            client.exchange(request_bytes(target="/api/a"))
+        counts = worker.settled()
+
+    assert counts["sent|orders"] <= 12
+    assert counts["skipped|orders|rate"] >= 88
+    assert holds_law(counts)
+
+
+def test_copies_share_one_byte_budget(legacy: Recorder, new: Recorder) -> None:
+    """With the budget used up by answers, further copies are skipped and answers are compared by digest."""
+    body = b"y" * 300_000
+    legacy.answer = answer(body)
+    gate = Gate()
+    new.answer = [gate, answer(body)]
+    limits = LimitsSpec(copy_bytes=250_000)
+    with worker_of(legacy, new, limits=limits) as worker:
+        assert worker.ask(request_bytes(target="/api/a")).body == body
+        gate.open()
+        counts = worker.settled()
+
+    assert counts["identical|orders|legacy"] == 1
+
+
+def test_a_shadow_pool_never_takes_a_primary_connection(legacy: Recorder, new: Recorder) -> None:
+    """Requests to new as primary go through although every shadow connection to new is stuck."""
+    new.answer = lambda request: [Hang()] if request.values("x-matapalo-shadow") else SAME
+    routes = [route(shadow=shadow(max_in_flight=300)), route("other", "/other/**")]
+    flags = {"orders": flag(Stage.SHADOW), "other": flag(Stage.COMPLETE, salt="other")}
+    with OneWorker(backends={"legacy": legacy.url, "new": new.url}, routes=routes, flags=flags) as worker:
+        with worker.client() as client:
+            for _ in range(300):
+                client.exchange(request_bytes(target="/api/a"))
+        assert worker.ask(request_bytes(target="/other/a")).status == 200
+
+
+def test_a_copy_is_sent_at_most_once(legacy: Recorder, new: Recorder) -> None:
+    """A copy whose connection dies is never sent again."""
+    new.answer = lambda request: [Reset()] if len(new.requests) % 2 == 0 else SAME
+    with worker_of(legacy, new) as worker, worker.client() as client:
+        for number in range(20):
+            client.exchange(request_bytes(target="/api/a", headers=(("X-Request-Id", f"r{number}"),)))
+        counts = worker.settled()
+
+    ids = [request.values("x-request-id")[0] for request in new.requests]
+    assert len(ids) == len(set(ids))
+    assert counts["sent|orders"] == 20
+    assert holds_law(counts)
+
+
+# --- verdicts ---
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        answer(b'{"id":2}', headers=JSON),
+        answer(b'{"id":1}\n', headers=JSON),
+        answer(b'{"id":1}', status=201, headers=JSON),
+        answer(b'{"id":1}', headers=(("Content-Type", "application/json; charset=utf-8"),)),
+        answer(b'{"id":1}', headers=(*JSON, ("Location", "/x"))),
+        answer(b'{"id":1}', headers=(*JSON, ("Content-Encoding", "gzip"))),
+    ],
+    ids=["value", "newline", "status", "type", "watched", "coding"],
+)
+def test_one_difference_makes_a_pair(legacy: Recorder, new: Recorder, other: bytes) -> None:
+    """A difference in status, type, coding, a watched header or one body byte is sent to the comparer."""
+    new.answer = other
+    with worker_of(legacy, new) as worker:
+        worker.ask(request_bytes(target="/api/a?q=1", headers=(("X-Request-Id", "r-1"),)))
+        counts = worker.settled()
+        pair, bodies = worker.pairs[0]
+
+    assert counts["unequal|orders|legacy"] == counts["divergent|orders|legacy"] == 1
+    assert holds_law(counts)
+    assert (pair.route, pair.request_id, pair.method, pair.target) == ("orders", "r-1", "GET", b"/api/a?q=1")
+    assert bodies == b'{"id":1}' + other.partition(b"\r\n\r\n")[2]
+
+
+def test_equal_answers_in_other_framing_are_identical(legacy: Recorder, new: Recorder) -> None:
+    """Chunked or not, with whatever Date and Server: equal status, type and bytes are identical."""
+    new.answer = chunked_answer([b'{"id"', b":1}"], headers=(*JSON, ("Server", "other"), ("Date", "now")))
+    with worker_of(legacy, new) as worker:
+        worker.ask(request_bytes(target="/api/a"))
+        counts = worker.settled()
+
+    assert counts["identical|orders|legacy"] == 1
+
+
+def test_large_answers_are_compared_by_digest(legacy: Recorder, new: Recorder) -> None:
+    """Bodies beyond the pair's bound are compared exactly, and travel as digest and length."""
+    body = gzip.compress(b"x", mtime=0) + bytes(range(256)) * 8_192
+    legacy.answer = answer(body)
+    new.answer = answer(body)
+    with worker_of(legacy, new) as worker:
+        worker.ask(request_bytes(target="/api/a"))
+        new.answer = answer(body[:-1] + b"!")
+        worker.ask(request_bytes(target="/api/a"))
+        counts = worker.settled()
+        pair, bodies = worker.pairs[0]
+
+    assert counts["identical|orders|legacy"] == counts["unequal|orders|legacy"] == 1
+    assert not pair.whole
+    assert bodies == b""
+    assert pair.legacy.body_bytes == pair.new.body_bytes == len(body)
+    assert pair.legacy.digest != pair.new.digest
+
+
+def test_a_broken_primary_is_not_compared(legacy: Recorder, new: Recorder) -> None:
+    """Where the client got no whole answer the comparison is errored, on the right side."""
+    legacy.answer = [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", Close()]
+    with worker_of(legacy, new) as worker:
+        with worker.client() as client, pytest.raises((ConnectionEndedError, ConnectionResetError)):
+            client.exchange(request_bytes(target="/api/a"))
+        counts = worker.settled()
+
+    assert counts["errored|orders|legacy|primary"] + counts.get("errored|orders|legacy|both", 0) == 1
+    assert holds_law(counts)
+
+
+def test_the_counting_law_holds_under_chaos(legacy: Recorder, new: Recorder) -> None:
+    """After clients that leave, shadows that die, skips and samples, every eligible request is counted once."""
+    scripts: list[Script] = [*HOSTILE.values(), SAME, SAME, SAME, answer(b"other", headers=JSON)]
+    new.answer = lambda request: as_steps(scripts[int(request.values("x-n")[0]) % len(scripts)])
+    legacy.answer = lambda request: [Reset()] if int(request.values("x-n")[0]) % 17 == 0 else SAME
+    spec = route(shadow=shadow(timeout_ns=200_000_000, max_in_flight=20))
+    flags = {"orders": flag(Stage.SHADOW, sample_bp=8_000)}
+    with worker_of(legacy, new, spec=spec, flags=flags) as worker:
+        for number in range(150):
+            with worker.client() as client:
+                client.send(request_bytes(target="/api/a", headers=(("X-N", str(number)),)))
+                if number % 7 == 0:
+                    client.reset()
+                else:
+                    client.read_response()
+        counts = worker.settled()
+
+    assert 120 <= counts["eligible|orders"] <= 150
+    assert counts["identical|orders|legacy"] > 10
+    assert holds_law(counts)
+
+
+def as_steps(script: Script) -> bytes | list[Step]:
+    """Take a hostile script as what a function may return."""
+    assert isinstance(script, bytes | list)
+    return script
+
+
+# --- parts ---
+
+
+def made(budget: Budget, *chunks: bytes, head: bytes = b"Content-Type: a\r\n") -> Answer:
+    """Make a complete answer."""
+    result = Answer(budget)
+    result.status = 200
+    result.fields = read_response(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n").fields
+    for chunk in chunks:
+        result.add(chunk)
+    return result
+
+
+def test_answers_compare_over_chunk_borders_and_digests() -> None:
+    """Two answers are identical exactly if their bytes are, however they came and whether kept or digested."""
+    roomy, tight = Budget(1 << 20), Budget(3)
+
+    assert is_identical(made(roomy, b"ab", b"cd"), made(roomy, b"abcd"), ())
+    assert is_identical(made(roomy, b"ab", b"cd"), made(tight, b"abcd"), ())
+    assert not is_identical(made(roomy, b"abce"), made(tight, b"abcd"), ())
+    assert not is_identical(made(roomy, b"a"), made(roomy, b"a", head=b"Content-Type: b\r\n"), ())
+
+
+def test_a_budget_gets_everything_back() -> None:
+    """What an answer kept is given back once, also when it became a digest half-way."""
+    budget = Budget(10)
+    kept, digested = made(budget, b"12345"), made(budget, b"1234", b"5678")
+
+    assert budget.used == 5
+    kept.release()
+    kept.release()
+    digested.release()
+
+    assert budget.used == 0
+
+
+def test_tokens_come_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate of n per second lets n through per second, after a burst of at most one second's worth."""
+    now = [100.0]
+    monkeypatch.setattr("proxy.copies.monotonic", lambda: now[0])
+    state = RouteState()
+    taken = 0
+    for _ in range(1_000):
+        now[0] += 0.01
+        taken += state.take_token(5)
+
+    assert 50 <= taken <= 56
+
+
+def test_a_message_names_its_pair() -> None:
+    """The pair's frame reads back as what was compared."""
+    frame = link.frame(link.Verdict(sequence=7, verdict="divergent"))
+
+    ((message, rest),) = link.FrameReader().feed(frame)
+
+    assert message == link.Verdict(sequence=7, verdict="divergent")
+    assert rest == b""
