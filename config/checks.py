@@ -6,12 +6,15 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from config.document import Place
 from config.forms import format_address
 from config.kinds import REFUSED, Filled, Reader
 from config.spec import AddressSpec, BackendSpec, ConfigSpec, MatchSpec, RouteSpec
+
+MAX_LISTENERS: Final = 64
+"""Each worker slot holds a socket for each address; every address is held against every other."""
 
 
 def check_stage_keys(filled: Filled, flags: str, reader: Reader) -> None:
@@ -52,6 +55,10 @@ def check_backend_names(
 def check_addresses(root: Filled, spec: ConfigSpec, named: Iterable[tuple[str, Any]], reader: Reader) -> None:
     """Refuse two listeners on one address, an open admin API, and backends that lead back to ourselves."""
     admin, health = root.given.get("admin"), root.given.get("health")
+    if len(spec.listen) > MAX_LISTENERS:
+        message = f"found {len(spec.listen)} addresses, expected at most {MAX_LISTENERS}"
+        reader.report(root.places["listen"], "listen", message)
+        return
     mine: list[tuple[AddressSpec, str, Place]] = [
         *((address, "listen", root.places.get("listen", root.place)) for address in spec.listen),
         (spec.admin.listen, "admin.listen", admin.places.get("listen", admin.place) if admin else root.place),

@@ -195,7 +195,9 @@ class _Composer:
                 merged += self._merged(value)
             elif key.text in own:
                 first = own[key.text][0].place
-                self._report(key.place, f"found {key.text!r} again, expected each key once; it is on line {first.line}")
+                self._report(
+                    key.place, f"found {key.text[:100]!r} again, expected each key once; it is on line {first.line}"
+                )
             else:
                 own[key.text] = (key, value)
         for node in merged:

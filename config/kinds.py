@@ -296,7 +296,7 @@ class Table:
         for key_node, value_node in node.entries:
             if self.extensions and key_node.text.startswith("x-"):
                 continue
-            inner = f"{where}.{key_node.text}"
+            inner = f"{where}.{key_node.text[:100]}"
             # Keys are names: a number or a boolean is as good as its text, and variables stay as written.
             key = self.key.read(TextNode(key_node.place, key_node.text, plain=False), inner, reader)
             pairs.append((key, self.of.read(value_node, inner, reader)))
@@ -396,7 +396,7 @@ class Section:
         filled = Filled(node.place, where, self, {}, {})
         known = {key.name: key for key in self.keys}
         for key_node, value_node in node.entries:
-            name, inner = key_node.text, f"{where}.{key_node.text}".lstrip(".")
+            name, inner = key_node.text, f"{where}.{key_node.text[:100]}".lstrip(".")
             if name.startswith("x-"):
                 continue
             if name not in known:

@@ -222,7 +222,11 @@ routes:
 """
     )
 
-    assert off.shadow == ShadowSpec(mode="never")
+    (never,) = routes_of(
+        "defaults: {legacy: old, shadow: {sample: 5%}}\nroutes: [{name: a, match: {path: /a}, shadow: never}]"
+    )
+
+    assert off.shadow == never.shadow == ShadowSpec(mode="never")
     assert on.shadow == ShadowSpec(sample_bp=500)
 
 

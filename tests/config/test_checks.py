@@ -43,6 +43,10 @@ def problems_of(text: str) -> list[str]:
         ("- {name: a, match: {path: /a}, was: b}\n- {name: b, match: {path: /b}}", "which is still a route"),
         ("- {name: a, match: {path: /a}, was: c}\n- {name: b, match: {path: /b}, was: c}", "routes.b.was: found 'c'"),
         ("- {name: a, match: {path: '/x/{id}'}}\n- {name: b, match: {path: '/x/{n}'}}", "which 'a' takes too"),
+        (
+            "- {name: a, match: {path: /x, methods: [GET, HEAD]}}\n- {name: b, match: {path: /x, methods: [GET, PUT]}}",
+            "which 'a' takes too",
+        ),
         ("- {name: a, match: [{path: /a}, {path: /a}]}", "which this route already takes"),
         (
             "- {name: a, match: {path: /a}, journey: j}\n"
@@ -152,6 +156,10 @@ def test_another_address_is_no_circle(listen: str, backend: str) -> None:
     [
         ("listen: [127.0.0.1:8080, 0.0.0.0:8080]", "listen: found 0.0.0.0:8080, which listen uses too"),
         ("listen: 127.0.0.1:8081", "admin.listen: found 127.0.0.1:8081, which listen uses too"),
+        (
+            f"listen: [{', '.join(f'127.0.0.1:{port}' for port in range(1, 66))}]",
+            "found 65 addresses, expected at most 64",
+        ),
         ("health: {listen: 127.0.0.1:8080}", "health.listen: found 127.0.0.1:8080, which listen uses too"),
     ],
 )

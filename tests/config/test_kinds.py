@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from config import units
+from config import forms, units
 from config.document import Node, read_document
 from config.forms import text
 from config.kinds import REFUSED, Filled, Key, Many, Reader, Section, Table, Word, boolean, choice, whole
@@ -93,6 +93,7 @@ def test_a_value_from_the_environment_is_not_shown() -> None:
 
     assert DURATION.read(node_of("${T}"), "t", reader) is REFUSED
     assert choice("a").read(node_of("${T}"), "c", reader) is REFUSED
+    assert Word(words=forms.TEMPLATE, parse=forms.template).read(node_of("${T}"), "p", reader) is REFUSED
     assert "hunter2" not in str(reader.problems)
     assert "found '${T}'" in str(reader.problems[0])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from config import SecretError, UnfitError, load_text, missing_secrets, resolve
+from config import ConfigError, SecretError, UnfitError, load_text, missing_secrets, resolve
 from config.secret import MAX_SECRET_BYTES, anchored, file_reference, reference
 
 
@@ -17,9 +17,9 @@ def test_a_variable_is_resolved() -> None:
 
 def test_a_file_is_resolved_without_its_last_newline(tmp_path: Path) -> None:
     """file:PATH is the file's text, relative to the given directory, without one newline at its end."""
-    (tmp_path / "token").write_bytes(b"s3cret\r\n")
+    (tmp_path / "token").write_bytes(b" s3cret \r\n")
 
-    assert resolve("file:token", base_dir=tmp_path) == "s3cret"
+    assert resolve("file:token", base_dir=tmp_path) == " s3cret "
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,14 @@ def test_a_secret_in_place_of_a_reference_is_not_repeated(written: str) -> None:
         reference(written)
 
     assert "hunter2" not in str(late.value) + str(early.value)
+
+
+def test_a_secret_in_the_file_is_not_repeated() -> None:
+    """A token that stands in the file itself is refused without being shown."""
+    with pytest.raises(ConfigError, match="found a text, expected a secret reference") as caught:
+        load_text("backends: {a: {url: 'http://a'}}\noverride: {header: X-Side, token: hunter2}")
+
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_file_reference_becomes_absolute() -> None:
