@@ -150,7 +150,7 @@ class AccessLog:
     MAX_WAITING_BYTES: Final = 4 << 20
 
     def __init__(self, fd: int, counts: Counts) -> None:
-        self._fd = fd
+        self.fd = fd
         self._counts = counts
         self._buffer = bytearray()
         self._encoder = msgspec.json.Encoder()
@@ -211,7 +211,7 @@ class AccessLog:
                 view = memoryview(chunk)
                 while view:
                     try:
-                        view = view[os.write(self._fd, view) :]
+                        view = view[os.write(self.fd, view) :]
                     except OSError:
                         # A closed or full log must not cost a request; the loss is counted.
                         self._counts.totals[("log_dropped",)] += bytes(view).count(b"\n")

@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -138,6 +139,7 @@ class OneWorker:
         self._threads: list[threading.Thread] = []
         self._sockets: list[socket.socket] = []
         self._control: socket.socket | None = None
+        self._pair_connections: list[socket.socket] = []
         self._ready = False
         self._start(environ or {})
 
@@ -235,13 +237,38 @@ class OneWorker:
         self.flags |= dict(flags or {})
         self.config = config or self.config
         self.revision += 1
+        self._push(self._snapshot())
+
+    def push_raw(self, raw: bytes) -> None:
+        """Push bytes that need not be a snapshot and wait for its Ack or Nack."""
+        self.revision += 1
+        self._push(raw)
+
+    def _push(self, raw: bytes) -> None:
         self.wait(lambda: self._control is not None, "the worker's link to control")
         assert self._control is not None
-        self._control.sendall(link.frame(link.Push(revision=self.revision), self._snapshot()))
+        self._control.sendall(link.frame(link.Push(revision=self.revision), raw))
         self.wait(
             lambda: self.revision in self.acks or any(nack.revision == self.revision for nack in self.nacks),
             f"revision {self.revision} to be acknowledged",
         )
+
+    def break_control_link(self) -> None:
+        """Cut the link to control; the worker connects anew."""
+        self.wait(lambda: self._control is not None, "the worker's link to control")
+        assert self._control is not None
+        link_to_cut, self._control = self._control, None
+        link_to_cut.shutdown(socket.SHUT_RDWR)
+
+    def break_pair_links(self) -> None:
+        """Die as a comparer: cut every link that carries pairs."""
+        for connection in self._pair_connections:
+            connection.shutdown(socket.SHUT_RDWR)
+        self._pair_connections.clear()
+
+    def orphan(self) -> None:
+        """Die as the supervisor."""
+        self._parent.shutdown(socket.SHUT_RDWR)
 
     def totals(self, until: Callable[[dict[str, int]], bool], what: str = "the totals") -> dict[str, int]:
         """Wait until the newest tally's counts satisfy *until* and give them."""
@@ -307,7 +334,7 @@ class OneWorker:
                 except OSError:
                     return
                 self._sockets.append(connection)
-                handle(connection)
+                self._spawn(partial(handle, connection))
 
         self._spawn(accept)
 
@@ -349,6 +376,7 @@ class OneWorker:
                 self._changed.notify_all()
 
     def _on_pairs(self, connection: socket.socket) -> None:
+        self._pair_connections.append(connection)
         for message, rest in self._messages(connection):
             if not isinstance(message, link.Pair):
                 continue
@@ -357,4 +385,5 @@ class OneWorker:
                 verdict = self.verdict(message)
                 self._changed.notify_all()
             if verdict is not None:
-                connection.sendall(link.frame(verdict))
+                with contextlib.suppress(OSError):
+                    connection.sendall(link.frame(verdict))

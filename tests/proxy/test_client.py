@@ -1,0 +1,251 @@
+"""Client connections: keep-alive, pipelining, refusals, deadlines, backpressure and the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from config.spec import LimitsSpec
+from shadow import link
+from tests.support.oneworker import OneWorker, route
+from tests.support.rawclient import ConnectionEndedError, request_bytes
+from tests.support.recorder import Gate, Hang, Recorder, answer, forever
+
+
+@pytest.fixture
+def legacy() -> Iterator[Recorder]:
+    """Answer as the only service."""
+    with Recorder(answer(b"ok")) as recorder:
+        yield recorder
+
+
+def worker_of(legacy: Recorder, limits: LimitsSpec | None = None) -> OneWorker:
+    """Start a worker with one route to one service."""
+    return OneWorker(backends={"legacy": legacy.url, "new": legacy.url}, routes=[route()], limits=limits)
+
+
+def test_requests_share_a_connection(legacy: Recorder) -> None:
+    """A client keeps its connection over many requests, and so does the backend's."""
+    with worker_of(legacy) as worker, worker.client() as client:
+        for _ in range(20):
+            assert client.exchange(request_bytes(target="/api/a")).body == b"ok"
+
+    assert len(legacy.connections) == 1
+
+
+def test_pipelined_requests_are_answered_in_order(legacy: Recorder) -> None:
+    """Ten requests sent ahead are answered one after the other, each with its own answer."""
+    legacy.answer = lambda request: answer(request.target)
+    sent = b"".join(request_bytes(target=f"/api/{number}") for number in range(10))
+    with worker_of(legacy) as worker, worker.client() as client:
+        client.send(sent)
+        for number in range(10):
+            assert client.read_response().body == f"/api/{number}".encode()
+
+
+def test_pipelining_across_reads_and_bodies_is_in_order(legacy: Recorder) -> None:
+    """Requests with and without bodies may be cut anywhere and sent ahead; order and bodies stay."""
+    legacy.answer = lambda request: answer(request.target + b":" + request.body)
+    sent = b"".join(
+        request_bytes("POST", f"/api/{n}", body=b"b" * n) if n % 2 else request_bytes(target=f"/api/{n}")
+        for n in range(12)
+    )
+    with worker_of(legacy) as worker, worker.client() as client:
+        client.send(sent, slice_bytes=37, gap_s=0.001)
+        for n in range(12):
+            assert client.read_response().body == f"/api/{n}:".encode() + b"b" * (n if n % 2 else 0)
+
+
+def test_a_request_in_single_bytes_works(legacy: Recorder) -> None:
+    """However slowly a head arrives, within the deadline, it is one request."""
+    with worker_of(legacy) as worker, worker.client() as client:
+        client.send(request_bytes("POST", "/api/a", body=b"hello"), slice_bytes=1)
+
+        assert client.read_response().body == b"ok"
+
+    assert legacy.requests[0].body == b"hello"
+
+
+REFUSED = {
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+    "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+    "bad host": (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    "user in host": (b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400),
+    "length and chunked": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "two lengths": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400),
+    "signed length": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx", 400),
+    "coding list": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+    "chunked on 1.0": (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "connect": (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405),
+    "trace": (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+    "star": (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "fragment": (b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "other authority": (b"GET http://b/a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "expectation": (b"POST / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nContent-Length: 1\r\n\r\nx", 417),
+    "bare lf": (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+    "fold": (b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n", 400),
+    "version": (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505),
+    "nul": (b"GET / HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n", 400),
+    "huge head": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431),
+    "too many fields": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 120 + b"\r\n", 431),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_ambiguous_request_reaches_no_backend(legacy: Recorder, name: str) -> None:
+    """What two readers could read differently is refused with its status, and the connection ends."""
+    raw, status = REFUSED[name]
+    with worker_of(legacy) as worker:
+        with worker.client() as client:
+            client.send(raw)
+            response = client.read_response()
+            assert client.ending() in ("eof", "reset")
+        counts = worker.settled()
+
+    assert response.status == status
+    assert response.value("connection") == b"close"
+    assert legacy.requests == []
+    assert sum(value for key, value in counts.items() if key.startswith("refused|")) == 1
+
+
+def test_absolute_form_is_brought_to_origin_form(legacy: Recorder) -> None:
+    """A target in absolute form of the named host is forwarded as a path."""
+    with worker_of(legacy) as worker:
+        worker.ask(b"GET http://shop.test/api/a?b HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+
+    assert legacy.requests[0].target == b"/api/a?b"
+
+
+def test_a_broken_chunk_ends_the_exchange(legacy: Recorder) -> None:
+    """A request body that turns out malformed aborts the upload; the backend never sees a good end."""
+    with worker_of(legacy) as worker, worker.client() as client:
+        client.send(b"POST /api/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        legacy.wait_until(lambda: bool(legacy.requests), "the head at the backend")
+        client.send(b"zz\r\n")
+
+        assert client.read_response("POST").status == 400
+        legacy.wait_ended(0)
+
+    assert not legacy.requests[0].complete
+
+
+def test_a_slow_head_is_408(legacy: Recorder) -> None:
+    """A head that does not arrive in time is answered 408 and the connection ends."""
+    with worker_of(legacy, LimitsSpec(header_read_timeout_ns=300_000_000)) as worker, worker.client() as client:
+        client.send(b"GET /api/a HTTP/1.1\r\nHost:")
+
+        assert client.read_response().status == 408
+
+
+def test_an_idle_connection_is_closed(legacy: Recorder) -> None:
+    """A silent keep-alive connection is closed after its time."""
+    with worker_of(legacy, LimitsSpec(keep_alive_timeout_ns=300_000_000)) as worker, worker.client() as client:
+        client.exchange(request_bytes(target="/api/a"))
+
+        assert client.ending() == "eof"
+
+
+def test_a_connection_too_many_is_503(legacy: Recorder) -> None:
+    """Beyond the limit a new connection is told so; those that are there go on."""
+    with worker_of(legacy, LimitsSpec(max_connections=2)) as worker, worker.client() as one, worker.client() as two:
+        one.exchange(request_bytes(target="/api/a"))
+        two.exchange(request_bytes(target="/api/a"))
+        with worker.client() as three:
+            assert three.read_response().status == 503
+        assert one.exchange(request_bytes(target="/api/a")).status == 200
+
+
+def test_lame_duck_answers_and_says_close(legacy: Recorder) -> None:
+    """After the lame-duck message every answer still comes and ends its connection."""
+    with worker_of(legacy) as worker, worker.client() as client:
+        client.exchange(request_bytes(target="/api/a"))
+        worker.parent(link.LameDuck())
+        worker.wait(lambda: bool(worker.beats) and not worker.beats[-1].accepting, "the worker to be a lame duck")
+        response = client.exchange(request_bytes(target="/api/a"))
+
+        assert response.status == 200
+        assert response.value("connection") == b"close"
+        assert client.ending() == "eof"
+
+
+def test_a_slow_reader_stops_the_backend(legacy: Recorder) -> None:
+    """While a client does not read, the backend is not read either, and memory stays flat."""
+    legacy.answer = lambda request: forever(b"x" * 65_536)
+    with worker_of(legacy) as worker, worker.client() as client:
+        before = worker.rss_bytes()
+        client.send(request_bytes(target="/api/a"))
+        client.read_head()
+        sent = settle(lambda: legacy.connections[0].sent_bytes)
+        grown = worker.rss_bytes() - before
+
+    assert sent < 32 << 20
+    assert grown < 8 << 20
+
+
+def test_a_slow_backend_stops_the_upload(legacy: Recorder) -> None:
+    """While a backend does not read, the client is not read either, and memory stays flat."""
+    with (
+        Recorder([Hang()], early=True, keep_bytes=0) as stuck,
+        OneWorker(backends={"legacy": stuck.url, "new": stuck.url}, routes=[route()]) as worker,
+        worker.client() as client,
+    ):
+        before = worker.rss_bytes()
+        client.send(b"POST /api/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
+        taken = 0
+        while taken < 64 << 20:
+            part = client.send_some(b"x" * 65_536, 0.5)
+            if not part:
+                break
+            taken += part
+        grown = worker.rss_bytes() - before
+
+    assert grown < 8 << 20
+
+
+def settle(measure: object) -> int:
+    """Wait until a growing number stands still for a moment."""
+    assert callable(measure)
+    last, since = -1, time.monotonic()
+    deadline = since + 10
+    while time.monotonic() < deadline:
+        now = int(measure())
+        if now != last:
+            last, since = now, time.monotonic()
+        elif time.monotonic() - since > 0.4:
+            return now
+        time.sleep(0.02)
+    raise AssertionError(f"still growing at {last}")
+
+
+def test_a_client_that_never_reads_is_cut(legacy: Recorder) -> None:
+    """A client that takes nothing for the write timeout loses its connection, and the backend its request."""
+    legacy.answer = lambda request: forever(b"x" * 65_536)
+    with worker_of(legacy, LimitsSpec(write_timeout_ns=500_000_000)) as worker, worker.client() as client:
+        client.send(request_bytes(target="/api/a"))
+        legacy.wait_ended(0)
+        with pytest.raises((ConnectionEndedError, ConnectionResetError)):
+            client.read_exactly(1 << 30)
+
+
+def test_a_client_lost_while_sending_ahead_leaves_nothing(legacy: Recorder) -> None:
+    """Clients that leave at any moment leave no connection, descriptor or request behind."""
+    gate = Gate()
+    with worker_of(legacy) as worker:
+        worker.ask(request_bytes(target="/api/a"))
+        worker.settled()
+        before = worker.open_fds()
+        legacy.answer = [gate, answer(b"late")]
+        for number in range(60):
+            with worker.client() as client:
+                client.send(request_bytes(target="/api/a") * (1 + number % 3))
+                client.reset() if number % 2 else client.close()
+        gate.open()
+        worker.wait(lambda: worker.tallies[-1].gauges.get("connections", 0) == 0, "all clients to be gone")
+        legacy.answer = answer(b"ok")
+        assert worker.ask(request_bytes(target="/api/a")).body == b"ok"
+        worker.wait(lambda: worker.open_fds() <= before + 2, "descriptors to come back")

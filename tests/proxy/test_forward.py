@@ -1,0 +1,84 @@
+"""Heads on their way to the next hop, as pure functions."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from proxy import forward, wire
+from tests.support.oneworker import backend
+
+NETWORKS = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
+
+
+def head_of(raw: bytes) -> wire.RequestHead:
+    """Read one request head."""
+    event = wire.request_parser().receive_event(raw)
+    assert isinstance(event, wire.Request)
+    return wire.read_request(event)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"/api/a", b"/v2/a"),
+        (b"/api", b"/v2/"),
+        (b"/api?q", b"/v2/?q"),
+        (b"/apiary", b"/v2/apiary"),
+        (b"/other", b"/v2/other"),
+        (b"/api//x", b"/v2//x"),
+    ],
+)
+def test_a_prefix_is_stripped_at_segment_borders(target: bytes, expected: bytes) -> None:
+    """``strip`` takes whole segments, and ``add`` puts its prefix in front."""
+    policy = forward.Target(backend("b", "http://h:80", path_strip="/api", path_add="/v2"))
+
+    assert policy.path(target) == expected
+
+
+def test_a_plain_backend_gets_a_copy_by_slicing() -> None:
+    """The fast way to a copy gives the same bytes as the slow one."""
+    head = head_of(b"GET /a HTTP/1.1\r\nHost: a\r\nX: 1\r\nCookie: c\r\n\r\n")
+    target = forward.Target(backend("b", "http://h:80"))
+    primary = forward.request_bytes(head, target, b"")
+    common = {"primary_bytes": primary, "credentials": "pass", "authorization": b"", "body_length": -1}
+
+    fast = forward.copy_bytes(head, target, b"", primary_plain=True, **common)  # type: ignore[arg-type]
+    slow = forward.copy_bytes(head, target, b"", primary_plain=False, **common)  # type: ignore[arg-type]
+
+    assert fast == slow == primary[:-2] + b"X-Matapalo-Shadow: 1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("peer", "value", "expected"),
+    [
+        ("10.0.0.1", b"1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", b"6.6.6.6, 1.2.3.4, 10.0.0.9", "1.2.3.4"),
+        ("10.0.0.1", b"junk, 10.0.0.9", "10.0.0.1"),
+        ("10.0.0.1", b"10.0.0.8, 10.0.0.9", "10.0.0.1"),
+        ("fd00::1", b"2001:db8::1", "2001:db8::1"),
+        ("::ffff:10.0.0.1", b"1.2.3.4", "1.2.3.4"),
+        ("9.9.9.9", b"1.2.3.4", "9.9.9.9"),
+    ],
+)
+def test_the_client_address_is_the_first_untrusted_from_the_right(peer: str, value: bytes, expected: str) -> None:
+    """Only what trusted proxies have written is believed, read from the nearest hop outwards."""
+    head = head_of(b"GET /a HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: " + value + b"\r\n\r\n")
+
+    assert forward.Peer(peer, trusted_networks=NETWORKS).client_ip(head, NETWORKS) == expected
+
+
+def test_trailers_never_bring_framing_fields() -> None:
+    """Trailer fields that belong into a head are left out."""
+    trailers = [(b"X-Sum", b"1"), (b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked"), (b"Host", b"a")]
+
+    assert forward.trailer_bytes(trailers) == b"0\r\nX-Sum: 1\r\n\r\n"
+    assert forward.trailer_bytes([]) == b"0\r\n\r\n"
+
+
+def test_a_v6_backend_is_named_in_brackets() -> None:
+    """The Host of an IPv6 backend stands in brackets, with the port where it is not the scheme's own."""
+    assert forward.Target(backend("b", "http://[::1]:8000", host_header="backend")).host == b"[::1]:8000"
+    assert forward.Target(backend("b", "http://h:80", host_header="backend")).host == b"h"
+    assert forward.Target(backend("b", "http://h:80", host_header="fixed.test")).host == b"fixed.test"

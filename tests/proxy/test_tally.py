@@ -1,0 +1,85 @@
+"""Counters and the access log."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+from proxy.tally import AccessLog, AccessRecord, Counts
+from shadow.link import DURATION_BOUNDS_S
+
+RECORD = AccessRecord("t", "r", "c", "GET", "/", "orders", "legacy", "b", 1, -1, "stage", 200, 2, 0.1, 0.2, "", False)
+
+
+def test_durations_fall_into_their_buckets() -> None:
+    """A duration is counted in the first bucket whose bound it does not exceed, and in the sum."""
+    counts = Counts()
+    for seconds in (0.001, 0.0011, 31.0):
+        counts.observe("request_duration", "orders", "new", seconds)
+
+    histogram = counts.tally("e").histograms["request_duration|orders|new"]
+
+    assert histogram[0] == histogram[1] == 1
+    assert histogram[len(DURATION_BOUNDS_S)] == 1
+    assert histogram[-1] == 31_002_100
+    assert sum(histogram[:-1]) == 3
+
+
+def test_a_tally_names_families_and_labels() -> None:
+    """Slots and free counters come out under the names that docs/architecture.md lists; zeros are left out."""
+    counts = Counts()
+    counts.route("orders").eligible = 3
+    counts.route("idle")
+    counts.primary("orders", "legacy").in_flight = 1
+    counts.totals["requests", "orders", "legacy", "b", "2xx"] += 1
+
+    tally = counts.tally("e")
+
+    assert tally.counts == {"eligible|orders": 3, "requests|orders|legacy|b|2xx": 1}
+    assert tally.gauges == {"in_flight|orders|legacy": 1}
+    assert counts.tally("e").sequence == tally.sequence + 1
+
+
+def test_the_log_writes_every_line() -> None:
+    """What was appended before close is written, one JSON object per line."""
+    reader, writer = os.pipe()
+    log = AccessLog(writer, Counts())
+    for _ in range(100):
+        log.append(RECORD)
+    log.close()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        lines = file.read().splitlines()
+
+    assert len(lines) == 100
+    assert json.loads(lines[0])["route"] == "orders"
+
+
+def test_a_blocked_log_drops_and_counts() -> None:
+    """A reader that has stopped costs log lines, which are counted, and never the event loop's time."""
+    reader, writer = os.pipe()
+    counts = Counts()
+    log = AccessLog(writer, counts)
+    appended = 0
+    while not counts.totals[("log_dropped",)]:
+        log.append(RECORD)
+        appended += 1
+        if appended % 1_000 == 0:
+            log.flush()
+        assert appended < 100_000
+    os.close(reader)
+    log.close()
+    os.close(writer)
+
+    assert appended > 10_000
+
+
+def test_the_time_is_rfc_3339() -> None:
+    """The log's time is in UTC with milliseconds."""
+    log = AccessLog(os.open(os.devnull, os.O_WRONLY), Counts())
+    try:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", log.now())
+    finally:
+        log.close()
+        os.close(log.fd)

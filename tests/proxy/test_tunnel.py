@@ -1,0 +1,148 @@
+"""Tunnels: opened only behind a validated 101, bytes both ways, closed on rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from config.spec import LimitsSpec, RouteSpec
+from rules.flag import Flag, Stage
+from shadow import link
+from tests.support.oneworker import OneWorker, flag, route
+from tests.support.rawclient import request_bytes
+from tests.support.recorder import Echo, Hang, Recorder, Step, answer
+
+UPGRADE = (("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "x"))
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: y\r\n\r\n"
+)
+ECHO: list[Step] = [SWITCH, Echo()]
+
+
+@pytest.fixture
+def legacy() -> Iterator[Recorder]:
+    """Upgrade and echo."""
+    with Recorder(ECHO) as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def new() -> Iterator[Recorder]:
+    """Upgrade and echo."""
+    with Recorder(ECHO) as recorder:
+        yield recorder
+
+
+def worker_of(
+    legacy: Recorder,
+    new: Recorder,
+    stage: Stage = Stage.LEGACY,
+    spec: RouteSpec | None = None,
+    limits: LimitsSpec | None = None,
+) -> OneWorker:
+    """Start a worker whose one route stands in *stage*."""
+    flags: dict[str, Flag] = {"orders": flag(stage)}
+    backends = {"legacy": legacy.url, "new": new.url}
+    return OneWorker(backends=backends, routes=[spec or route()], flags=flags, limits=limits)
+
+
+def test_a_tunnel_carries_bytes_both_ways(legacy: Recorder, new: Recorder) -> None:
+    """Behind a validated 101 every byte passes unchanged, in both directions."""
+    payload = bytes(range(256)) * 2_000
+    with worker_of(legacy, new) as worker, worker.client() as client:
+        client.send(request_bytes(target="/api/ws", headers=UPGRADE))
+        head = client.read_head()
+        assert head.status == 101
+        assert head.value("upgrade") == b"websocket"
+        assert head.value("sec-websocket-accept") == b"y"
+        client.send(payload)
+        assert client.read_exactly(len(payload)) == payload
+        counts = worker.settled()
+
+    assert legacy.requests[0].values("upgrade") == [b"websocket"]
+    assert legacy.requests[0].values("connection") == [b"Upgrade"]
+    assert counts["requests|orders|legacy|legacy|1xx"] == 1
+
+
+def test_bytes_right_behind_both_heads_are_not_lost(legacy: Recorder, new: Recorder) -> None:
+    """What a side sends in one piece with its head reaches the other side first."""
+    legacy.answer = [SWITCH + b"welcome", Echo()]
+    with worker_of(legacy, new) as worker, worker.client() as client:
+        client.send(request_bytes(target="/api/ws", headers=UPGRADE) + b"early")
+        assert client.read_head().status == 101
+        assert client.read_exactly(12) == b"welcomeearly"
+
+
+def test_a_refused_upgrade_is_an_ordinary_answer(legacy: Recorder, new: Recorder) -> None:
+    """A backend that does not switch answers as usual and the connection goes on."""
+    legacy.answer = answer(b"no", status=403, reason="Forbidden")
+    with worker_of(legacy, new) as worker, worker.client() as client:
+        for _ in range(2):
+            response = client.exchange(request_bytes(target="/api/ws", headers=UPGRADE))
+            assert (response.status, response.body) == (403, b"no")
+
+
+@pytest.mark.parametrize("token", [b"h2c", b"other"])
+def test_a_101_for_another_protocol_is_502(legacy: Recorder, new: Recorder, token: bytes) -> None:
+    """A 101 that does not name the protocol that was asked for opens nothing."""
+    legacy.answer = [SWITCH.replace(b"websocket", token), Hang()]
+    with worker_of(legacy, new) as worker:
+        response = worker.ask(request_bytes(target="/api/ws", headers=UPGRADE))
+        legacy.wait_ended(0)
+
+    assert response.status == 502
+
+
+def test_only_websocket_is_offered_to_a_backend(legacy: Recorder, new: Recorder) -> None:
+    """An upgrade to anything else, h2c above all, is forwarded as a plain request."""
+    legacy.answer = answer(b"plain")
+    headers = (("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "x"))
+    with worker_of(legacy, new) as worker:
+        assert worker.ask(request_bytes(target="/api/a", headers=headers)).body == b"plain"
+
+    for name in ("upgrade", "connection", "http2-settings"):
+        assert legacy.requests[0].values(name) == []
+
+
+def test_either_end_closes_the_tunnel(legacy: Recorder, new: Recorder) -> None:
+    """When the client leaves, the backend's connection ends, too."""
+    with worker_of(legacy, new) as worker:
+        with worker.client() as client:
+            client.send(request_bytes(target="/api/ws", headers=UPGRADE))
+            client.read_head()
+        legacy.wait_ended(0)
+        worker.settled()
+        assert "connections" not in worker.tallies[-1].gauges
+
+
+def test_rollback_closes_tunnels_to_new(legacy: Recorder, new: Recorder) -> None:
+    """A hold closes open tunnels to new, so that no client keeps talking to a service that was taken away."""
+    with worker_of(legacy, new, Stage.LIVE) as worker, worker.client() as client:
+        client.send(request_bytes(target="/api/ws", headers=UPGRADE))
+        client.read_head()
+        worker.hold(link.HoldItem(route="orders"))
+
+        assert client.ending() == "eof"
+
+
+def test_a_flip_forward_keeps_tunnels(legacy: Recorder, new: Recorder) -> None:
+    """A flip that does not go back to legacy leaves tunnels alone, and so does ``on_flip: keep``."""
+    with worker_of(legacy, new, Stage.LIVE, route(on_flip="keep")) as worker, worker.client() as client:
+        client.send(request_bytes(target="/api/ws", headers=UPGRADE))
+        client.read_head()
+        worker.push({"orders": flag(Stage.COMPLETE)})
+        worker.hold(link.HoldItem(route="orders"))
+        client.send(b"still here")
+
+        assert client.read_exactly(10) == b"still here"
+
+
+def test_a_silent_tunnel_is_closed(legacy: Recorder, new: Recorder) -> None:
+    """A tunnel without a byte for the idle time is closed."""
+    limits = LimitsSpec(tunnel_idle_timeout_ns=300_000_000)
+    with worker_of(legacy, new, limits=limits) as worker, worker.client() as client:
+        client.send(request_bytes(target="/api/ws", headers=UPGRADE))
+        client.read_head()
+
+        assert client.ending() == "eof"

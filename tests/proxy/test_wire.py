@@ -1,0 +1,103 @@
+"""Heads: what is read from bytes, what is refused, what is kept."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy import wire
+
+
+class NotWholeError(Exception):
+    """The bytes do not hold a whole head."""
+
+
+def read(raw: bytes) -> wire.RequestHead:
+    """Read one request head."""
+    event = wire.request_parser().receive_event(raw)
+    if not isinstance(event, wire.Request):
+        raise NotWholeError
+    return wire.read_request(event)
+
+
+def test_a_head_keeps_order_case_and_duplicates() -> None:
+    """Lines stand in received order, with their names' case and every repetition."""
+    head = read(b"GET /a HTTP/1.1\r\nX-B: 1\r\nHost: a\r\nx-b: 2\r\nX-A:  3 \r\n\r\n")
+
+    assert head.lines == [b"X-B: 1", b"x-b: 2", b"X-A: 3"]
+    assert head.host == b"a"
+
+
+def test_hop_fields_are_known_in_any_case() -> None:
+    """Fields of this hop are recognised whatever their spelling."""
+    head = read(
+        b"GET /a HTTP/1.1\r\nHost: a\r\ncOnNeCtIoN: x-Y\r\nX-y: 1\r\nKEEP-ALIVE: 1\r\nX-MATAPALO-SHADOW: 1\r\n\r\n"
+    )
+
+    assert head.lines == []
+
+
+def test_what_connection_may_not_take_away_stays() -> None:
+    """A Connection field that lists Authorization or Cookie does not strip them."""
+    head = read(
+        b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: authorization, cookie\r\nCookie: a\r\nAuthorization: b\r\n\r\n"
+    )
+
+    assert head.lines == [b"Cookie: a", b"Authorization: b"]
+
+
+def test_refusals_survive_pickling() -> None:
+    """A refusal carries its status and reason through pickling."""
+    import pickle
+
+    error = pickle.loads(pickle.dumps(wire.RefusedError(431, "head_too_large")))
+
+    assert (error.status, error.reason) == (431, "head_too_large")
+
+
+@given(st.binary(max_size=200))
+def test_junk_is_never_a_surprise(junk: bytes) -> None:
+    """Whatever bytes come, reading a head either works, waits, or fails with one of two named errors."""
+    with suppress(wire.GrammarError, wire.RefusedError, NotWholeError):
+        read(b"GET /a HTTP/1.1\r\nHost: a\r\nX: " + junk + b"\r\n\r\n")
+    with suppress(wire.GrammarError):
+        wire.read_response(b"HTTP/1.1 200 OK\r\nX: " + junk + b"\r\n\r\n")
+
+
+@given(
+    st.lists(st.sampled_from([b"5", b"05", b" 5", b"+5", b"5,5", b"", b"0x5", b"5_0", b"\xb2"]), min_size=1, max_size=3)
+)
+def test_a_length_is_one_run_of_digits(values: list[bytes]) -> None:
+    """An answer's length is accepted only if it is stated once, in digits."""
+    raw = b"HTTP/1.1 200 OK\r\n" + b"".join(b"Content-Length: %b\r\n" % value for value in values) + b"\r\n"
+    try:
+        length = wire.read_response(raw).length
+    except wire.GrammarError:
+        assert len(values) > 1 or not values[0].strip(b" ").isdigit()
+    else:
+        assert len(values) == 1
+        assert length == 5
+
+
+@pytest.mark.parametrize("tail", [b"", b"X", b"\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"0\r\n\r\n"])
+def test_surplus_behind_a_chunked_body_is_seen(tail: bytes) -> None:
+    """A parser that is done tells whether anything came behind the end."""
+    head = wire.read_response(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    event: wire.Event = head.parser.receive_event(b"1\r\nx\r\n0\r\n\r\n" + tail)
+    while not isinstance(event, wire.EndOfMessage):
+        event = head.parser.next_event()
+
+    assert wire.has_surplus(head.parser) is bool(tail)
+
+
+def test_the_memo_of_spellings_is_bounded() -> None:
+    """A client that invents field names does not make a worker grow."""
+    for number in range(5_000):
+        assert wire.kind_of(b"x-invented-%d" % number) == wire.PLAIN
+        wire.is_kept(b"x-invented-%d" % number)
+
+    assert len(wire._kinds) <= wire._MEMO_BOUND
+    assert len(wire._kept) <= wire._MEMO_BOUND
