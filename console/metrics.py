@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-1. :data:`FAMILIES` is the contract (DESIGN section 9): a family that is not in it is not shown, and docs/metrics.md is made from it.
+1. :data:`FAMILIES` is the contract (DESIGN section 9): what is not in it is not shown; docs/metrics.md is made from it.
 2. Label values come from the configuration and from closed vocabularies, never from a request.
 3. Rendering works on a :class:`Scene`, a frozen picture made on the loop, so it may run in a thread.
 4. No traffic is absent, not zero: a series begins with its first count.
@@ -196,8 +196,8 @@ def document() -> str:
         "",
         "Made from the table in `console/metrics.py` (`python -m console.metrics > docs/metrics.md`); a test compares.",
         "Served at `admin.listen`, `GET /metrics`, as Prometheus text or OpenMetrics. Label values come from the",
-        "configuration and from closed vocabularies. A series begins with its first count: no traffic is absent, not 0.",
-        "Counters survive a restart of control; a worker that is killed costs what it counted in its last 250 ms.",
+        "configuration and from closed vocabularies. A series begins with its first count: no traffic is absent, not",
+        "zero. Counters survive a restart of control; a killed worker costs what it counted in its last 250 ms.",
         "",
         "| name | type | labels | what |",
         "|---|---|---|---|",

@@ -1,0 +1,79 @@
+"""The ledger: when legacy last answered a route, and whether it is quiet enough to be let go."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Final
+
+from config.spec import RouteSpec
+from console.journal import moment_text
+from console.problem import ProblemError
+from console.state import ControlState
+from rules.flag import Stage
+from store.database import StoreError
+
+QUIET_S: Final = 24 * 3600
+"""A day without legacy: nightly jobs have run once."""
+
+HISTORY: Final = 500
+"""Audit entries of a route that are looked through for the moment it went live."""
+
+
+async def require_quiet(state: ControlState, route: RouteSpec) -> None:
+    """Refuse ``complete`` until legacy has been silent on a live route for a day.
+
+    Raises: ProblemError ``ledger`` with the evidence.
+    """
+    if route.legacy is None:
+        return
+    live_since = await _live_since(state, route.name)
+    last_legacy = state.totals.last_legacy(route.name)
+    now = time.time()
+    # What happened before the evidence began is not known, so it cannot have been quiet.
+    began = state.evidence.began_at if state.evidence is not None else None
+    known = None if live_since is None or began is None else max(live_since, began, last_legacy or 0.0)
+    if known is not None and now - known >= QUIET_S:
+        return
+    if live_since is None:
+        why = (
+            f"Route {route.name!r} is not live, so nothing is known about a life without legacy; flip it to live first"
+        )
+    elif began is None:
+        why = f"Whether legacy still answers route {route.name!r} is not known: {state.evidence_error}"
+    elif last_legacy is not None and last_legacy == known:
+        why = f"Legacy still answered route {route.name!r} at {moment_text(last_legacy)}; expected a day of silence"
+    else:
+        assert known is not None
+        why = f"Route {route.name!r} has been watched without legacy only since {moment_text(known)}; expected a day"
+    raise ProblemError(
+        "ledger",
+        f"{why}, or repeat with force.",
+        extra={
+            "evidence": {
+                "last_legacy": None if last_legacy is None else moment_text(last_legacy),
+                "live_since": None if live_since is None else moment_text(live_since),
+                "quiet_for_s": None if known is None else max(0, int(now - known)),
+                "needed_s": QUIET_S,
+            }
+        },
+    )
+
+
+async def _live_since(state: ControlState, name: str) -> float | None:
+    """Find the moment since which a route is live without a break; ``None``: it is not, or nobody knows."""
+    if state.spec.flags[name].stage is not Stage.LIVE or state.flag_store is None:
+        return None
+    try:
+        entries = await state.flag_store.entries(before=None, limit=HISTORY, route=name)
+    except StoreError:
+        return None
+    since = None
+    for entry in entries:
+        shown = entry.after.get(name)
+        if not isinstance(shown, dict) or "stage" not in shown:
+            continue
+        if shown["stage"] != Stage.LIVE.value:
+            break
+        since = entry.at
+    return None if since is None else datetime.fromisoformat(since).timestamp()

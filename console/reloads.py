@@ -1,0 +1,254 @@
+"""A new configuration: read whole, shown to one worker first, then taken over, or refused with the reason.
+
+Rules of this file:
+
+1. Whatever goes wrong, the previous configuration stays in force and the reason stands in status, metrics and log.
+2. One reload at a time. While one worker tries the new configuration flips go on; flags are carried over again
+   afterwards.
+3. Only a restart changes sockets and processes; a reload that would need one is refused, not half applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from config.errors import ConfigError
+from config.spec import ConfigSpec
+from console.journal import now_text
+from console.problem import Fault, ProblemError
+from console.state import ACK_S, Caller, ControlState, Pushed
+from rules.reload import OrphanError, carry_flags, diff, needs_restart
+from rules.snapshot import SnapshotError, SnapshotSpec, build, encode
+from store.flags import Commit, Entry, flag_as_json
+
+TRIAL_S: Final = 1.0
+"""How long the first worker must live with a new configuration before the others get it (DESIGN section 4)."""
+
+LOAD_S: Final = 20.0
+"""For reading the files; a network file system may hang."""
+
+WATCH_S: Final = 1.0
+
+Json = dict[str, Any]  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """Hold what a reload did, before anybody waited for workers."""
+
+    pushed: Pushed | None
+    lines: list[str] = field(default_factory=list)
+    audit_id: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Reloads:
+    """Read the configuration again when somebody asks, or when its files change."""
+
+    def __init__(self, state: ControlState) -> None:
+        self._state = state
+        self._turn = asyncio.Lock()
+
+    async def reload(self, caller: Caller, drop: Collection[str] = ()) -> tuple[int, Json]:
+        """Read the configuration and take it over; returns the status and body of the answer.
+
+        Raises: ProblemError; the previous configuration then stays in force.
+        """
+        state = self._state
+        async with self._turn:
+            try:
+                taken = await self._take(caller, drop)
+            except ProblemError as error:
+                state.reload.ok, state.reload.at, state.reload.error = False, now_text(), error.detail
+                state.journal.say("reload.refused", error.detail, source=caller.source, actor=caller.actor)
+                raise
+            state.reload.ok, state.reload.at, state.reload.error = True, now_text(), None
+            state.reload.success_at = time.time()
+        pushed = taken.pushed or Pushed(revision=state.revision, peers=tuple(state.peers.workers()))
+        spread = await state.settled(pushed)
+        missing = [*spread.missing, *(slot for slot, _ in spread.refused)]
+        notes = taken.notes + [f"worker {slot} has not acknowledged revision {pushed.revision} yet" for slot in missing]
+        return (202 if missing else 200), {
+            "changed": taken.pushed is not None,
+            "revision": pushed.revision,
+            "audit_id": None if taken.audit_id is None else f"a-{taken.audit_id}",
+            "diff": taken.lines,
+            "workers": {"acked": list(spread.acked), "missing": missing},
+            "notes": notes,
+        }
+
+    async def watch(self) -> None:
+        """Reload when the files of the configuration, or their directories, change; while ``watch: true``.
+
+        Runs: as one task, until cancelled.
+        """
+        seen = await asyncio.to_thread(_prints, self._state.config)
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if not self._state.config.watch:
+                continue
+            now = await asyncio.to_thread(_prints, self._state.config)
+            if now == seen:
+                continue
+            # A directory is written file by file: wait until a second has passed without a change.
+            await asyncio.sleep(WATCH_S)
+            seen = await asyncio.to_thread(_prints, self._state.config)
+            if seen != now:
+                seen = now
+                continue
+            try:
+                await self.reload(Caller(actor="watch", source="watch"))
+            except ProblemError:
+                continue  # it is in status, metrics and log; the next change is the next try
+            seen = await asyncio.to_thread(_prints, self._state.config)
+
+    async def _take(self, caller: Caller, drop: Collection[str]) -> _Taken:
+        state = self._state
+        config = await _load(state.config_path)
+        _refuse_restart(state.config, config)
+        trial = _snapshot(state, config, drop)
+        if config.digest == state.config.digest and trial.flags == state.spec.flags and config == state.config:
+            return _Taken(pushed=None)
+        notes = await self._try_on_one(trial)
+        async with state.turn:
+            # Flips went on during the trial.
+            spec = _snapshot(state, config, drop)
+            before = state.spec
+            changed = {name: flag for name, flag in spec.flags.items() if before.flags.get(name) != flag}
+            gone = tuple(name for name in before.flags if name not in spec.flags)
+            lines = diff(before.config, config)
+            entry = Entry(
+                kind="reload",
+                source=caller.source,
+                actor=caller.actor,
+                routes=tuple(dict.fromkeys([*changed, *gone])),
+                reason="",
+                at=now_text(),
+                before={
+                    "digest": before.config.digest,
+                    **{name: flag_as_json(before.flags[name]) for name in [*changed, *gone] if name in before.flags},
+                },
+                after={
+                    "digest": config.digest,
+                    "diff": lines,
+                    **{name: flag_as_json(flag) for name, flag in changed.items()},
+                },
+            )
+            change = Commit(
+                revision=spec.revision,
+                entry=entry,
+                set_flags=changed,
+                drop_flags=gone,
+                copying_off=frozenset(spec.copying_off),
+            )
+            try:
+                number, pushed = await state.commit(change, spec)
+            except ProblemError:
+                state.peers.push(*state.current())  # the first worker goes back
+                raise
+        state.journal.say(
+            "reload.taken", f"configuration {config.digest[:12]} is in force", source=caller.source, diff=lines
+        )
+        return _Taken(pushed=pushed, lines=lines, audit_id=number, notes=notes)
+
+    async def _try_on_one(self, trial: SnapshotSpec) -> list[str]:
+        """Let one worker serve the new configuration before the others may.
+
+        Raises: ProblemError ``worker-refused``.
+        """
+        state = self._state
+        workers = state.peers.workers()
+        if not workers:
+            return ["no worker was linked to try it first"]
+        first = workers[0]
+        state.burn(trial.revision)
+        began = time.monotonic()
+        first.push(trial.revision, encode(trial))
+        spread = await state.peers.spread(trial.revision, [first], ACK_S)
+        why = ""
+        if spread.refused:
+            why = f"worker {spread.refused[0][0]} refused it: {spread.refused[0][1]}"
+        elif spread.lost or (
+            spread.acked and not await state.peers.survives(first, TRIAL_S - (time.monotonic() - began))
+        ):
+            why = f"worker {first.hello.slot} went away within {TRIAL_S:g} s of getting it"
+        elif spread.missing:
+            why = f"worker {first.hello.slot} did not acknowledge it within {ACK_S:g} s"
+        if not why:
+            return []
+        if first.is_linked and not spread.refused:
+            first.push(*state.current())
+        raise ProblemError(
+            "worker-refused", f"The configuration was not taken over, because {why}; the previous one is in force."
+        )
+
+
+async def _load(path: str) -> ConfigSpec:
+    """Read the configuration in a thread.
+
+    Raises: ProblemError ``config`` with every problem of the file.
+    """
+    from config.loader import load  # the YAML reader costs 70 ms that control does not have at its start
+
+    try:
+        async with asyncio.timeout(LOAD_S):
+            return await asyncio.to_thread(load, path)
+    except ConfigError as error:
+        faults = [Fault(where=problem.where, detail=str(problem)) for problem in error.problems]
+        raise ProblemError(
+            "config",
+            f"{path} has {len(faults)} problems, the previous configuration is in force; first: {faults[0]['detail']}",
+            faults=faults,
+        ) from error
+    except TimeoutError as error:
+        raise ProblemError(
+            "config", f"{path} could not be read within {LOAD_S:g} s; the previous configuration is in force."
+        ) from error
+
+
+def _refuse_restart(old: ConfigSpec, new: ConfigSpec) -> None:
+    if keys := needs_restart(old, new):
+        raise ProblemError(
+            "needs-restart",
+            f"The configuration changes {', '.join(keys)}, which needs a restart; restart Matapalo, or take that back "
+            "and reload. The previous configuration is in force.",
+            extra={"keys": keys},
+        )
+
+
+def _snapshot(state: ControlState, config: ConfigSpec, drop: Collection[str]) -> SnapshotSpec:
+    """Join a new configuration with the flags as they are now.
+
+    Raises: ProblemError ``orphan`` and ``config``.
+    """
+    try:
+        flags = carry_flags(state.spec, config, drop)
+    except OrphanError as error:
+        raise ProblemError(
+            "orphan", f"{error}. The previous configuration is in force.", extra={"orphans": list(error.routes)}
+        ) from error
+    off = tuple(name for name in state.spec.copying_off if name == "*" or name in flags)
+    spec = replace(state.spec, revision=state.next_revision(), config=config, flags=flags, copying_off=off)
+    try:
+        build(spec)
+    except SnapshotError as error:
+        raise ProblemError("config", f"{error}. The previous configuration is in force.") from error
+    return spec
+
+
+def _prints(config: ConfigSpec) -> tuple[tuple[str, int, int, int], ...]:
+    """Take the fingerprints of the configuration's files and their directories: a ConfigMap swaps a link."""
+    paths = dict.fromkeys((*config.files, *(os.path.dirname(file) for file in config.files)))
+    prints = []
+    for path in paths:
+        try:
+            found = os.stat(path)
+            prints.append((path, found.st_mtime_ns, found.st_ino, found.st_size))
+        except OSError:
+            prints.append((path, 0, 0, 0))
+    return tuple(prints)

@@ -1,0 +1,310 @@
+"""Everything that control knows at one moment, and how a change becomes true: committed, pushed, kept at rest.
+
+Rules of this file:
+
+1. Memory changes only after the database said yes, and in the same step as the push: no await stands between.
+2. Whoever changes flags, switches or configuration holds ``turn``; waiting for workers happens after it is given back.
+3. Without a database nothing that it would have to remember is changed; holds are the supervisor's and always work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from config.errors import MatapaloError
+from config.spec import ConfigSpec, RouteSpec
+from console.journal import Journal, now_text
+from console.peers import Peer, Peers, Spread
+from console.problem import ProblemError, unknown
+from console.totals import Totals
+from rules.flag import Flag, Hold
+from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, decode, encode
+from rules.stage import initial_flag
+from store.database import StoreError
+from store.evidence import EvidenceStore, Groups
+from store.flags import Commit, FlagStore
+
+if TYPE_CHECKING:
+    from console.supervised import Supervisor
+
+T = TypeVar("T")
+
+ACK_S: Final = 2.0
+"""How long a change waits for workers to acknowledge (DESIGN section 8)."""
+
+WRITE_S: Final = 5.0
+"""How long a change waits for ``state_dir/snapshot``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Say who asks for a change, from where, and under which Idempotency-Key."""
+
+    actor: str
+    source: str = "api"
+    key: str | None = None
+    digest: str = ""
+    """Of the call, so that a key cannot stand for two different ones."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ReloadState:
+    """Hold how the last reading of the configuration went."""
+
+    ok: bool = True
+    at: str = ""
+    error: str | None = None
+    success_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """Say what was pushed to whom; the answer waits for :meth:`ControlState.settled`."""
+
+    revision: int
+    peers: tuple[Peer, ...]
+
+
+class ControlState:
+    """Hold the configuration, flags, holds and switches that are in force, and the doors to what remembers them.
+
+    Runs: on control's loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        state_dir: str,
+        config_path: str,
+        journal: Journal,
+        spec: SnapshotSpec,
+        holds: Mapping[str, Hold],
+        totals: Totals,
+    ) -> None:
+        self.state_dir, self.config_path, self.journal = state_dir, config_path, journal
+        self.started_at = now_text()
+        self.totals = totals
+        self.groups = Groups()
+        self.reload = ReloadState()
+        self.turn = asyncio.Lock()
+        self.flag_store: FlagStore | None = None
+        self.flag_error = "the database is not open yet"
+        self.evidence: EvidenceStore | None = None
+        self.evidence_error = "the evidence is not open yet"
+        self.snapshot_error = ""
+        self.complaints: dict[str, str] = {}
+        """Further reasons of ``degraded``, by topic."""
+        self.flips: dict[tuple[str, str], int] = {}
+        """(route, source) to flips, as the audit counts them."""
+        self.holds = dict(holds)
+        self.supervisor: Supervisor | None = None
+        self.peers: Peers
+        self._spec = spec
+        self._raw = encode(spec)
+        self._burnt = spec.revision
+        self._built: Snapshot | None = None
+        self._written = -1
+        self._writing = asyncio.Lock()
+        self._writer = ThreadPoolExecutor(1, "snapshot")
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    @property
+    def spec(self) -> SnapshotSpec:
+        """Give what workers are to serve."""
+        return self._spec
+
+    @property
+    def config(self) -> ConfigSpec:
+        """Give the configuration in force."""
+        return self._spec.config
+
+    @property
+    def revision(self) -> int:
+        """Give the revision that workers are to serve."""
+        return self._spec.revision
+
+    def current(self) -> tuple[int, bytes]:
+        """Give the snapshot that a worker gets when it links."""
+        return self._spec.revision, self._raw
+
+    def route(self, name: str) -> RouteSpec:
+        """Find a route.
+
+        Raises: ProblemError ``unknown-route``.
+        """
+        for route in self.config.routes:
+            if route.name == name:
+                return route
+        raise unknown("route", name, (route.name for route in self.config.routes))
+
+    def flag(self, route: RouteSpec) -> Flag:
+        """Give a route's flag."""
+        return self._spec.flags.get(route.name) or initial_flag(route)
+
+    def snapshot(self) -> Snapshot:
+        """Build what a worker decides with, holds joined.
+
+        Raises: SnapshotError when it cannot be built here (an override token that only workers have).
+        Cost: 40 microseconds per route, once per change.
+        """
+        if self._built is None:
+            self._built = build(self._spec, self.holds.values())
+        return self._built
+
+    def set_holds(self, holds: Mapping[str, Hold]) -> None:
+        """Take over the holds that the supervisor has."""
+        self.holds = dict(holds)
+        self._built = None
+
+    def next_revision(self) -> int:
+        """Give a revision that no worker has ever seen."""
+        return max(self._spec.revision, self._burnt) + 1
+
+    def burn(self, revision: int) -> None:
+        """Note that a revision was shown to a worker and then not taken."""
+        self._burnt = max(self._burnt, revision)
+
+    def degraded(self) -> list[str]:
+        """Say in sentences what is not as it should be; empty: all is well."""
+        reasons = [self.complaints[topic] for topic in sorted(self.complaints)]
+        if (why := self.database_error()) is not None:
+            reasons.append(f"flags cannot be changed: {why}")
+        if self.evidence is None:
+            reasons.append(f"evidence is not kept: {self.evidence_error}")
+        if self.snapshot_error:
+            reasons.append(self.snapshot_error)
+        if not self.reload.ok:
+            reasons.append(f"the last configuration was not taken over: {self.reload.error}")
+        workers = self.peers.workers()
+        if len(workers) < self.config.workers:
+            reasons.append(f"{len(workers)} of {self.config.workers} workers are linked to control")
+        reasons += [
+            f"worker {peer.hello.slot} refused revision {peer.refusal[0]}: {peer.refusal[1]}"
+            for peer in workers
+            if peer.refusal is not None and peer.refusal[0] >= self.revision
+        ]
+        return reasons
+
+    def database_error(self) -> str | None:
+        """Say why flags cannot be changed; ``None``: they can, as far as is known."""
+        if self.flag_store is None:
+            return self.flag_error
+        try:
+            self.flag_store.database.check()
+        except StoreError as error:
+            return str(error)
+        return None
+
+    async def commit(self, change: Commit, spec: SnapshotSpec) -> tuple[int, Pushed]:
+        """Write one change durably, then make it true here and push it; returns its audit number.
+
+        Shape: without a new revision (a hold) nothing is pushed.
+        Raises: ProblemError ``database``; nothing has changed then.
+        Runs: under ``turn``; a caller that is cancelled leaves it whole.
+        """
+        return await asyncio.shield(self.start(self._commit(change, spec)))
+
+    async def _commit(self, change: Commit, spec: SnapshotSpec) -> tuple[int, Pushed]:
+        if self.flag_store is None:
+            raise ProblemError("database", f"Flags cannot be changed: {self.flag_error}.")
+        try:
+            number = await self.flag_store.commit(change)
+        except StoreError as error:
+            self.journal.say("database.failed", str(error))
+            raise ProblemError(
+                "database", f"Nothing was changed: {error}. A rollback works without the database."
+            ) from error
+        return number, self.adopt(spec)
+
+    def adopt(self, spec: SnapshotSpec) -> Pushed:
+        """Make a snapshot the current one and push it to every worker."""
+        if spec.revision != self._spec.revision:
+            self._spec, self._raw, self._built = spec, encode(spec), None
+            self.peers.push(spec.revision, self._raw)
+            self.start(self.write_snapshot(), "snapshot")
+        return Pushed(revision=self.revision, peers=tuple(self.peers.workers()))
+
+    async def settled(self, pushed: Pushed) -> Spread:
+        """Wait until what was pushed is acknowledged and at rest on the disk, each within its deadline."""
+        spread, _ = await asyncio.gather(self.peers.spread(pushed.revision, pushed.peers, ACK_S), self.write_snapshot())
+        return spread
+
+    async def write_snapshot(self) -> None:
+        """Keep the current snapshot in ``state_dir/snapshot``, where a start finds it without control.
+
+        A disk that refuses is noted in ``degraded``: the flags themselves are safe in the database.
+        """
+        try:
+            async with asyncio.timeout(WRITE_S), self._writing:
+                revision, raw = self.current()
+                if revision == self._written:
+                    return
+                path = os.path.join(self.state_dir, "snapshot")
+                await asyncio.get_running_loop().run_in_executor(self._writer, _write_whole, path, raw)
+                self._written = revision
+                self.snapshot_error = ""
+        except (OSError, TimeoutError) as error:
+            reason = getattr(error, "strerror", None) or f"no answer within {WRITE_S:g} s"
+            self.snapshot_error = f"{self.state_dir}/snapshot cannot be written ({reason}); a start without control would serve an older one"
+            self.journal.say("snapshot.failed", self.snapshot_error)
+
+    def start(self, work: Coroutine[Any, Any, T], name: str = "change") -> asyncio.Task[T]:
+        """Run something beside the caller; :meth:`close` waits for it."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    async def close(self) -> None:
+        """Wait for what is under way, then close both files."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=WRITE_S)
+        for store in (self.flag_store, self.evidence):
+            if store is not None:
+                await store.close()
+        self.flag_store = self.evidence = None
+        self.flag_error = self.evidence_error = "Matapalo is shutting down"
+        self._writer.shutdown(wait=False, cancel_futures=True)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, MatapaloError):
+            self.journal.say("task.failed", f"{task.get_name()} failed: {error!r}")
+
+
+def read_snapshot(state_dir: str) -> SnapshotSpec | None:
+    """Read ``state_dir/snapshot``; ``None``: there is none.
+
+    Raises: SnapshotError when it cannot be read.
+    """
+    try:
+        with open(os.path.join(state_dir, "snapshot"), "rb") as file:
+            return decode(file.read())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SnapshotError(f"{state_dir}/snapshot cannot be read: {error.strerror or error}") from error
+
+
+def _write_whole(path: str, raw: bytes) -> None:
+    """Replace a file so that a reader, or a crash, finds the old or the new one, whole.
+
+    Runs: in a thread; two fsyncs.
+    """
+    temporary = f"{path}.control.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
