@@ -81,14 +81,12 @@ def test_a_fragment_is_one_short_printable_line(body: bytes, offset: int) -> Non
     assert len(body) > redact.MAX_FRAGMENT or text == redact.printable_bytes(body)
 
 
-@given(st.text(max_size=200), st.integers(0, 600))
+@given(st.text("aé日😀", max_size=200), st.integers(0, 800))
 def test_a_fragment_never_cuts_a_character_in_two(text: str, at: int) -> None:
     """A fragment of well-formed text shows no broken bytes at its edges."""
     body = text.encode()
 
-    shown = redact.fragment(body, None, min(at, len(body)))
-
-    assert "\\x" not in shown.replace(redact.printable(text), "") or "\\x" in redact.printable(text)
+    assert "\\x" not in redact.fragment(body, None, min(at, len(body)))
 
 
 def test_a_fragment_shows_the_place_of_the_difference() -> None:
