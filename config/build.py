@@ -14,7 +14,8 @@ from typing import Any, Final
 from config import checks, secret
 from config.document import Place
 from config.forms import UrlParts
-from config.kinds import REFUSED, Filled, Reader
+from config.kinds import Filled
+from config.reader import REFUSED, Reader
 from config.spec import (
     AdminSpec,
     BackendSpec,

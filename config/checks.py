@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from config.document import Place
 from config.forms import format_address
-from config.kinds import REFUSED, Filled, Reader
+from config.kinds import Filled
+from config.reader import REFUSED, Reader
 from config.spec import AddressSpec, BackendSpec, ConfigSpec, MatchSpec, RouteSpec
 
 MAX_LISTENERS: Final = 64

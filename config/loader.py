@@ -13,7 +13,8 @@ from typing import Any, Final
 from config.build import Source, build
 from config.document import read_document
 from config.errors import ConfigError, Problem
-from config.kinds import REFUSED, Filled, Reader, Section
+from config.kinds import Filled, Section
+from config.reader import REFUSED, Reader
 from config.spec import ConfigSpec
 from config.table import INCLUDED, ROOT
 

@@ -7,7 +7,8 @@ import pytest
 from config import forms, units
 from config.document import Node, read_document
 from config.forms import text
-from config.kinds import REFUSED, Filled, Key, Many, Reader, Section, Table, Word, boolean, choice, whole
+from config.kinds import Filled, Key, Many, Section, Table, Word, boolean, choice, whole
+from config.reader import REFUSED, Reader
 
 DURATION = Word(words=units.DURATION, parse=units.duration_ns, show=units.format_duration)
 TEXT = Word(words="a text on one line", parse=text)
@@ -118,17 +119,3 @@ def test_names_of_headers_may_begin_with_x() -> None:
 
     assert Table(key=TEXT, of=TEXT, words="pairs").read(written, "t", reader) == (("x-env", "prod"),)
     assert Table(key=TEXT, of=TEXT, words="pairs", extensions=True).read(written, "t", reader) == ()
-
-
-def test_ten_thousand_wrong_names_are_answered_soon() -> None:
-    """Guessing what was meant is bounded, and so is the number of problems."""
-    reader = Reader({})
-    known = [f"backend-{number}" for number in range(1_000)]
-
-    guesses = [reader.near(f"bakend-{number}", known) for number in range(10_000)]
-    for number in range(10_000):
-        reader.report(node_of("a").place, f"k{number}", "is wrong")
-
-    assert guesses[0]
-    assert not guesses[-1]
-    assert len(reader.problems) == 1_000
