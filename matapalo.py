@@ -85,7 +85,7 @@ def _forget_working_directory() -> None:
         del sys.path[0]
 
 
-def _serve(config_path: str) -> int:
+def _serve(config_path: str, drop: Sequence[str]) -> int:
     """Load the configuration and stay as the supervisor until told to stop."""
     from config.errors import ConfigError
     from config.loader import load
@@ -96,7 +96,7 @@ def _serve(config_path: str) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
-    return run(config_path, spec)
+    return run(config_path, spec, drop=tuple(drop))
 
 
 def _worker(words: list[str]) -> int:

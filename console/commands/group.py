@@ -18,8 +18,11 @@ import click
 class Door:
     """Carry what the commands need from rooms that the console does not know."""
 
-    serve: Callable[[str], int]
-    """Load the configuration file of this name and run the supervisor; the result is the exit code."""
+    serve: Callable[[str, Sequence[str]], int]
+    """Load the configuration file of this name and run the supervisor; the result is the exit code.
+
+    The second argument names flags that may be lost because their routes have left the file.
+    """
 
 
 _IN = "console.commands"

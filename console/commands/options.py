@@ -59,6 +59,13 @@ def config_option(command: Command) -> Command:
     )(command)
 
 
+def drop_option(command: Command) -> Command:
+    """Add ``--drop ROUTE``, which may be repeated."""
+    return click.option(
+        "--drop", multiple=True, metavar="ROUTE", help="Let this route's flag go although it is beyond legacy."
+    )(command)
+
+
 def reason_option(command: Command) -> Command:
     """Add ``--reason``."""
     return click.option("--reason", help="Why; kept in the audit trail.")(command)

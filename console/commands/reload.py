@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from console.commands.admin import Admin
-from console.commands.options import admin_options
+from console.commands.options import admin_options, drop_option
 from console.commands.output import print_change
 
 
 @click.command()
-@click.option("--drop", multiple=True, metavar="ROUTE", help="Let this route's flag go although it is beyond legacy.")
+@drop_option
 @admin_options
 def reload(drop: tuple[str, ...], admin: Admin, as_json: bool) -> int:
     """Read the configuration again; a bad one never replaces the one that serves."""
