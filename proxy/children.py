@@ -103,6 +103,16 @@ def why_to_kill(signs: Signs) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Say how one process is started."""
+
+    words: Sequence[str]
+    """The command line; the number of its end of the parent link is added behind."""
+    fds: Sequence[int]
+    """What it inherits besides; the numbers stay the same."""
+
+
 class ChildState:
     """Hold one slot of one role: the process in it now, and what is known about it."""
 
@@ -153,7 +163,14 @@ class ChildState:
         if self.process is not None:
             os.kill(self.process.pid, number)
 
-    def begin(self, command: Sequence[str], arguments: Sequence[str], fds: Sequence[int], now_ns: int) -> socket.socket:
+    @property
+    def complaint(self) -> str:
+        """Say why it does not do its work now; nothing: it does."""
+        if self.ready is None:
+            return f"{self.name} is down"
+        return "" if self.ready.ok else f"{self.name} cannot work: {self.ready.detail}"
+
+    def begin(self, launch: Launch, now_ns: int) -> socket.socket:
         """Start a process in this slot, and return our end of its link, not yet opened.
 
         Raises: OSError when the process cannot be made; the slot stays empty then.
@@ -163,9 +180,9 @@ class ChildState:
         try:
             with theirs:
                 self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
-                    [*command, *arguments, "--parent-fd", str(theirs.fileno())],
+                    [*launch.words, "--parent-fd", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), *fds),
+                    pass_fds=(theirs.fileno(), *launch.fds),
                     env=child_environment(),
                     start_new_session=True,
                 )

@@ -92,9 +92,10 @@ def probe(address: AddressSpec, setting: str) -> None:
         _bound(address, setting).close()
 
 
-def text_of(address: AddressSpec) -> str:
-    """Write an address as ``host:port``, an IPv6 host in brackets."""
-    return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
+def text_of(address: AddressSpec, opened: socket.socket | None = None) -> str:
+    """Write an address as ``host:port``, an IPv6 host in brackets, with the port of the socket *opened* for it."""
+    port = address.port if opened is None else opened.getsockname()[1]
+    return f"[{address.host}]:{port}" if ":" in address.host else f"{address.host}:{port}"
 
 
 def _bound(address: AddressSpec, setting: str, *, shared: bool = False) -> socket.socket:

@@ -76,7 +76,7 @@ class FakeChild:
         await self.end.wait()
         for server in self.servers:
             server.close()
-        while self.busy:
+        while self.busy:  # noqa: ASYNC110 - a fake may poll
             await asyncio.sleep(0.01)
         self.parent.close()
         await asyncio.sleep(0)
@@ -103,10 +103,12 @@ class FakeChild:
             self.parent._stop_beating()
         if path == "/orphan":
             # The middle process ends first, so the grandchild is left to whoever reaps for us.
-            subprocess.run([sys.executable, "-c", "import os, time; os.fork() or time.sleep(0.3)"], check=True)
+            subprocess.run(  # noqa: ASYNC221 - a fake may block
+                [sys.executable, "-c", "import os, time; os.fork() or time.sleep(0.3)"], check=True
+            )
         if path == "/slow":
             writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-            while not (self.state_dir / "go").exists():
+            while not (self.state_dir / "go").exists():  # noqa: ASYNC110 - a fake may poll
                 await asyncio.sleep(0.01)
         body = json.dumps(
             {"slot": self.flags.slot, "pid": os.getpid(), "held": self.held, "lame_duck": self.lame_duck}
