@@ -284,7 +284,7 @@ def frame(message: Message, *rest: bytes) -> bytes:
 class FrameReader:
     """Cut a byte stream back into messages."""
 
-    __slots__ = ("_buffer", "_bound")
+    __slots__ = ("_bound", "_buffer")
 
     def __init__(self, bound: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
