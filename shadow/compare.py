@@ -306,8 +306,6 @@ def _describe_bodies(pair: Pair, bodies: Bodies, check: MeaningCheck, offset: in
         new_place = place_of_difference(bodies.new, bodies.legacy, offset)
     place = legacy_place or new_place
     redaction = redact.redaction_of(pair.redact)
-    if redaction.covers(place) or (new_place is not None and redaction.covers(new_place)):
-        return place, redact.REDACTED, redact.REDACTED
     sides = ((bodies.legacy, legacy_place), (bodies.new, new_place))
     legacy_text, new_text = (_shown(pair, redaction, body, where, offset) for body, where in sides)
     return place, legacy_text, new_text

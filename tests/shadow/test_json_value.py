@@ -108,6 +108,8 @@ def test_both_readers_agree_on_anything_that_looks_like_numbers(text: str) -> No
         (b'"\\/"', b'"/"'),
         (b'{"\\u0061":1}', b'{"a":1}'),
         (b'"\xff\\n"', b'"\xff\\u000A"'),
+        (b'"\xff\\u005cn"', b'"\xff\\\\n"'),
+        (b'"\xff\\ud83d\\ude00"', b'"\xff\xf0\x9f\x98\x80"'),
         (b" [ ] ", b"[]"),
     ],
 )
@@ -135,6 +137,8 @@ def test_two_spellings_of_one_value_are_the_same(one: bytes, two: bytes) -> None
         (b'"\xff"', b'"\xfe"'),
         (b'"\xff"', '"\ufffd"'.encode()),
         (b'"\xff\\\\n"', b'"\xff\\n"'),
+        (b'"\xff\\u005cn"', b'"\xff\\n"'),
+        (b'"\xff\\u005cud800"', b'"\xff\\ud800"'),
         (b'"\xff\\\\ud800"', b'"\xff\\ud800"'),
         (b'"e\xcc\x81"', '"é"'.encode()),
     ],
