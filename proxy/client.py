@@ -44,6 +44,8 @@ class ClientConnection(asyncio.Protocol):
     lingering_since: float = 0.0
     closed: bool = False
     _lingered: int = 0
+    _waiting_bytes: int = 0
+    """What was unsent at the last check: a slow reader that makes progress is no dead one."""
     _whole: bool = True
     """The current request has been read to its end."""
     _backlog: list[bytes] | None = None
@@ -316,6 +318,10 @@ class ClientConnection(asyncio.Protocol):
             if now - self.lingering_since > LINGER_S:
                 self.abort()
         elif self.write_paused_since:
+            waiting = self.transport.get_write_buffer_size()
+            if waiting < self._waiting_bytes:
+                self.write_paused_since = now
+            self._waiting_bytes = waiting
             if now - self.write_paused_since > limits.write_timeout_ns / 1e9:
                 self.abort()
         elif self.exchange is None:

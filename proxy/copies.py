@@ -168,7 +168,7 @@ class Copy:
     failed: bool = False
     primary_done: bool = False
     primary_failed: str = ""
-    """Why there is no complete primary answer: ``primary`` or ``client``."""
+    """Who is to blame that there is no complete primary answer: ``primary``, ``client`` or ``both`` sides."""
     deadline: float
     sent_at: float = 0.0
     primary: Answer
@@ -320,7 +320,7 @@ class Copy:
         if self.settled:
             return
         self.primary_done = True
-        self.primary_failed = who
+        self.primary_failed = "both" if who == "primary" and self.failed else who
         if not self.counted:
             if not self.launched:
                 self.skip("client" if who == "client" else "primary_failed")
@@ -376,12 +376,7 @@ class Copy:
         counts = self.primary_counts
         counts.in_flight -= 1
         if self.primary_failed or self.failed:
-            if self.primary_failed == "client":
-                which = "client"
-            elif self.primary_failed:
-                which = "both" if self.failed and not self.complete else "primary"
-            else:
-                which = "shadow"
+            which = self.primary_failed or "shadow"
             self.worker.counts.totals["errored", self.route, self.primary_side, which] += 1
         elif is_identical(self.primary, self.answer, self.policy.watch):
             counts.identical += 1

@@ -227,8 +227,11 @@ class Exchange:
                 self._write_body_end()
             self._await_head(now)
         else:
-            self.phase = "request_body"
-            self.deadline = min(self.total_deadline, now + self.worker.limits.body_read_timeout_ns / 1e9)
+            self._await_body(now)
+
+    def _await_body(self, now: float) -> None:
+        self.phase = "request_body"
+        self.deadline = min(self.total_deadline, now + self.worker.limits.body_read_timeout_ns / 1e9)
 
     def _await_head(self, now: float) -> None:
         self.phase = "head"
@@ -255,7 +258,7 @@ class Exchange:
             return
         self._write_body(data)
         if self.phase == "request_body":
-            self.deadline = min(self.total_deadline, monotonic() + self.worker.limits.body_read_timeout_ns / 1e9)
+            self._await_body(monotonic())
 
     def _write_body(self, data: bytes) -> None:
         connection = self.connection
@@ -282,17 +285,24 @@ class Exchange:
         self._trailers = trailers
         if self.connection is not None:
             self._write_body_end()
-            if not self.started:
+            if not self.started and self.phase != "send":
                 self._await_head(monotonic())
         if self.copy is not None and not self.head.conditional:
             self._launch_copy()
 
     def on_writable(self, writable: bool) -> None:
         """Hold the client's upload while the backend does not take it."""
+        now = monotonic()
         if writable:
             self.client.resume_reading()
+            if self.body_whole:
+                self._await_head(now)
+            else:
+                self._await_body(now)
         else:
             self.client.pause_reading()
+            self.phase = "send"
+            self.deadline = min(self.total_deadline, now + self.worker.limits.write_timeout_ns / 1e9)
 
     # --- answer ----------------------------------------------------------------------------------------------------
 
@@ -476,6 +486,11 @@ class Exchange:
     def expire(self) -> None:
         """The deadline of the current phase has passed."""
         phase = self.phase
+        now = monotonic()
+        if phase == "body" and self.client.write_paused_since and now < self.total_deadline:
+            # It is the client that does not take what the backend has: its own deadline decides.
+            self.deadline = min(self.total_deadline, now + self.lane.spec.read_timeout_ns / 1e9)
+            return
         if self.leasing:
             self.lane.primary.cancel(self)
             self.on_failure("connect", "no connection within the connect timeout")
@@ -483,7 +498,7 @@ class Exchange:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.abandon()
-        if phase == "request_body" and monotonic() < self.total_deadline:
+        if phase == "request_body" and now < self.total_deadline:
             self.refuse(408, "body_timeout")
             return
         self.worker.counts.totals["upstream_errors", self.lane.target.name, "timeout"] += 1

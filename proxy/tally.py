@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import select
+import stat
 import threading
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from time import time
 from typing import Final
 
@@ -154,6 +158,7 @@ class AccessLog:
         self._counts = counts
         self._buffer = bytearray()
         self._encoder = msgspec.json.Encoder()
+        self._is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
         self._wake = threading.Event()
@@ -168,10 +173,8 @@ class AccessLog:
         moment = time()
         second = int(moment)
         if second != self._second:
-            import datetime
-
             self._second = second
-            self._prefix = datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
         return f"{self._prefix}{int((moment - second) * 1000):03d}Z"
 
     def append(self, record: AccessRecord) -> None:
@@ -201,21 +204,32 @@ class AccessLog:
         self._thread.join(timeout)
 
     def _write(self) -> None:
-        import os
-
         while True:
             self._wake.wait()
             self._wake.clear()
             while self._chunks:
                 chunk = self._chunks.popleft()
-                view = memoryview(chunk)
-                while view:
-                    try:
-                        view = view[os.write(self.fd, view) :]
-                    except OSError:
-                        # A closed or full log must not cost a request; the loss is counted.
-                        self._counts.totals[("log_dropped",)] += bytes(view).count(b"\n")
-                        break
+                for piece in self._pieces(chunk):
+                    self._write_piece(piece)
                 self._waiting -= len(chunk)
             if self._closing:
+                return
+
+    def _pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """Cut whole lines for a pipe that several workers share: up to PIPE_BUF a write is atomic."""
+        start = 0
+        while self._is_pipe and len(chunk) - start > select.PIPE_BUF:
+            end = chunk.rfind(b"\n", start, start + select.PIPE_BUF) + 1 or chunk.find(b"\n", start) + 1
+            yield chunk[start:end]
+            start = end
+        yield chunk[start:]
+
+    def _write_piece(self, piece: bytes) -> None:
+        view = memoryview(piece)
+        while view:
+            try:
+                view = view[os.write(self.fd, view) :]
+            except OSError:
+                # A closed or full log must not cost a request; the loss is counted.
+                self._counts.totals[("log_dropped",)] += bytes(view).count(b"\n")
                 return
