@@ -33,7 +33,7 @@ from config.errors import MatapaloError
 # without "%" (escapes), ";" (parameters) and, in front, "." (dot segments).
 _PLAIN_FIRST: Final = rb"A-Za-z0-9_~!$&'()*+,=:@\-"
 
-PLAIN: Final = re.compile(rb"((?:/[" + _PLAIN_FIRST + rb"][" + _PLAIN_FIRST + rb".]*+)*+/?+)(?:\?|\Z)")
+PLAIN: Final = re.compile(rb"(?=/)((?:/[" + _PLAIN_FIRST + rb"][" + _PLAIN_FIRST + rb".]*+)*+/?+)(?:\?|\Z)")
 """Matches a target that has one reading; group 1 is its path, which is canonical already."""
 
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")

@@ -112,6 +112,7 @@ def test_the_sample_is_independent_of_the_bucket() -> None:
 
 
 USERS = 2_000
+TYPES = "type.googleapis.com/envoy.extensions.filters"
 
 
 @pytest.mark.needs("envoy")
@@ -229,13 +230,13 @@ def address(port: int) -> dict[str, object]:
 def listener(name: str, routes: list[object]) -> dict[str, object]:
     """Make an HTTP listener with one virtual host."""
     manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{TYPES}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
         "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",
-                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+                "typed_config": {"@type": f"{TYPES}.http.router.v3.Router"},
             }
         ],
     }

@@ -1,0 +1,135 @@
+"""Prove that a new configuration never loses a flag by accident, and that its changes are told."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from config.spec import AddressSpec, BackendSpec, MatchSpec, RouteSpec, ShadowSpec
+from rules import Flag, OrphanError, SnapshotSpec, Stage, carry_flags, diff, needs_restart
+from tests.rules.made import config, flag, route
+
+
+def before(*routes: RouteSpec, **flags: Flag) -> SnapshotSpec:
+    """Make the snapshot that is in force before a reload."""
+    return SnapshotSpec(revision=1, config=config(*routes), flags=flags)
+
+
+def test_a_reload_keeps_every_flag() -> None:
+    """Routes that stay keep what operators decided; new ones start with their initial flag."""
+    live = flag("live", salt="old-salt")
+
+    flags = carry_flags(before(route("a"), a=live), config(route("a", initial_stage="shadow"), route("b")))
+
+    assert flags == {"a": live, "b": Flag(stage=Stage.LEGACY, salt="b")}
+
+
+def test_the_first_start_has_initial_flags() -> None:
+    """Without anything in force every route starts with its initial flag."""
+    assert carry_flags(None, config(route("a", initial_stage="shadow"))) == {"a": flag("shadow", salt="a")}
+
+
+def test_was_moves_the_flag_with_its_salt() -> None:
+    """A renamed route takes its flag along, and no client moves."""
+    canary = flag("canary", 500, salt="orders")
+
+    flags = carry_flags(before(route("orders"), orders=canary), config(route("purchases", was="orders")))
+
+    assert flags == {"purchases": canary}
+
+
+def test_was_is_spent_once_the_route_has_a_flag() -> None:
+    """A ``was`` that stays in the file does nothing on the next reload, nor while the old route is still declared."""
+    old = before(route("purchases"), purchases=flag("live"), orders=flag("legacy"))
+    assert carry_flags(old, config(route("purchases", was="orders")))["purchases"].stage is Stage.LIVE
+
+    both = before(route("orders"), orders=flag("live"))
+    flags = carry_flags(both, config(route("orders"), route("copy", was="orders")))
+    assert [flags[name].stage for name in ("orders", "copy")] == [Stage.LIVE, Stage.LEGACY]
+
+
+@pytest.mark.parametrize("mode", ["database", "file"])
+def test_a_flag_beyond_legacy_is_never_orphaned(mode: str) -> None:
+    """Dropping routes that have moved on is refused in one sentence that names all of them and both ways out."""
+    old = before(route("a"), route("b"), route("c"), a=flag("live"), b=flag("shadow"), c=flag("legacy"))
+
+    with pytest.raises(OrphanError) as caught:
+        carry_flags(old, config(route("aa"), flags=mode))
+
+    assert caught.value.routes == ("a", "b")
+    for part in (
+        "'a' is in stage 'live'",
+        "`was: a` in route 'aa'",
+        "--drop a",
+        "'b' is in stage 'shadow'",
+        "--drop b",
+    ):
+        assert part in str(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).routes == ("a", "b")
+
+
+def test_a_flag_may_be_dropped_on_purpose() -> None:
+    """With the route's name in ``drop`` the flag may go; one on legacy goes without asking."""
+    old = before(route("a"), route("b"), a=flag("gone"), b=flag("legacy"))
+
+    assert carry_flags(old, config(), drop=["a"]) == {}
+
+
+def test_a_flag_that_the_new_sides_cannot_carry_is_refused() -> None:
+    """Taking away the new side of a canary, or the legacy side of a shadowed route, is refused."""
+    old = before(route("a"), route("b"), a=flag("canary", 500), b=flag("shadow"))
+
+    with pytest.raises(OrphanError) as caught:
+        carry_flags(old, config(route("a", new=None), route("b", legacy=None)))
+
+    assert "'a' is in stage 'canary' but has no new backend" in str(caught.value)
+    assert "'b' is in stage 'shadow' but has no legacy backend" in str(caught.value)
+
+
+def test_with_flags_in_the_file_the_file_rules_and_the_salt_stays() -> None:
+    """With ``flags: file`` stage and shares come from the file, and clients keep their buckets."""
+    spec = route("b", was="a", initial_stage="canary", initial_percent_bp=900, shadow=ShadowSpec(sample_bp=100))
+
+    flags = carry_flags(before(route("a"), a=flag("live", salt="first")), config(spec, flags="file"))
+
+    assert flags == {"b": flag("canary", 900, sample_bp=100, salt="first")}
+
+
+def test_a_reload_says_what_needs_a_restart() -> None:
+    """Listening addresses, process counts and files cannot change by reload; everything else can."""
+    one = config(route("a"))
+    address = AddressSpec(host="127.0.0.1", port=9)
+
+    assert needs_restart(one, config(route("b"), undeclared=None, access_log=False)) == []
+    assert needs_restart(one, config(listen=(address,), workers=2, state_dir="/x", database="postgresql://")) == [
+        "listen",
+        "state_dir",
+        "database",
+        "workers",
+    ]
+
+
+def test_the_diff_is_one_line_per_change() -> None:
+    """Added, removed and changed things are listed by name, with the old and the new value."""
+    shop = BackendSpec(name="shop", scheme="http", host="shop", port=80)
+    old = config(route("a"), route("b", "/b"), backends=(shop,), digest="1")
+    changed = route(
+        "a", match=[MatchSpec(path="/a/{id}", methods=("GET",))], journey="j", shadow=ShadowSpec(sample_bp=5)
+    )
+    new = config(route("c", "/c", "/d"), changed, backends=(), undeclared=None, digest="2")
+
+    assert diff(old, new) == [
+        "- backend shop",
+        "~ route a: match: [{path: /a}] -> [{path: /a/{id}, methods: [GET]}]",
+        "~ route a: journey: none -> j",
+        "~ route a: shadow.sample_bp: none -> 5",
+        "- route b",
+        "+ route c: /c, /d, legacy-app -> new-app",
+        "~ undeclared: legacy-app -> none",
+    ]
+
+
+def test_the_order_of_routes_is_no_change() -> None:
+    """Moving a route within the file changes nothing."""
+    assert diff(config(route("a"), route("b")), config(route("b"), route("a"))) == []
