@@ -72,10 +72,11 @@ _COLUMNS: tuple[tuple[str, Callable[[Sample], float], Callable[[Spread], str]], 
 
 def table_of(result: Result) -> list[list[str]]:
     """Return one scenario as rows of text, the heading first."""
-    ratio = "Matapalo's CPU is"
-    rows = [["target", *(name for name, _, _ in _COLUMNS), "compared", ratio]]
+    rows = [["target", *(name for name, _, _ in _COLUMNS), "worker us", "compared", "Matapalo's CPU is"]]
     for target in result.targets:
-        compared = "-"
+        worker = compared = "-"
+        if target == "matapalo":
+            worker = f"{result.figures(target, lambda one: one.worker_us).median:.1f}"
         if target == "matapalo" and result.scenario.mirror:
             compared = f"{result.figures(target, lambda one: one.compared or 0.0).median:.0%}"
         figures = [show(result.figures(target, of)) for _, of, show in _COLUMNS]
@@ -83,7 +84,7 @@ def table_of(result: Result) -> list[list[str]]:
         against = "-"
         if target != "matapalo" and times is not None:
             against = f"{times.median:.2f} x ({times.low:.2f}{TO}{times.high:.2f})"
-        rows.append([target, *figures, compared, against])
+        rows.append([target, *figures, worker, compared, against])
     return rows
 
 
@@ -141,7 +142,8 @@ def to_page(results: Sequence[Result], rows: Sequence[Row], found: Conditions) -
         parts.append(NOTES.read_text().strip())
     parts.append(
         "## Scenarios\n\n*busy*: CPU time over elapsed time while loaded. *copies*: requests that the new backend "
-        "got per client request. *compared*: comparisons with a verdict per client request."
+        "got per client request. *worker us*: Matapalo's worker alone. "
+        "*compared*: comparisons with a verdict per client request."
     )
     for result in results:
         text = f"### {result.scenario.title}\n\n"

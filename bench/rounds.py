@@ -172,7 +172,7 @@ def _drive(bench: Bench, scenario: Scenario, target: _Target, *, seconds: float)
 def _sample(bench: Bench, scenario: Scenario, target: _Target) -> Sample:
     worker = target.product.worker() if target.product else target.program.pid
     copies = bench.new.requests()
-    verdicts = _verdicts(target)
+    verdicts = _verdicts(scenario, target)
     cpu, worker_cpu = target.program.cpu_s(), own_cpu_s(worker)
     run = _drive(bench, scenario, target, seconds=bench.seconds)
     busy = (target.program.cpu_s() - cpu) / (run.duration_us / 1e6)
@@ -191,15 +191,17 @@ def _sample(bench: Bench, scenario: Scenario, target: _Target) -> Sample:
         busy=busy,
         # Asking the backend for its count is a request too, and not a copy.
         copies=(bench.new.requests() - copies - 1) / run.requests,
-        compared=None if target.product is None else (_verdicts(target) - verdicts) / run.requests,
+        compared=None
+        if target.product is None or not scenario.mirror
+        else (_verdicts(scenario, target) - verdicts) / run.requests,
         bad=run.bad,
     )
     _forget_logs(target.folder)
     return sample
 
 
-def _verdicts(target: _Target) -> int:
-    if target.product is None:
+def _verdicts(scenario: Scenario, target: _Target) -> int:
+    if target.product is None or not scenario.mirror:
         return 0
     totals = target.product.totals("comparisons_total")
     return sum(totals.get(verdict, 0) for verdict in ("identical", "tolerated", "divergent"))
