@@ -250,7 +250,10 @@ class ControlState:
                 self.snapshot_error = ""
         except (OSError, TimeoutError) as error:
             reason = getattr(error, "strerror", None) or f"no answer within {WRITE_S:g} s"
-            self.snapshot_error = f"{self.state_dir}/snapshot cannot be written ({reason}); a start without control would serve an older one"
+            self.snapshot_error = (
+                f"{self.state_dir}/snapshot cannot be written ({reason}); "
+                "a start without control would serve an older one"
+            )
             self.journal.say("snapshot.failed", self.snapshot_error)
 
     def start(self, work: Coroutine[Any, Any, T], name: str = "change") -> asyncio.Task[T]:

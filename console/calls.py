@@ -1,0 +1,353 @@
+"""The table of all calls: path, role, what it asks. Router, roles, OpenAPI and docs/admin-api.md come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from config.spec import Role
+from console.asks import Field, schema_of
+from console.auth import Visitor
+from console.problem import KINDS
+from console.state import Caller
+
+Json = dict[str, Any]  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Hold one request as a handler needs it: who, what, about which name."""
+
+    visitor: Visitor
+    caller: Caller
+    values: Mapping[str, Any]  # Any: the table of fields says which type each has
+    name: str = ""
+    """The path's parameter."""
+    accept: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """Hold one answer: JSON, or raw bytes with their own content type."""
+
+    body: Json | bytes
+    status: int = 200
+    content_type: str = "application/json"
+    replayed: bool = False
+
+
+Handler = Callable[[Asked], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Describe one call."""
+
+    name: str
+    """Of the handler and of the operation in OpenAPI."""
+    method: Literal["GET", "POST"]
+    path: str
+    role: Role
+    summary: str
+    fields: tuple[Field, ...] = ()
+    """Of the query (GET) or the body (POST)."""
+    partly: bool = False
+    """May answer 202: done, but not every worker has acknowledged."""
+    content_type: str = "application/json"
+
+
+_REASON: Final = Field(name="reason", kind="text", help="Why; stands in the audit.", default="")
+_FORCE: Final = Field(name="force", kind="flag", help="Go over the ledger or later changes.", default=False)
+_IF_REVISION: Final = Field(name="if_revision", kind="integer", help="Refuse if the revision is another one.")
+_PAGE: Final = (
+    Field(name="cursor", kind="text", help="`next` of the page before."),
+    Field(name="limit", kind="integer", help="1 to 500.", default=50),
+)
+_FLIP: Final = (
+    Field(name="stage", kind="text", help="legacy, shadow, canary, live, complete or gone.", required=True),
+    Field(name="percent", kind="percent", help="Share of the clients that new answers; for canary."),
+    Field(name="sample", kind="percent", help="Share of the eligible requests that are copied."),
+    _REASON,
+    _FORCE,
+    _IF_REVISION,
+)
+_ROLLBACK: Final = (
+    Field(name="to", kind="text", help="legacy, or shadow to keep copying.", default="legacy"),
+    _REASON,
+    Field(name="anyway", kind="flag", help="Also when legacy does not accept connections.", default=False),
+)
+_SELECT: Final = (
+    Field(name="all", kind="flag", help="Every route.", default=False),
+    Field(name="journey", kind="text", help="Every route of a journey."),
+    Field(name="backend", kind="text", help="Every route with this backend on either side."),
+    Field(name="routes", kind="names", help="These routes."),
+)
+_ROUTE: Final = Field(name="route", kind="text", help="Only this route.")
+
+CALLS: Final = (
+    Call(
+        name="metrics",
+        method="GET",
+        path="/metrics",
+        role="viewer",
+        summary="Prometheus text or OpenMetrics.",
+        content_type="text/plain",
+    ),
+    Call(name="status", method="GET", path="/api/v1/status", role="viewer", summary="How this node is."),
+    Call(name="routes", method="GET", path="/api/v1/routes", role="viewer", summary="All routes, in file order."),
+    Call(name="route", method="GET", path="/api/v1/routes/{name}", role="viewer", summary="One route."),
+    Call(
+        name="flip",
+        method="POST",
+        path="/api/v1/routes/{name}/flip",
+        role="operator",
+        summary="Change a route's stage and shares.",
+        fields=_FLIP,
+        partly=True,
+    ),
+    Call(
+        name="flip_journey",
+        method="POST",
+        path="/api/v1/journeys/{name}/flip",
+        role="operator",
+        summary="Flip all routes of a journey together.",
+        fields=_FLIP,
+        partly=True,
+    ),
+    Call(
+        name="rollback",
+        method="POST",
+        path="/api/v1/routes/{name}/rollback",
+        role="operator",
+        summary="Take a route back to legacy: the hold first, then the flag.",
+        fields=_ROLLBACK,
+        partly=True,
+    ),
+    Call(
+        name="rollback_many",
+        method="POST",
+        path="/api/v1/rollback",
+        role="operator",
+        summary="Take several routes back to legacy.",
+        fields=(*_SELECT, *_ROLLBACK),
+        partly=True,
+    ),
+    Call(
+        name="hold",
+        method="POST",
+        path="/api/v1/routes/{name}/hold",
+        role="operator",
+        summary="Hold a route on legacy without touching its flag.",
+        fields=(
+            _REASON,
+            Field(name="keep_copying", kind="flag", help="New still gets its copies.", default=False),
+        ),
+        partly=True,
+    ),
+    Call(
+        name="release",
+        method="POST",
+        path="/api/v1/routes/{name}/release",
+        role="operator",
+        summary="Take a route's hold away.",
+        fields=(_REASON,),
+        partly=True,
+    ),
+    Call(
+        name="release_many",
+        method="POST",
+        path="/api/v1/release",
+        role="operator",
+        summary="Take several holds away.",
+        fields=(*_SELECT, _REASON),
+        partly=True,
+    ),
+    Call(
+        name="shadow",
+        method="POST",
+        path="/api/v1/shadow",
+        role="operator",
+        summary="Switch copying on or off, for one route or all.",
+        fields=(
+            Field(name="on", kind="flag", help="false: nothing is copied.", required=True),
+            Field(name="route", kind="text", help="Absent: all routes."),
+            _REASON,
+        ),
+        partly=True,
+    ),
+    Call(
+        name="undo",
+        method="POST",
+        path="/api/v1/undo",
+        role="operator",
+        summary="Restore what an audit entry found.",
+        fields=(
+            Field(name="audit_id", kind="audit_id", help="The entry to undo.", required=True),
+            _REASON,
+            _FORCE,
+            _IF_REVISION,
+        ),
+        partly=True,
+    ),
+    Call(
+        name="share",
+        method="GET",
+        path="/api/v1/share",
+        role="viewer",
+        summary="Answered requests per side and hour.",
+        fields=(
+            _ROUTE,
+            Field(name="window", kind="window", help="1h to 31d.", default=24 * 3600 * 10**9),
+        ),
+    ),
+    Call(
+        name="explain",
+        method="GET",
+        path="/api/v1/explain",
+        role="viewer",
+        summary="How a request would be decided, and why.",
+        fields=(
+            Field(name="method", kind="text", help="The request's method.", default="GET"),
+            Field(name="path", kind="text", help="Its target, query included.", required=True),
+            Field(name="header", kind="headers", help="`Name:value`; may repeat.", default=()),
+            Field(name="client_ip", kind="address", help="The client's address.", default="127.0.0.1"),
+        ),
+    ),
+    Call(
+        name="audit",
+        method="GET",
+        path="/api/v1/audit",
+        role="viewer",
+        summary="All changes, newest first.",
+        fields=(_ROUTE, *_PAGE),
+    ),
+    Call(
+        name="divergences",
+        method="GET",
+        path="/api/v1/divergences",
+        role="developer",
+        summary="Groups of differences, most severe first.",
+        fields=(_ROUTE, *_PAGE),
+    ),
+    Call(
+        name="divergence",
+        method="GET",
+        path="/api/v1/divergences/{name}",
+        role="developer",
+        summary="One group with its latest example.",
+    ),
+    Call(name="totals", method="GET", path="/api/v1/totals", role="viewer", summary="The raw sums."),
+    Call(
+        name="reload",
+        method="POST",
+        path="/-/reload",
+        role="operator",
+        summary="Read the configuration again.",
+        fields=(Field(name="drop", kind="names", help="Routes whose flags may be lost.", default=()),),
+        partly=True,
+    ),
+    Call(
+        name="openapi", method="GET", path="/api/v1/openapi.json", role="viewer", summary="This table as OpenAPI 3.1."
+    ),
+)
+"""Every call there is; what is not here does not exist."""
+
+
+def openapi(version: str) -> Json:
+    """Show the table as OpenAPI 3.1."""
+    paths: dict[str, Json] = {}
+    for call in CALLS:
+        paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Matapalo admin API", "version": version, "license": {"name": "Apache-2.0"}},
+        "security": [{"bearer": []}, {}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"Problem": _problem_schema()},
+        },
+    }
+
+
+def _operation(call: Call) -> Json:
+    parameters: list[Json] = []
+    if "{name}" in call.path:
+        parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
+    operation: Json = {
+        "operationId": call.name,
+        "summary": call.summary,
+        "description": f"Needs the role {call.role} or higher.",
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": "Done.", "content": {call.content_type: {"schema": _answer_schema(call)}}},
+            "default": {
+                "description": "It could not be done; `detail` says why and what to do.",
+                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            },
+        },
+    }
+    if call.partly:
+        operation["responses"]["202"] = {
+            "description": "Done and durable, but not every worker has acknowledged it yet.",
+            "content": {call.content_type: {"schema": _answer_schema(call)}},
+        }
+    if call.method == "GET":
+        parameters += [
+            {"name": field.name, "in": "query", "required": field.required, "schema": _query_schema(field)}
+            for field in call.fields
+        ]
+    else:
+        parameters.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string", "maxLength": 200},
+            }
+        )
+        operation["requestBody"] = {
+            "required": any(field.required for field in call.fields),
+            "content": {"application/json": {"schema": _body_schema(call)}},
+        }
+    return operation
+
+
+def _query_schema(field: Field) -> Json:
+    schema = schema_of(field)
+    if isinstance(schema.get("type"), list):  # a query has no null
+        schema["type"] = schema["type"][0]
+    return schema
+
+
+def _body_schema(call: Call) -> Json:
+    return {
+        "type": "object",
+        "properties": {field.name: schema_of(field) for field in call.fields},
+        "required": [field.name for field in call.fields if field.required],
+        "additionalProperties": False,
+    }
+
+
+def _answer_schema(call: Call) -> Json:
+    return {"type": "object"} if call.content_type == "application/json" else {"type": "string"}
+
+
+def _problem_schema() -> Json:
+    fault = {
+        "type": "object",
+        "properties": {"where": {"type": "string"}, "detail": {"type": "string"}},
+        "required": ["where", "detail"],
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "type": {"type": "string", "enum": [f"urn:matapalo:problem:{kind}" for kind in KINDS]},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "errors": {"type": "array", "items": fault},
+        },
+        "required": ["type", "title", "status", "detail", "errors"],
+    }

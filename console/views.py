@@ -1,0 +1,467 @@
+"""What the reading calls show: status, routes, share, explain, audit, divergences, totals, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from config.spec import MatchSpec, RouteSpec
+from console.asks import cursor_problem
+from console.calls import Asked, Json, Reply, openapi
+from console.changes import copying_as_json
+from console.journal import moment_text
+from console.metrics import RouteScene, Scene, render
+from console.problem import ProblemError, invalid
+from console.recorder import Recorder
+from console.state import ControlState
+from console.totals import Sums, sum_up
+from rules.explain import explain
+from rules.flag import BUCKETS, Flag, Hold
+from rules.snapshot import EVERYWHERE, SnapshotError
+from rules.stage import initial_flag, new_share_bp
+from store.database import StoreError
+from store.evidence import HOUR_S, Divergence, EvidenceStore
+from store.flags import Entry, FlagStore, flag_as_json, hold_as_json
+
+DAY_HOURS: Final = 24
+SIDES: Final = ("legacy", "new", "undeclared", "none")
+RENDER_S: Final = 10.0
+MAX_LIMIT: Final = 500
+
+_METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
+_KIND_OF_SOURCE: Final = {"api": "manual", "local": "manual", "signal": "file", "watch": "file", "file": "file"}
+
+
+def product_version() -> str:
+    """Say which version this is."""
+    try:
+        return version("matapalo")
+    except PackageNotFoundError:  # a checkout that was not installed
+        return "0.0.0"
+
+
+class Views:
+    """Answer the reading calls from one :class:`ControlState`.
+
+    Raises: every method ProblemError.
+    """
+
+    def __init__(self, state: ControlState, recorder: Recorder) -> None:
+        self._state, self._recorder = state, recorder
+        self._version = product_version()
+
+    async def metrics(self, asked: Asked) -> Reply:
+        """Render one scrape, in a thread."""
+        state = self._state
+        flips: dict[tuple[str, str], int] = {}
+        for (route, source), count in state.flips.items():
+            key = (route, _KIND_OF_SOURCE.get(source, "manual"))
+            flips[key] = flips.get(key, 0) + count
+        scene = Scene(
+            version=self._version,
+            records=state.totals.records(),
+            last_legacy=state.totals.last_legacies(),
+            routes={
+                route.name: RouteScene(
+                    stage=state.flag(route).stage,
+                    new_share=_asked_bp(state.flag(route), state.holds.get(route.name), route) / BUCKETS,
+                    held=route.name in state.holds,
+                )
+                for route in state.config.routes
+            },
+            flips=flips,
+            worker_revisions={peer.hello.slot: peer.acked for peer in state.peers.workers()},
+            reload_ok=state.reload.ok,
+            reload_success_at=state.reload.success_at,
+            findings_dropped=state.groups.dropped,
+            degraded=len(state.degraded()),
+        )
+        async with asyncio.timeout(RENDER_S):
+            body, content_type = await asyncio.to_thread(render, scene, asked.accept)
+        return Reply(body=body, content_type=content_type)
+
+    async def status(self, _asked: Asked) -> Reply:
+        """Say how this node is."""
+        state = self._state
+        reload, error = state.reload, state.database_error()
+        workers = [
+            {
+                "slot": peer.hello.slot,
+                "epoch": peer.hello.epoch,
+                "pid": peer.hello.pid,
+                "revision": peer.acked,
+                "current": peer.acked == state.revision,
+            }
+            for peer in state.peers.workers()
+        ]
+        comparers = [
+            {"slot": peer.hello.slot, "epoch": peer.hello.epoch, "pid": peer.hello.pid}
+            for peer in state.peers.comparers()
+        ]
+        return Reply(
+            body={
+                "version": self._version,
+                "revision": state.revision,
+                "started_at": state.started_at,
+                "pid": os.getpid(),
+                "config": {
+                    "file": state.config_path,
+                    "digest": state.config.digest,
+                    "last_reload": {"ok": reload.ok, "at": reload.at, "error": reload.error},
+                },
+                "database": {"ok": error is None, "error": error},
+                "workers": workers,
+                "comparers": comparers,
+                "holds": [hold_as_json(hold) for hold in state.holds.values()],
+                "copying": copying_as_json(state.spec.copying_off),
+                "drift": _drift(state),
+                "degraded": state.degraded(),
+            }
+        )
+
+    async def routes(self, _asked: Asked) -> Reply:
+        """Show all routes."""
+        state = self._state
+        return Reply(body={"revision": state.revision, "routes": await self._shown(state.config.routes)})
+
+    async def route(self, asked: Asked) -> Reply:
+        """Show one route."""
+        return Reply(body=(await self._shown((self._state.route(asked.name),)))[0])
+
+    async def _shown(self, routes: Sequence[RouteSpec]) -> list[Json]:
+        state = self._state
+        await self._recorder.flush()
+        flips: Mapping[str, Entry] = {}
+        shares: Mapping[str, Mapping[str, int]] = {}
+        try:
+            if state.flag_store is not None:
+                flips = await state.flag_store.last_flips()
+        except StoreError:
+            flips = {}  # status says that the database is gone; the routes are known without it
+        try:
+            if state.evidence is not None:
+                shares = await state.evidence.route_shares(int(time.time() // HOUR_S) - DAY_HOURS + 1)
+        except StoreError:
+            shares = {}
+        records, last_legacy = state.totals.records(), state.totals.last_legacies()
+        sums = await asyncio.to_thread(sum_up, records, last_legacy)
+        counts = _counts_by_route(sums)
+        return [
+            self._route(route, counts.get(route.name, {}), shares.get(route.name, {}), flips.get(route.name))
+            for route in routes
+        ]
+
+    def _route(self, route: RouteSpec, counts: Mapping[str, Any], share: Mapping[str, int], flip: Entry | None) -> Json:
+        state = self._state
+        flag, hold = state.flag(route), state.holds.get(route.name)
+        last_legacy = state.totals.last_legacy(route.name)
+        off = state.spec.copying_off
+        return {
+            "name": route.name,
+            "match": [_match(match) for match in route.match],
+            "legacy": route.legacy,
+            "new": route.new,
+            "journey": route.journey,
+            "sticky": list(route.sticky),
+            "parity": route.parity,
+            "flag": flag_as_json(flag),
+            "hold": None if hold is None else hold_as_json(hold),
+            "copying": EVERYWHERE not in off and route.name not in off,
+            "share": {"asked": _asked_bp(flag, hold, route) / 100, "actual": _new_share(share)},
+            "counts": _counts_json(counts),
+            "last_legacy": None if last_legacy is None else moment_text(last_legacy),
+            "last_flip": None if flip is None else _flip_json(flip),
+            "gate": None,
+        }
+
+    async def share(self, asked: Asked) -> Reply:
+        """Show who answered, hour by hour."""
+        name, window_ns = asked.values["route"], asked.values["window"]
+        if name is not None:
+            self._state.route(name)
+        await self._recorder.flush()
+        hours = -(-window_ns // (HOUR_S * 10**9))
+        last = int(time.time() // HOUR_S)
+        try:
+            found = await self._evidence().share(name, last - hours + 1)
+        except StoreError as error:
+            raise ProblemError("evidence", f"The evidence cannot be read: {error}.") from error
+        steps, total = [], dict.fromkeys(SIDES, 0)
+        for hour in range(last - hours + 1, last + 1):
+            sides = {side: found.get(hour, {}).get(side, 0) for side in SIDES}
+            for side, count in sides.items():
+                total[side] += count
+            steps.append({"at": moment_text(hour * HOUR_S), "sides": sides, "new_share": _new_share(sides)})
+        return Reply(
+            body={
+                "route": name,
+                "window": f"{hours}h",
+                "step_s": HOUR_S,
+                "steps": steps,
+                "total": {"sides": total, "new_share": _new_share(total)},
+            }
+        )
+
+    async def explain(self, asked: Asked) -> Reply:
+        """Say how a request would be decided, and why."""
+        values = asked.values
+        faults = []
+        if not _METHOD.fullmatch(values["method"]):
+            faults.append({"where": "method", "detail": f"method is {values['method']!r}; expected a method like GET."})
+        if not values["path"].startswith("/"):
+            faults.append({"where": "path", "detail": f"path is {values['path']!r}; expected it to begin with /."})
+        if faults:
+            raise invalid(faults)  # type: ignore[arg-type]  # Fault is a dict of str
+        try:
+            shown = explain(
+                self._state.snapshot(), values["method"], values["path"], values["header"], values["client_ip"]
+            )
+        except SnapshotError as error:
+            raise ProblemError("refused", f"This process cannot decide as a worker does: {error}.") from error
+        return Reply(body=dict(shown))
+
+    async def audit(self, asked: Asked) -> Reply:
+        """List changes, newest first."""
+        cursor, limit = asked.values["cursor"], _limit(asked)
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
+            raise cursor_problem(cursor)
+        try:
+            found = await self._flag_store().entries(
+                before=None if cursor is None else int(cursor), limit=limit + 1, route=asked.values["route"]
+            )
+        except StoreError as error:
+            raise ProblemError("database", f"The audit cannot be read: {error}.") from error
+        page = found[:limit]
+        return Reply(
+            body={
+                "entries": [_entry_json(entry) for entry in page],
+                "next": str(page[-1].id) if len(found) > limit else None,
+            }
+        )
+
+    async def divergences(self, asked: Asked) -> Reply:
+        """List groups of differences, most severe first."""
+        limit, route = _limit(asked), asked.values["route"]
+        if route is not None:
+            self._state.route(route)
+        await self._recorder.flush()
+        after = None if asked.values["cursor"] is None else _place(asked.values["cursor"])
+        try:
+            found = await self._evidence().divergences(route=route, after=after, limit=limit + 1)
+        except StoreError as error:
+            raise ProblemError("evidence", f"The evidence cannot be read: {error}.") from error
+        page = found[:limit]
+        return Reply(
+            body={
+                "divergences": [_divergence_json(divergence) for _, divergence in page],
+                "next": _cursor(page[-1][0]) if len(found) > limit else None,
+            }
+        )
+
+    async def divergence(self, asked: Asked) -> Reply:
+        """Show one group with its latest example."""
+        await self._recorder.flush()
+        try:
+            found = await self._evidence().divergence(asked.name)
+        except StoreError as error:
+            raise ProblemError("evidence", f"The evidence cannot be read: {error}.") from error
+        if found is None:
+            raise ProblemError(
+                "unknown-divergence",
+                f"There is no divergence {asked.name[:100]!r}; `matapalo diffs` lists them.",
+                extra={"known": [], "did_you_mean": None},
+            )
+        return Reply(body={**_divergence_json(found), "example": dict(found.example)})
+
+    async def totals(self, _asked: Asked) -> Reply:
+        """Show the raw sums."""
+        records, last_legacy = self._state.totals.records(), self._state.totals.last_legacies()
+        sums = await asyncio.to_thread(sum_up, records, last_legacy)
+        return Reply(
+            body={
+                "counts": sums.counts,
+                "gauges": sums.gauges,
+                "histograms": sums.histograms,
+                "last_legacy": sums.last_legacy,
+            }
+        )
+
+    async def openapi(self, _asked: Asked) -> Reply:
+        """Show the table of calls."""
+        return Reply(body=openapi(self._version))
+
+    def _evidence(self) -> EvidenceStore:
+        if self._state.evidence is None:
+            raise ProblemError("evidence", f"The evidence cannot be read: {self._state.evidence_error}.")
+        return self._state.evidence
+
+    def _flag_store(self) -> FlagStore:
+        if self._state.flag_store is None:
+            raise ProblemError("database", f"The audit cannot be read: {self._state.flag_error}.")
+        return self._state.flag_store
+
+
+def _asked_bp(flag: Flag, hold: Hold | None, route: RouteSpec) -> int:
+    """Say which share of the clients new answers, the hold respected."""
+    return 0 if hold is not None and route.legacy is not None else new_share_bp(flag)
+
+
+def _new_share(sides: Mapping[str, int]) -> float | None:
+    legacy, new = sides.get("legacy", 0), sides.get("new", 0)
+    return round(100 * new / (legacy + new), 2) if legacy + new else None
+
+
+def _drift(state: ControlState) -> list[Json]:
+    if state.config.flags == "file":
+        return []
+    drift = []
+    for route in state.config.routes:
+        asked, flag = initial_flag(route), state.flag(route)
+        if (asked.stage, asked.percent_bp) != (flag.stage, flag.percent_bp):
+            drift.append(
+                {
+                    "route": route.name,
+                    "file": {"stage": asked.stage.value, "percent": asked.percent_bp / 100},
+                    "flag": {"stage": flag.stage.value, "percent": flag.percent_bp / 100},
+                }
+            )
+    return drift
+
+
+def _match(match: MatchSpec) -> Json:
+    return {
+        "path": match.path,
+        "methods": list(match.methods),
+        "trailing_slash": match.trailing_slash,
+        "host": match.host,
+        "headers": dict(match.headers),
+        "query": dict(match.query),
+    }
+
+
+_PLAIN_COUNTS: Final = ("eligible", "unsampled", "sent", "identical", "unequal", "tolerated", "divergent", "errored")
+
+
+def _counts_by_route(sums: Sums) -> dict[str, Json]:
+    """Sort the sums by route, in one walk over all keys."""
+    found: dict[str, Json] = {}
+    for key, count in [*sums.counts.items(), *sums.gauges.items()]:
+        family, *labels = key.split("|")
+        if not labels:
+            continue
+        held = found.setdefault(labels[0], {})
+        if family == "requests" and len(labels) > 1:
+            held.setdefault("requests", {}).setdefault(labels[1], 0)
+            held["requests"][labels[1]] += count
+        elif family in ("skipped", "undecided") and len(labels) > 1:
+            reasons = held.setdefault(family, {})
+            reasons[labels[-1]] = reasons.get(labels[-1], 0) + count
+        else:
+            held[family] = held.get(family, 0) + count
+    return found
+
+
+def _counts_json(counts: Mapping[str, Any]) -> Json:
+    return {
+        "requests": {"legacy": 0, "new": 0, "none": 0, **counts.get("requests", {})},
+        **{name: counts.get(name, 0) for name in _PLAIN_COUNTS},
+        "skipped": counts.get("skipped", {}),
+        "undecided": counts.get("undecided", {}),
+        "in_flight": counts.get("in_flight", 0),
+        "queued": counts.get("queued", 0),
+    }
+
+
+def _flip_json(entry: Entry) -> Json:
+    return {
+        "id": f"a-{entry.id}",
+        "at": entry.at,
+        "actor": entry.actor,
+        "kind": entry.kind,
+        "reason": entry.reason,
+    }
+
+
+def _entry_json(entry: Entry) -> Json:
+    return {
+        "id": f"a-{entry.id}",
+        "at": entry.at,
+        "actor": entry.actor,
+        "source": entry.source,
+        "kind": entry.kind,
+        "routes": list(entry.routes),
+        "reason": entry.reason,
+        "revision": entry.revision,
+        "before": entry.before,
+        "after": entry.after,
+    }
+
+
+def _divergence_json(found: Divergence) -> Json:
+    return {
+        "id": found.id,
+        "route": found.route,
+        "statuses": [found.status_legacy, found.status_new],
+        "kind": found.kind,
+        "pointer": found.pointer,
+        "severity": found.severity,
+        "count": found.count,
+        "same_meaning": {
+            "yes": found.same,
+            "no": found.different,
+            "unknown": found.count - found.same - found.different,
+        },
+        "first_seen": moment_text(found.first_seen),
+        "last_seen": moment_text(found.last_seen),
+        "sentence": _sentence(found),
+    }
+
+
+def _sentence(found: Divergence) -> str:
+    """Say in one sentence where the two sides differ."""
+    if found.status_legacy != found.status_new:
+        return f"legacy answers {found.status_legacy}, new answers {found.status_new}"
+    if found.kind.startswith("header:"):
+        return f"the header {found.kind.removeprefix('header:')} differs"
+    if found.kind == "digest":
+        return "the bodies differ and are too large to look into"
+    place = f"at {found.pointer}" if found.pointer else "in the body"
+    if found.same and not found.different:
+        return f"the bytes differ first {place}, the meaning is the same"
+    if found.different:
+        return f"the values differ first {place}"
+    return f"the bodies differ first {place}"
+
+
+def _limit(asked: Asked) -> int:
+    limit = asked.values["limit"]
+    if not 1 <= limit <= MAX_LIMIT:
+        raise invalid([{"where": "limit", "detail": f"limit is {limit}; expected 1 to {MAX_LIMIT}."}])
+    return int(limit)
+
+
+def _cursor(place: tuple[int, int, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def _place(cursor: str) -> tuple[int, int, str]:
+    """Read what :func:`_cursor` wrote.
+
+    Raises: ProblemError ``bad-cursor``.
+    """
+    try:
+        raw = base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        severity, count, name = json.loads(raw)
+        if type(severity) is int and type(count) is int and type(name) is str and abs(severity | count) < 1 << 53:
+            return severity, count, name
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        pass
+    raise cursor_problem(cursor)
