@@ -1,0 +1,148 @@
+"""``matapalo check``."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+from tests.console.commands.conftest import FLAG, Cli, StandIn
+from tests.console.commands.test_status import ROUTE, STATUS
+
+VALID = """\
+listen: 127.0.0.1:0
+state_dir: ./state
+backends:
+  old: {url: "http://127.0.0.1:PORT"}
+  fresh: {url: "http://localhost:PORT"}
+defaults: {legacy: old, new: fresh, sticky: [ip]}
+routes:
+  - {name: orders, match: {path: "/api/orders/{id}", methods: [GET]}}
+"""
+
+
+def write(tmp_path: Path, text: str, port: int = 9) -> None:
+    """Write the configuration that the commands look for."""
+    (tmp_path / "matapalo.yaml").write_text(text.replace("PORT", str(port)))
+
+
+def test_every_problem_is_reported_with_its_place(cli: Cli, tmp_path: Path) -> None:
+    """Two mistakes are two lines with file, line and column, and exit code 1."""
+    write(tmp_path, VALID.replace("listen:", "liste:").replace("[GET]", "[G T]"))
+
+    printed = cli("check")
+
+    assert printed.code == 1
+    assert "matapalo.yaml:1:1: liste:" in printed.err
+    assert "matapalo.yaml:8:" in printed.err
+    found = cli("check", "--json").json
+    assert not found["ok"]
+    assert {problem["line"] for problem in found["problems"]} == {1, 8}
+
+
+def test_a_missing_file_is_one_sentence(cli: Cli) -> None:
+    """A file that is not there is a problem that names it."""
+    printed = cli("check", "-c", "nowhere.yaml")
+
+    assert printed.code == 1
+    assert "nowhere.yaml" in printed.err
+
+
+def test_a_secret_that_cannot_be_found_here_is_a_problem(cli: Cli, tmp_path: Path) -> None:
+    """check resolves every reference and names the one that fails, never a value."""
+    write(tmp_path, VALID + "override: {header: X-Side, token: 'env:MATAPALO_TEST_NO_SUCH'}\n")
+
+    printed = cli("check")
+
+    assert printed.code == 1
+    assert "MATAPALO_TEST_NO_SUCH is not set" in printed.err
+
+
+def test_probe_names_the_backend_that_does_not_answer(cli: Cli, tmp_path: Path) -> None:
+    """--probe connects to every backend; without it nothing is connected to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        write(tmp_path, VALID.replace("localhost", "127.0.0.2"), taken.getsockname()[1])
+
+        assert cli("check").code == 0
+        printed = cli("check", "--probe")
+
+    assert printed.code == 1
+    assert "backends.old: http://127.0.0.1:" in printed.err
+    assert "does not accept a connection" in printed.err
+
+
+def test_probe_is_silent_when_all_answer(cli: Cli, tmp_path: Path) -> None:
+    """A configuration whose backends all accept passes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        text = VALID.replace("localhost", "127.0.0.1").replace("fresh: {", "fresh: {path: {add: /v2}, ")
+        write(tmp_path, text, listener.getsockname()[1])
+
+        assert cli("check", "--probe").code == 0
+
+
+def test_probe_speaks_tls_where_the_backend_does(cli: Cli, tmp_path: Path) -> None:
+    """A backend that accepts and hangs up on a TLS greeting is named, though its port is open."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        write(tmp_path, VALID.replace('"http://127', '"https://127'), listener.getsockname()[1])
+        greeter = threading.Thread(target=_hang_up_twice, args=(listener,))
+        greeter.start()
+
+        printed = cli("check", "--probe")
+        greeter.join()
+
+    assert "backends.old: https://127.0.0.1:" in printed.err
+    assert "backends.fresh" not in printed.err
+
+
+def _hang_up_twice(listener: socket.socket) -> None:
+    for _ in range(2):
+        listener.accept()[0].close()
+
+
+def test_strict_makes_warnings_problems(cli: Cli, tmp_path: Path) -> None:
+    """A backend that no route uses warns, and fails with --strict."""
+    write(tmp_path, VALID.replace("defaults:", '  idle: {url: "http://127.0.0.1:7"}\ndefaults:'))
+
+    lenient, strict = cli("check"), cli("check", "--strict")
+
+    assert (lenient.code, strict.code) == (0, 1)
+    assert "backends.idle: no route uses it" in lenient.err
+
+
+def test_against_prints_the_plan(cli: Cli, admin: StandIn, tmp_path: Path) -> None:
+    """--against shows what a reload of the running server would change; same files change nothing."""
+    write(tmp_path, VALID)
+    served = {**ROUTE, "legacy": "old", "new": "older", "sticky": ["ip"]}
+    admin.answers |= {
+        "GET /api/v1/status": (200, STATUS),
+        "GET /api/v1/routes": (200, {"revision": 13, "routes": [served]}),
+    }
+
+    printed = cli("check", "--against", admin.url)
+
+    assert printed.code == 0
+    assert "~ route orders: new: older -> fresh" in printed.out
+
+
+def test_against_names_the_flag_that_would_be_lost(cli: Cli, admin: StandIn, tmp_path: Path) -> None:
+    """A route beyond legacy that the new file lacks is a problem, as the reload would refuse it."""
+    write(tmp_path, VALID)
+    gone = {**ROUTE, "name": "carts", "flag": FLAG}
+    admin.answers |= {
+        "GET /api/v1/status": (200, STATUS),
+        "GET /api/v1/routes": (200, {"revision": 13, "routes": [gone]}),
+    }
+
+    printed = cli("check", "--against", admin.url)
+
+    assert printed.code == 1
+    assert "- route carts" in printed.out
+    assert "was: carts" in printed.err
+
+
+def test_against_a_dead_server_is_exit_code_3(cli: Cli, tmp_path: Path) -> None:
+    """The plan needs the server; its absence is not a fault of the file."""
+    write(tmp_path, VALID)
+
+    assert cli("check", "--against", "http://127.0.0.1:1").code == 3
