@@ -133,6 +133,15 @@ def test_the_sample_is_half_open_and_fair() -> None:
         assert abs(sum(sampled) - 4_000 * share) <= 3 * math.sqrt(4_000 * share * (1 - share)) + 1
 
 
+def test_a_draw_equal_to_the_sample_is_not_copied() -> None:
+    """The sample is half-open at the top: the request whose draw equals it stays uncopied."""
+    draw = draw_of("orders", ID)
+
+    for sample_bp, copied in ((draw, False), (draw + 1, True)):
+        one = snapshot(route("orders"), flags={"orders": flag("shadow", sample_bp=sample_bp, salt="orders")})
+        assert decide(one, "/orders")[0].sampled is copied
+
+
 def test_unsafe_methods_are_never_copied() -> None:
     """A POST is forwarded like everything else, but never eligible for a copy."""
     one = snapshot(route("orders"), flags={"orders": flag("shadow")})
@@ -242,7 +251,7 @@ def test_day_one_breaks_nothing() -> None:
     """While legacy answers everything, no target is refused, however odd."""
     one = snapshot(route("a", "/a/**"), route("b", "/b/{id:int}"), flags={"a": flag("legacy"), "b": flag("shadow")})
 
-    for target in ("/a/../b/1", "//b/1", "/a%2f..%2fb", "/a;x/../\\b%00", "/" + "%25" * 3_000, "/" + ";" * 9_000):
+    for target in ("/a/../b/1", "//b/1", "/a%2f..%2fb", "/a;x/../\\b%00", "/%" + "25" * 3_000, "/" + ";" * 9_000):
         assert decide(one, target)[0].backend == "legacy-app"
 
 
