@@ -94,10 +94,11 @@ class Peers:
         on_lost: Callable[[Peer], None],
         on_tally: Callable[[link.Tally], None],
         on_finding: Callable[[link.Finding], None],
+        on_error: Callable[[Exception], None],
     ) -> None:
         self._current = current
         self._on_worker, self._on_lost = on_worker, on_lost
-        self._on_tally, self._on_finding = on_tally, on_finding
+        self._on_tally, self._on_finding, self._on_error = on_tally, on_finding, on_error
         self._peers: dict[int, Peer] = {}
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
@@ -149,12 +150,7 @@ class Peers:
         Bound: *timeout* seconds; who has not answered then is missing.
         """
         waiting = list(peers)
-        try:
-            async with asyncio.timeout(timeout):
-                while any(_is_open(peer, revision) for peer in waiting):
-                    await self._changed.wait()
-        except TimeoutError:
-            pass
+        await self._until(lambda: not any(_is_open(peer, revision) for peer in waiting), timeout)
         return Spread(
             acked=_slots(peer for peer in waiting if peer.acked >= revision),
             missing=_slots(peer for peer in waiting if _is_open(peer, revision)),
@@ -165,6 +161,22 @@ class Peers:
             ),
             lost=_slots(peer for peer in waiting if peer.acked < revision and not peer.is_linked),
         )
+
+    async def some_worker(self, timeout: float) -> None:
+        """Wait until a worker is linked, at most *timeout* seconds."""
+        await self._until(lambda: bool(self.workers()), timeout)
+
+    async def no_worker(self, timeout: float) -> None:
+        """Wait until no worker is linked, at most *timeout* seconds."""
+        await self._until(lambda: not self.workers(), timeout)
+
+    async def _until(self, is_so: Callable[[], bool], timeout: float) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                while not is_so():
+                    await self._changed.wait()
+        except TimeoutError:
+            return
 
     async def survives(self, peer: Peer, seconds: float) -> bool:
         """Say whether a peer's link still stands after some seconds; answers as soon as it is known."""
@@ -216,6 +228,8 @@ class Peers:
                         self._hear(peer, message)
         except (link.LinkError, OSError, TimeoutError):
             pass  # the other end connects again; what it counted comes with its next tally
+        except Exception as error:  # the border of one link: a message that we cannot take must not end the others
+            self._on_error(error)
         finally:
             writer.transport.abort()
             self._links.discard(writer)
@@ -238,6 +252,7 @@ class Peers:
         if message.role == "worker":
             self._on_worker(peer)
             peer.push(*self._current())
+        self._tell()
         return peer
 
     def _hear(self, peer: Peer, message: link.Any) -> None:

@@ -40,7 +40,7 @@ class Supervisor:
         on_end: Callable[[str, float], None],
     ) -> None:
         self._on_holds, self._on_reload, self._on_end = on_holds, on_reload, on_end
-        self._waiting: dict[str, asyncio.Future[link.HoldsChanged]] = {}
+        self._waiting: dict[str, tuple[link.ChangeHolds, asyncio.Future[link.HoldsChanged]]] = {}
         self._link = ParentLink(fd, "control", 0, epoch, self._hear, self._lost, beat_state=beat)
 
     async def open(self) -> None:
@@ -60,7 +60,7 @@ class Supervisor:
         request = uuid.uuid4().hex
         message = link.ChangeHolds(request=request, add=[item_from_hold(hold) for hold in add], remove=list(remove))
         future: asyncio.Future[link.HoldsChanged] = asyncio.get_running_loop().create_future()
-        self._waiting[request] = future
+        self._waiting[request] = (message, future)
         try:
             if not self._link.send(message):
                 raise SupervisorError("the supervisor is gone; use `matapalo rollback --local`, or restart Matapalo")
@@ -76,6 +76,12 @@ class Supervisor:
             raise SupervisorError(f"the supervisor refused: {changed.reason or 'it gave no reason'}")
         return changed
 
+    def is_asked_for(self, route: str, hold: Hold | None) -> bool:
+        """Say whether a hold that came, or its absence, is what we are asking for right now."""
+        if hold is None:
+            return any(route in message.remove for message, _ in self._waiting.values())
+        return any(item_from_hold(hold) in message.add for message, _ in self._waiting.values())
+
     def close(self) -> None:
         """Close this end."""
         self._link.close()
@@ -83,7 +89,7 @@ class Supervisor:
     def _hear(self, message: link.Any) -> None:
         match message:
             case link.HoldsChanged(request=request):
-                future = self._waiting.get(request)
+                _, future = self._waiting.get(request, (None, None))
                 if future is not None and not future.done():
                     future.set_result(message)
             case link.Holds(holds=items):
@@ -96,7 +102,7 @@ class Supervisor:
                 return
 
     def _lost(self) -> None:
-        for future in self._waiting.values():
+        for _, future in self._waiting.values():
             if not future.done():
                 future.set_exception(SupervisorError("the supervisor went away; restart Matapalo"))
         self._on_end("the supervisor is gone", ORPHANED_S)

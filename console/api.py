@@ -1,0 +1,315 @@
+"""The admin API as an ASGI application: every request through one door, every answer JSON.
+
+Rules of this file:
+
+1. A request is admitted, its role checked and its fields read before its handler sees it; a handler that is not in
+   :data:`console.calls.CALLS` cannot be reached.
+2. Whatever a client sends, the answer is JSON or a problem; an unexpected error is logged here and answered 500.
+3. Bodies are bounded in size and time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from config.spec import AdminSpec
+from console.asks import read
+from console.auth import Doorkeeper, Visitor, require
+from console.calls import CALLS, Asked, Call, Handler, Json, Reply
+from console.changes import Answer, Changes, Chosen, FlipAsk, RollbackAsk
+from console.journal import Journal
+from console.problem import ProblemError, unknown
+from console.reloads import Reloads
+from console.state import Caller
+from console.views import Views
+
+MAX_BODY: Final = 64 << 10
+BODY_S: Final = 10.0
+CALL_S: Final = 60.0
+"""The longest call is a reload: 20 s to read the files, 3 s for the first worker, 2 s for the others."""
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+class Handlers:
+    """Carry out the changing calls: turn fields into what :class:`Changes` and :class:`Reloads` take."""
+
+    def __init__(self, changes: Changes, reloads: Reloads) -> None:
+        self._changes, self._reloads = changes, reloads
+
+    async def flip(self, asked: Asked) -> Reply:
+        """Flip one route."""
+        return _reply(await self._changes.flip(asked.name, _flip(asked), asked.caller))
+
+    async def flip_journey(self, asked: Asked) -> Reply:
+        """Flip one journey."""
+        return _reply(await self._changes.flip_journey(asked.name, _flip(asked), asked.caller))
+
+    async def rollback(self, asked: Asked) -> Reply:
+        """Roll one route back."""
+        return _reply(await self._changes.rollback(self._changes.choose(asked.name), _rollback(asked), asked.caller))
+
+    async def rollback_many(self, asked: Asked) -> Reply:
+        """Roll several routes back."""
+        return _reply(await self._changes.rollback(self._chosen(asked), _rollback(asked), asked.caller))
+
+    async def hold(self, asked: Asked) -> Reply:
+        """Hold one route."""
+        return _reply(
+            await self._changes.hold(
+                self._changes.choose(asked.name),
+                reason=asked.values["reason"],
+                keep_copying=asked.values["keep_copying"],
+                caller=asked.caller,
+            )
+        )
+
+    async def release(self, asked: Asked) -> Reply:
+        """Release one route."""
+        chosen = self._changes.choose(asked.name)
+        return _reply(await self._changes.release(chosen, reason=asked.values["reason"], caller=asked.caller))
+
+    async def release_many(self, asked: Asked) -> Reply:
+        """Release several routes."""
+        return _reply(
+            await self._changes.release(self._chosen(asked), reason=asked.values["reason"], caller=asked.caller)
+        )
+
+    async def shadow(self, asked: Asked) -> Reply:
+        """Switch copying."""
+        values = asked.values
+        return _reply(
+            await self._changes.shadow(values["on"], values["route"], reason=values["reason"], caller=asked.caller)
+        )
+
+    async def undo(self, asked: Asked) -> Reply:
+        """Undo one audit entry."""
+        values = asked.values
+        return _reply(
+            await self._changes.undo(
+                values["audit_id"],
+                reason=values["reason"],
+                force=values["force"],
+                if_revision=values["if_revision"],
+                caller=asked.caller,
+            )
+        )
+
+    async def reload(self, asked: Asked) -> Reply:
+        """Read the configuration again."""
+        status, body = await self._reloads.reload(asked.caller, asked.values["drop"])
+        return Reply(status=status, body=body)
+
+    def _chosen(self, asked: Asked) -> Chosen:
+        values = asked.values
+        return self._changes.choose_many(
+            all_routes=values["all"], journey=values["journey"], backend=values["backend"], routes=values["routes"]
+        )
+
+
+class Api:
+    """Admit requests and hand them to their handlers."""
+
+    def __init__(self, admin: AdminSpec, views: Views, handlers: Handlers, journal: Journal) -> None:
+        self._admin, self._journal = admin, journal
+        self.doorkeeper = Doorkeeper(admin)
+        self._handlers: dict[str, Handler] = {
+            call.name: getattr(views if hasattr(views, call.name) else handlers, call.name) for call in CALLS
+        }
+        routes = [Route(call.path, self._endpoint(call), methods=[call.method]) for call in CALLS]
+        self.app = Starlette(
+            routes=routes,
+            exception_handlers={HTTPException: self._not_found, Exception: self._broken},
+        )
+        # A redirect would lead past the role check of what it redirects to.
+        self.app.router.redirect_slashes = False
+
+    def _endpoint(self, call: Call) -> Any:  # Any: what Starlette takes as an endpoint
+        async def endpoint(request: Request) -> Response:
+            try:
+                return await self._serve(call, request)
+            except ProblemError as problem:
+                return problem_response(problem)
+            except ClientDisconnect:
+                return Response(status_code=499)
+            except TimeoutError:
+                return problem_response(
+                    ProblemError(
+                        "internal", f"{call.method} {call.path} was not done in time; look at the log and status."
+                    )
+                )
+
+        return endpoint
+
+    async def _serve(self, call: Call, request: Request) -> Response:
+        visitor = self._admit(call, request)
+        require(visitor, call.role)
+        async with asyncio.timeout(BODY_S):
+            raw_body = b"" if call.method == "GET" else await _body(request)
+        values = read(call.fields, _query(call, request) if call.method == "GET" else _object(raw_body))
+        name = str(request.path_params.get("name", ""))
+        asked = Asked(
+            visitor=visitor,
+            caller=_caller(visitor, call, request, raw_body),
+            values=values,
+            name=name,
+            accept=request.headers.get("accept", ""),
+        )
+        async with asyncio.timeout(CALL_S):
+            reply = await self._handlers[call.name](asked)
+        return _response(reply)
+
+    def _admit(self, call: Call, request: Request) -> Visitor:
+        if call.name == "metrics" and self._admin.metrics_public:
+            return Visitor(name="public", role="viewer")
+        return self.doorkeeper.admit(request.headers, request.client.host if request.client else "")
+
+    async def _not_found(self, request: Request, error: Exception) -> Response:
+        """Answer what no call takes, but only to somebody who may ask."""
+        try:
+            self.doorkeeper.admit(request.headers, request.client.host if request.client else "")
+        except ProblemError as problem:
+            return problem_response(problem)
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            allowed = ", ".join(sorted(call.method for call in CALLS if _matches(call, request.url.path)))
+            response = problem_response(
+                ProblemError("method", f"{request.method} is not taken by {request.url.path}; expected {allowed}.")
+            )
+            response.headers["allow"] = allowed
+            return response
+        known = unknown("route", request.url.path, (call.path for call in CALLS))
+        return problem_response(
+            ProblemError(
+                "not-found",
+                f"There is no call {request.url.path[:200]!r}; GET /api/v1/openapi.json lists all.",
+                extra=known.extra,
+            )
+        )
+
+    async def _broken(self, request: Request, error: Exception) -> Response:
+        self._journal.say("api.failed", f"{request.method} {request.url.path} failed: {error!r}")
+        return problem_response(
+            ProblemError(
+                "internal", f"{request.method} {request.url.path} failed inside ({type(error).__name__}); see the log."
+            )
+        )
+
+
+def problem_response(problem: ProblemError) -> Response:
+    """Answer with a problem."""
+    headers = {"www-authenticate": "Bearer"} if problem.status == 401 else None
+    return Response(
+        json.dumps(problem.body()), status_code=problem.status, media_type="application/problem+json", headers=headers
+    )
+
+
+def _response(reply: Reply) -> Response:
+    headers = {"cache-control": "no-store"}
+    if reply.replayed:
+        headers["idempotency-replayed"] = "true"
+    body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+    return Response(body, status_code=reply.status, headers={**headers, "content-type": reply.content_type})
+
+
+def _reply(answer: Answer) -> Reply:
+    return Reply(status=answer.status, body=answer.body, replayed=answer.replayed)
+
+
+def _flip(asked: Asked) -> FlipAsk:
+    values = asked.values
+    return FlipAsk(
+        stage=values["stage"],
+        percent_bp=values["percent"],
+        sample_bp=values["sample"],
+        reason=values["reason"],
+        force=values["force"],
+        if_revision=values["if_revision"],
+    )
+
+
+def _rollback(asked: Asked) -> RollbackAsk:
+    return RollbackAsk(to=asked.values["to"], reason=asked.values["reason"], anyway=asked.values["anyway"])
+
+
+async def _body(request: Request) -> bytes:
+    """Read a body that may only be JSON.
+
+    Raises: ProblemError ``content-type`` and ``too-large``.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY:
+            raise ProblemError("too-large", f"The body has more than {MAX_BODY} bytes; no call needs as many.")
+        parts.append(part)
+    # A page of another site can post forms and plain text, but not JSON, without asking first.
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise ProblemError(
+            "content-type",
+            f"The Content-Type is {content_type or 'missing'}; expected application/json, with {{}} for nothing.",
+        )
+    return b"".join(parts)
+
+
+def _object(raw_body: bytes) -> Mapping[str, object]:
+    """Read a JSON object.
+
+    Raises: ProblemError ``bad-json``.
+    """
+    if not raw_body.strip():
+        return {}
+    try:
+        found = json.loads(raw_body)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError("bad-json", f"The body is not JSON ({error}); expected an object.") from error
+    if not isinstance(found, dict):
+        raise ProblemError("bad-json", f"The body is a JSON {type(found).__name__}; expected an object.")
+    return found
+
+
+def _query(call: Call, request: Request) -> Mapping[str, object]:
+    """Read a query; a field that may repeat becomes a list."""
+    repeated = {field.name for field in call.fields if field.kind in ("headers", "names")}
+    query: dict[str, object] = {}
+    for name, value in request.query_params.multi_items():
+        if name in repeated:
+            held = query.setdefault(name, [])
+            assert isinstance(held, list)
+            held.append(value)
+        else:
+            query[name] = value
+    return query
+
+
+def _caller(visitor: Visitor, call: Call, request: Request, raw_body: bytes) -> Caller:
+    key = request.headers.get("idempotency-key")
+    if key is None or call.method == "GET":
+        return Caller(actor=visitor.name)
+    if not _KEY.fullmatch(key):
+        raise ProblemError(
+            "invalid-request",
+            "Idempotency-Key is not one; expected 1 to 200 visible ASCII characters.",
+            faults=[{"where": "Idempotency-Key", "detail": "Expected 1 to 200 visible ASCII characters."}],
+        )
+    digest = hashlib.sha256(f"{request.url.path}\n".encode() + raw_body).hexdigest()
+    return Caller(actor=visitor.name, key=key, digest=digest)
+
+
+def _matches(call: Call, path: str) -> bool:
+    pattern = re.escape(call.path).replace(r"\{name\}", "[^/]+")
+    return re.fullmatch(pattern, path) is not None
+
+
+__all__ = ["Api", "Handlers", "Json", "problem_response"]

@@ -1,0 +1,181 @@
+"""What control begins with: the file, the snapshot at rest and the database, joined into one first snapshot.
+
+Rules of this file:
+
+1. The database rules the flags; without one, or with a new one, the snapshot at rest does: a lost file must not move
+   traffic.
+2. A configuration that differs from the one in force is not applied here: it is reloaded like any other, one worker
+   first.
+3. A revision is never used again for something else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from config.errors import ConfigError, MatapaloError
+from config.spec import ConfigSpec
+from console.journal import now_text
+from console.state import read_snapshot
+from console.totals import Totals
+from rules.flag import Flag
+from rules.reload import OrphanError, carry_flags
+from rules.snapshot import SnapshotError, SnapshotSpec
+from rules.stage import initial_flag, is_possible
+from store.database import StoreError
+from store.evidence import EvidenceStore
+from store.flags import Commit, Entry, FlagStore, Remembered, flag_as_json
+
+READ_S: Final = 20.0
+
+
+class BeginningError(MatapaloError):
+    """Control cannot begin: there is no configuration, neither in the file nor at rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """Hold what was found and what follows from it."""
+
+    spec: SnapshotSpec
+    """What workers are to serve first."""
+    commit: Commit | None
+    """What the database has to be told; ``None``: it says the same already."""
+    config_error: str
+    """Why the file was not used; empty: it was."""
+    is_changed: bool
+    """The file says something else than what is in force: reload it."""
+    complaint: str
+    """What else was wrong; empty: nothing."""
+
+
+async def open_flags(state_dir: str) -> tuple[FlagStore | None, Remembered | None, str]:
+    """Open ``flags.db`` and read it; without it, say why."""
+    store: FlagStore | None = None
+    try:
+        store = await FlagStore.open(os.path.join(state_dir, "flags.db"))
+        return store, await store.load(), ""
+    except StoreError as error:
+        if store is not None:
+            await store.close()
+        return None, None, str(error)
+
+
+async def open_evidence(state_dir: str) -> tuple[EvidenceStore | None, Totals, str]:
+    """Open ``evidence.db`` and continue its totals; without it, begin at zero and say why."""
+    store: EvidenceStore | None = None
+    try:
+        store = await EvidenceStore.open(os.path.join(state_dir, "evidence.db"))
+        epochs, last_legacy = await store.load_epochs(), await store.load_last_legacy()
+        return store, Totals(epochs.values(), last_legacy), ""
+    except (StoreError, ValueError) as error:  # ValueError: totals that this version cannot read
+        if store is not None:
+            await store.close()
+        return None, Totals(), str(error)
+
+
+async def begin(state_dir: str, config_path: str, remembered: Remembered | None) -> Beginning:
+    """Join file, snapshot at rest and database.
+
+    Raises: BeginningError.
+    """
+    (config, config_error), (at_rest, complaint) = await asyncio.gather(_load(config_path), _at_rest(state_dir))
+    in_force = config if at_rest is None else at_rest.config
+    if in_force is None:
+        raise BeginningError(f"there is no configuration to begin with: {config_error}")
+    is_changed = config is not None and config.digest != in_force.digest
+    if config is not None and not is_changed:
+        in_force = config
+    flags, lost = _flags(in_force, remembered, at_rest)
+    copying_off = _copying_off(remembered, at_rest)
+    revision = 0 if remembered is None else remembered.revision
+    spec = SnapshotSpec(revision=revision, config=in_force, flags=flags, copying_off=copying_off)
+    if at_rest is not None:
+        is_same = replace(at_rest, revision=0) == replace(spec, revision=0)
+        spec = replace(spec, revision=max(revision, at_rest.revision + (0 if is_same else 1)))
+    spec = replace(spec, revision=max(1, spec.revision))
+    return Beginning(
+        spec=spec,
+        commit=None if remembered is None else _commit(spec, remembered),
+        config_error=config_error,
+        is_changed=is_changed,
+        complaint="; ".join(filter(None, (complaint, lost))),
+    )
+
+
+def _flags(
+    config: ConfigSpec, remembered: Remembered | None, at_rest: SnapshotSpec | None
+) -> tuple[dict[str, Flag], str]:
+    """Give every route its flag, and say what could not be kept."""
+    known: Mapping[str, Flag] = at_rest.flags if at_rest is not None else {}
+    if remembered is not None and remembered.revision:
+        known = remembered.flags
+    old = SnapshotSpec(revision=0, config=config, flags=dict(known))
+    try:
+        # What vanished was refused, or allowed with --drop, when this configuration was taken over.
+        return carry_flags(old, config, drop=known.keys()), ""
+    except OrphanError as error:
+        flags = {
+            route.name: flag
+            if (flag := known.get(route.name)) is not None and is_possible(route, flag.stage)
+            else initial_flag(route)
+            for route in config.routes
+        }
+        return flags, f"flags were begun anew: {error}"
+
+
+def _copying_off(remembered: Remembered | None, at_rest: SnapshotSpec | None) -> tuple[str, ...]:
+    if remembered is not None and remembered.revision:
+        return tuple(sorted(remembered.copying_off))
+    return () if at_rest is None else at_rest.copying_off
+
+
+def _commit(spec: SnapshotSpec, remembered: Remembered) -> Commit | None:
+    """Say what the database has to be told."""
+    changed = {name: flag for name, flag in spec.flags.items() if remembered.flags.get(name) != flag}
+    gone = tuple(name for name in remembered.flags if name not in spec.flags)
+    if not changed and not gone and spec.revision == remembered.revision:
+        return None
+    entry = Entry(
+        kind="start",
+        source="file",
+        actor="matapalo",
+        routes=(*changed, *gone),
+        reason="the database is new" if not remembered.revision else "the configuration changed while control was away",
+        at=now_text(),
+        before={name: flag_as_json(remembered.flags[name]) for name in (*changed, *gone) if name in remembered.flags},
+        after={"digest": spec.config.digest, **{name: flag_as_json(flag) for name, flag in changed.items()}},
+    )
+    return Commit(
+        revision=spec.revision,
+        entry=entry,
+        set_flags=changed,
+        drop_flags=gone,
+        copying_off=frozenset(spec.copying_off),
+    )
+
+
+async def _load(path: str) -> tuple[ConfigSpec | None, str]:
+    from config.loader import load
+
+    try:
+        async with asyncio.timeout(READ_S):
+            return await asyncio.to_thread(load, path), ""
+    except ConfigError as error:
+        return None, f"{path} has {len(error.problems)} problems; first: {error.problems[0]}"
+    except TimeoutError:
+        return None, f"{path} could not be read within {READ_S:g} s"
+
+
+async def _at_rest(state_dir: str) -> tuple[SnapshotSpec | None, str]:
+    try:
+        async with asyncio.timeout(READ_S):
+            return await asyncio.to_thread(read_snapshot, state_dir), ""
+    except SnapshotError as error:
+        return None, str(error)
+    except TimeoutError:
+        return None, f"{state_dir}/snapshot could not be read within {READ_S:g} s"

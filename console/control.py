@@ -1,0 +1,336 @@
+"""The control process: it decides, explains and remembers, and nobody needs it to serve a request.
+
+Rules of this file:
+
+1. Whatever is broken at the start (configuration, database, evidence, admin address), everything else begins; what is
+   broken stands in ``degraded``.
+2. The end is in order: no more calls, last tallies, last batch, files closed.
+3. A task that runs for ever is begun again when it fails, and the failure is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Final
+
+import uvloop
+
+from console.admin import Admin
+from console.api import Api, Handlers
+from console.beginning import Beginning, BeginningError, begin, open_evidence, open_flags
+from console.changes import Changes
+from console.journal import Journal, now_text
+from console.peers import Peer, Peers, PeersError
+from console.problem import ProblemError
+from console.recorder import Recorder
+from console.reloads import Reloads
+from console.state import Caller, ControlState
+from console.supervised import Supervisor
+from console.views import Views
+from rules.flag import Hold
+from shadow import link
+from store.database import StoreError
+from store.flags import Commit, Entry, hold_as_json
+
+FIRST_WORKER_S: Final = 5.0
+"""How long a configuration that changed while control was away waits for a worker to try it."""
+
+AGAIN_S: Final = 1.0
+"""Between two tries to have the admin address, or to begin a failed task again."""
+
+LAST_TALLY_S: Final = 3.0
+"""How long the end waits for workers that drain without a supervisor; they exit within 5 s."""
+
+
+def run(state_dir: str, config_path: str, parent_fd: int) -> int:
+    """Be the control process until the supervisor or a signal ends it; the result is the exit code.
+
+    Runs: blocks; installs signal handlers, so on the main thread only.
+    """
+    journal = Journal()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Control(state_dir, config_path, parent_fd, journal).live())
+    except (BeginningError, PeersError) as error:
+        journal.say("start.failed", str(error))
+        return 1
+    finally:
+        journal.close()
+
+
+class Control:
+    """Lead the control process from start to end.
+
+    Runs: on one loop; made inside it.
+    """
+
+    def __init__(self, state_dir: str, config_path: str, parent_fd: int, journal: Journal) -> None:
+        self._state_dir, self._config_path, self._journal = state_dir, config_path, journal
+        self._ending = asyncio.Event()
+        self._is_orphaned = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._state: ControlState | None = None
+        self._early_holds: dict[str, Hold] | None = None
+        self._supervisor = Supervisor(
+            parent_fd,
+            epoch=f"control-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            beat=self._beat,
+            on_holds=self._holds_came,
+            on_reload=self._reload_asked,
+            on_end=self._end,
+        )
+
+    async def live(self) -> int:
+        """Start, serve, end.
+
+        Raises: BeginningError and PeersError when there is nothing to serve from.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._end, "SIGTERM", 0.0)
+        # Ctrl-C in a terminal reaches every process; the supervisor hears it too and ends us in order.
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        # The parent link first: a child that does not beat is taken for dead.
+        await self._supervisor.open()
+        try:
+            state = await self._start()
+        except BaseException as error:
+            self._supervisor.ready(ok=False, detail=str(error))
+            self._supervisor.close()
+            raise
+        try:
+            await self._ending.wait()
+        finally:
+            await self._stop(state)
+        return 0
+
+    # --- start -----------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> ControlState:
+        (store, remembered, flag_error), (evidence, totals, evidence_error) = await asyncio.gather(
+            open_flags(self._state_dir), open_evidence(self._state_dir)
+        )
+        try:
+            first = await begin(self._state_dir, self._config_path, remembered)
+        except BeginningError:
+            for opened in (store, evidence):
+                if opened is not None:
+                    await opened.close()
+            raise
+        state = ControlState(
+            state_dir=self._state_dir,
+            config_path=self._config_path,
+            journal=self._journal,
+            spec=first.spec,
+            holds={} if remembered is None else remembered.holds,
+            totals=totals,
+        )
+        state.flag_store, state.flag_error = store, flag_error
+        state.evidence, state.evidence_error = evidence, evidence_error
+        state.supervisor = self._supervisor
+        self._recorder, self._reloads = Recorder(state), Reloads(state)
+        state.peers = Peers(
+            current=state.current,
+            on_worker=self._worker_came,
+            on_lost=self._peer_lost,
+            on_tally=self._tally_came,
+            on_finding=self._recorder.find,
+            on_error=self._link_failed,
+        )
+        self._state = state
+        await self._note_beginning(state, first)
+        await state.peers.open(os.path.join(self._state_dir, "control.sock"))
+        state.start(state.write_snapshot(), "snapshot")
+        api = Api(
+            state.config.admin,
+            Views(state, self._recorder),
+            Handlers(Changes(state), self._reloads),
+            self._journal,
+        )
+        if api.doorkeeper.complaints:
+            state.complaints["tokens"] = "; ".join(api.doorkeeper.complaints)
+        self._admin = Admin(api.app, self._journal)
+        self._listen(state)
+        if self._early_holds is not None:
+            self._holds_came(self._early_holds)
+        self._keep("recorder", self._recorder.run)
+        self._keep("watch", self._reloads.watch)
+        if first.is_changed:
+            self._once("first reload", self._first_reload(state))
+        return state
+
+    async def _note_beginning(self, state: ControlState, first: Beginning) -> None:
+        """Tell the database and the status what this start found."""
+        state.reload.at, state.reload.success_at = now_text(), time.time()
+        if first.config_error:
+            state.reload.ok, state.reload.error, state.reload.success_at = False, first.config_error, 0.0
+            self._journal.say("config.refused", f"going on with the last good configuration: {first.config_error}")
+        if first.complaint:
+            state.complaints["beginning"] = first.complaint
+        if state.flag_store is None:
+            self._journal.say("database.missing", state.flag_error)
+            return
+        try:
+            if first.commit is not None:
+                await state.flag_store.commit(first.commit)
+            state.flips = await state.flag_store.flip_counts()
+        except StoreError as error:
+            self._journal.say("database.failed", str(error))
+            state.complaints["beginning"] = str(error)
+
+    def _listen(self, state: ControlState) -> None:
+        """Listen for calls, or say why not and go on trying."""
+        address = state.config.admin.listen
+        try:
+            where = self._admin.open(address)
+        except OSError as error:
+            why = (
+                f"the admin address {address.host}:{address.port} cannot be listened on "
+                f"({error.strerror or error}); end who has it, or change admin.listen and restart"
+            )
+            state.complaints["admin"] = why
+            self._supervisor.ready(ok=False, detail=why)
+            self._journal.say("admin.failed", why)
+            self._keep("admin address", self._listen_again)
+            return
+        self._supervisor.ready(ok=True, detail=where)
+        self._journal.say("ready", f"admin API on {where}", revision=state.revision)
+
+    async def _listen_again(self) -> None:
+        state = self._state
+        assert state is not None
+        while "admin" in state.complaints:
+            await asyncio.sleep(AGAIN_S)
+            try:
+                where = self._admin.open(state.config.admin.listen)
+            except OSError:
+                continue
+            del state.complaints["admin"]
+            self._supervisor.ready(ok=True, detail=where)
+            self._journal.say("ready", f"admin API on {where}", revision=state.revision)
+        await asyncio.Event().wait()
+
+    async def _first_reload(self, state: ControlState) -> None:
+        """Take a configuration over that changed while control was away."""
+        await state.peers.some_worker(FIRST_WORKER_S)
+        await self._reload(Caller(actor="start", source="file"))
+
+    # --- what others say -------------------------------------------------------------------------------------------
+
+    def _beat(self) -> link.Beat:
+        return link.Beat(accepting=True, revision=0 if self._state is None else self._state.revision)
+
+    def _worker_came(self, peer: Peer) -> None:
+        assert self._state is not None
+        self._state.totals.hello(peer.hello.epoch, peer.hello.slot, time.monotonic())
+
+    def _peer_lost(self, peer: Peer) -> None:
+        assert self._state is not None
+        workers = self._state.peers.workers()
+        # A worker that linked again before its old link was seen to close has not gone.
+        if peer.hello.role == "worker" and all(other.hello.epoch != peer.hello.epoch for other in workers):
+            self._state.totals.lost(peer.hello.epoch, time.monotonic())
+
+    def _tally_came(self, tally: link.Tally) -> None:
+        assert self._state is not None
+        self._state.totals.take(tally)
+
+    def _link_failed(self, error: Exception) -> None:
+        self._journal.say("link.failed", f"a message could not be taken, its link was closed: {error!r}")
+
+    def _reload_asked(self) -> None:
+        if self._state is not None:
+            self._once("reload", self._reload(Caller(actor="SIGHUP", source="signal")))
+
+    async def _reload(self, caller: Caller) -> None:
+        try:
+            await self._reloads.reload(caller)
+        except ProblemError:
+            return  # it stands in status, metrics and log
+
+    def _holds_came(self, holds: dict[str, Hold]) -> None:
+        """Take over what the supervisor says; what we did not ask for is noted in the audit."""
+        state = self._state
+        if state is None:
+            self._early_holds = holds
+            return
+        before = state.holds
+        changed = [
+            name
+            for name in sorted(before.keys() | holds.keys())
+            if before.get(name) != holds.get(name) and not self._supervisor.is_asked_for(name, holds.get(name))
+        ]
+        state.set_holds(holds)
+        added, removed = [name for name in changed if name in holds], [name for name in changed if name not in holds]
+        for kind, names in (("hold", added), ("release", removed)):
+            if names:
+                actor = holds[names[0]].actor if kind == "hold" else ""
+                entry = Entry(
+                    kind=kind,
+                    source="local",
+                    actor=actor or "local",
+                    routes=tuple(names),
+                    reason=holds[names[0]].reason if kind == "hold" else "",
+                    at=now_text(),
+                    before={name: hold_as_json(before[name]) if name in before else None for name in names},
+                    after={name: hold_as_json(holds[name]) if name in holds else None for name in names},
+                )
+                self._journal.say(f"holds.{kind}", f"{kind} of {', '.join(names)} without control", routes=names)
+                self._once("local holds", self._note_local(state, entry))
+
+    async def _note_local(self, state: ControlState, entry: Entry) -> None:
+        async with state.turn:
+            try:
+                change = Commit(revision=state.revision, entry=entry, holds=state.holds)
+                await state.commit(replace(change, revision=state.revision), state.spec)
+            except ProblemError:
+                return  # the holds are in force; the database stands in degraded
+
+    # --- end -------------------------------------------------------------------------------------------------------
+
+    def _end(self, why: str, deadline_s: float) -> None:
+        if not self._ending.is_set():
+            self._journal.say("ending", why)
+            self._is_orphaned = deadline_s > 0
+            self._ending.set()
+
+    async def _stop(self, state: ControlState) -> None:
+        await self._admin.close()
+        if self._is_orphaned:
+            await state.peers.no_worker(LAST_TALLY_S)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_TALLY_S)
+        await state.peers.close()
+        await self._recorder.write()
+        await state.close()
+        self._supervisor.close()
+        self._journal.say("ended", "control has ended")
+
+    def _once(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside; a failure is said."""
+        task = asyncio.get_running_loop().create_task(self._bordered(name, work), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bordered(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # the border of a task: nothing that it does may end the process
+            self._journal.say("task.failed", f"{name} failed: {error!r}")
+
+    def _keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run something for ever."""
+
+        async def again() -> None:
+            while True:
+                await self._bordered(name, work())
+                await asyncio.sleep(AGAIN_S)
+
+        self._once(name, again())
