@@ -65,6 +65,7 @@ def _product(
     )
     product.start(path)
     try:
+        product.require_control()
         yield product
     finally:
         product.stop()
@@ -302,7 +303,6 @@ def kill_control(bench: Bench) -> Judgement:
         _open_loop(bench, product, paths, rate=500) as client,
         _busy_cores(bench),
     ):
-        wait_until(product.has_control, "control's first answer")
         took = []
         for _ in range(3):
             time.sleep(0.5)
@@ -378,7 +378,7 @@ def start_time(bench: Bench, *, count: int = 5) -> Judgement:
         product = Product(routes, bench.backends, folder=bench.folder / f"start-{number}", cores=bench.cores)
         for times in (fresh, again):
             times.append(product.start(path))
-            wait_until(product.has_control, "control's first answer")
+            product.require_control()
             product.stop()
     return Judgement(
         passed=max(*fresh, *again) <= 1.5,
@@ -396,7 +396,6 @@ def local_rollback(bench: Bench) -> Judgement:
         _product(bench, "rollback", routes, path=paths[0]) as product,
         _open_loop(bench, product, paths, rate=1000) as client,
     ):
-        wait_until(product.has_control, "control's first answer")
         _require_side(product, paths[0], "new")
         with product.kept_dead("control"):
             for file in Path(product.folder / "state").glob("*.db*"):

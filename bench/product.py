@@ -220,6 +220,16 @@ class Product:
         answer = answer_of(self.admin_port, "/api/v1/status")
         return answer is not None and answer.status == 200
 
+    def require_control(self) -> None:
+        """Wait for the admin API, which may come up after the first answer of a worker.
+
+        Raises: BenchError with the end of the log when it does not.
+        """
+        try:
+            wait_until(self.has_control, "control's first answer")
+        except BenchError as error:
+            raise BenchError(f"{error}\n{tail(self.program.log)}") from error
+
     def totals(self, family: str) -> dict[str, int]:
         """Sum one metric family of ``/metrics`` by its ``verdict`` or ``reason`` label (empty without one).
 

@@ -130,6 +130,7 @@ def measure(bench: Bench, scenario: Scenario, wanted: Sequence[str]) -> Result:
                 bench.say(f"{scenario.name}: without {name}: {str(error).splitlines()[0]}")
         for target in targets:
             _drive(bench, scenario, target, seconds=1)
+            settle(target.program)
         for number in range(bench.rounds if targets else 0):
             turn = number % len(targets)
             samples = {one.name: _sample(bench, scenario, one) for one in targets[turn:] + targets[:turn]}
@@ -151,6 +152,11 @@ def _start(bench: Bench, scenario: Scenario, name: str) -> _Target:
         stage = "shadow" if scenario.mirror else "legacy"
         product = Product(routes_for(scenario.prefixes, stage), bench.backends, folder=folder, cores=bench.cores)
         product.start(scenario.paths[-1])
+        try:
+            product.require_control()
+        except BenchError:
+            product.stop()
+            raise
         return _Target(name=name, port=product.port, program=product.program, folder=folder, product=product)
     peer = next(one for one in peers.PEERS if one.name == name)
     if find(name) is None:
