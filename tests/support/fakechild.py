@@ -6,11 +6,10 @@ The worker's part is a tiny HTTP server on the inherited sockets. What it does i
 ``/``      answers ``{"slot", "pid", "held", "lame_duck"}``
 ``/slow``  announces itself with a 103 head, answers once ``state_dir/go`` exists
 ``/exit``  dies with exit code 3 without an answer
-``/mute``  answers, and never beats again
 ``/orphan``  answers, and leaves an orphan behind that ends at once
 =========  ====================================================================
 
-A file ``state_dir/crash-<role>-<slot>`` makes that child die at start.
+A file ``state_dir/crash-<role>-<slot>`` makes that child die at start, ``lie-…`` introduces it as somebody else.
 Every child writes what it was told to ``state_dir/told-<role>-<slot>``, one name per line.
 """
 
@@ -40,10 +39,11 @@ class FakeChild:
         self.lame_duck = False
         self.end = asyncio.Event()
         self.busy = 0
+        lies = (self.state_dir / f"lie-{self.role}-{flags.slot}").exists()
         self.servers: list[asyncio.Server] = []
         self.parent = ParentLink(
             flags.parent_fd,
-            self.role,
+            "stranger" if lies else self.role,
             flags.slot,
             f"{self.role}{os.getpid()}",
             self.hear,
@@ -98,9 +98,6 @@ class FakeChild:
         """Do what the path says."""
         if path == "/exit":
             os._exit(3)
-        if path == "/mute":
-            self.parent.beat_state = None
-            self.parent._stop_beating()
         if path == "/orphan":
             # The middle process ends first, so the grandchild is left to whoever reaps for us.
             subprocess.run(  # noqa: ASYNC221 - a fake may block
