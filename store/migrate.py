@@ -7,16 +7,23 @@ module for a file whose revision is already :data:`store.schema.HEAD`.
 from __future__ import annotations
 
 import os
-from typing import Literal
+import sqlite3
+import threading
+from typing import Final, Literal
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 File = Literal["flags", "evidence"]
+
+# Alembic hands the running migration to env.py through module globals: two files at once would swap connections.
+_TURN: Final = threading.Lock()
 
 
 def chain() -> ScriptDirectory:
@@ -32,7 +39,7 @@ def knows(revision: str) -> bool:
 def upgrade(path: str, file: File) -> None:
     """Run every missing revision on the file at *path*, in one transaction.
 
-    Raises: sqlite3.Error and sqlalchemy.exc.SQLAlchemyError as they come; ``store.database`` translates them.
+    Raises: sqlite3.Error; ``store.database`` makes a sentence of it.
     Runs: in a thread; blocks on the disk.
     """
     # A URL object: a state_dir may hold a "?" or a "%" that a URL string would read as its own.
@@ -45,13 +52,17 @@ def upgrade(path: str, file: File) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]  # the DBAPI's connection, sqlite3's here
 
     config = _config()
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        config.attributes["connection"] = connection
-        config.attributes["file"] = file
-        command.upgrade(config, "head")
-        connection.exec_driver_sql("COMMIT")
-    engine.dispose()
+    try:
+        with _TURN, engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            config.attributes["connection"] = connection
+            config.attributes["file"] = file
+            command.upgrade(config, "head")
+            connection.exec_driver_sql("COMMIT")
+    except (SQLAlchemyError, CommandError) as error:
+        raise sqlite3.OperationalError(str(getattr(error, "orig", None) or error)) from error
+    finally:
+        engine.dispose()
 
 
 def _config() -> Config:
