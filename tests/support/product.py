@@ -92,14 +92,15 @@ class Node:
                 start_new_session=True,
             )
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, *, control: bool | None = None) -> None:
         """Wait until ``/readyz`` says so, and control listens (unless it is not waited for)."""
+        wanted = self._wait_for_control if control is None else control
 
         def is_ready() -> bool:
             assert self.process is not None
             assert self.process.poll() is None, f"it did not start: {self.stderr()}"
             addresses = self.addresses()
-            if not addresses or (self._wait_for_control and not addresses["admin"]):
+            if not addresses or (wanted and not addresses["admin"]):
                 return False
             return self.ready()[0] == 200
 
@@ -265,6 +266,11 @@ class Product(Node):
         assert status is None or answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
         content: dict[str, Any] = answer.json()  # Any: JSON
         return content
+
+    def text(self, path: str) -> str:
+        """Read what is not JSON from the admin API."""
+        with httpx2.Client(timeout=10, trust_env=False) as client:
+            return client.get(self.admin_url + path).raise_for_status().text
 
     def totals(self) -> dict[str, Any]:  # Any: JSON
         """Read the totals over all workers and epochs."""
