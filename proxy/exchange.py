@@ -609,8 +609,8 @@ class Exchange:
                 decision.reason,
                 self.status,
                 self.response_bytes,
-                round((self.head_at - self.sent_at) * 1e3, 3) if self.head_at else 0.0,
-                round((monotonic() - self.started_at) * 1e3, 3),
+                int((self.head_at - self.sent_at) * 1e6) if self.head_at else 0,
+                int((monotonic() - self.started_at) * 1e6),
                 self.fallback,
                 decision.sampled and not decision.skip,
             )

@@ -137,9 +137,9 @@ class AccessRecord(msgspec.Struct, frozen=True):
     status: int
     """499: the client went away before the answer was complete."""
     response_bytes: int
-    head_ms: float
+    head_us: int
     """Request sent to response head; 0 when no head came."""
-    total_ms: float
+    total_us: int
     fallback: str
     copied: bool
 

@@ -9,7 +9,7 @@ import re
 from proxy.tally import AccessLog, AccessRecord, Counts
 from shadow.link import DURATION_BOUNDS_S
 
-RECORD = AccessRecord("t", "r", "c", "GET", "/", "orders", "legacy", "b", 1, -1, "stage", 200, 2, 0.1, 0.2, "", False)
+RECORD = AccessRecord("t", "r", "c", "GET", "/", "orders", "legacy", "b", 1, -1, "stage", 200, 2, 100, 200, "", False)
 
 
 def test_durations_fall_into_their_buckets() -> None:
