@@ -119,7 +119,7 @@ class Counts:
         )
 
 
-class AccessRecord(msgspec.Struct, frozen=True):
+class AccessRecord(msgspec.Struct, frozen=True, gc=False):
     """Be one line of the access log: one answered or abandoned request."""
 
     time: str
