@@ -23,7 +23,7 @@ def talk(path: Path, sent: bytes, *, answers: int) -> list[link.Any]:
     async def main() -> list[link.Any]:
         server = LocalServer(obey)
         await server.open(str(path))
-        assert os.stat(path).st_mode & 0o777 == 0o600  # noqa: ASYNC240 - one look
+        assert os.stat(path).st_mode & 0o777 == 0o600
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(sent)
         frames, found = link.FrameReader(), list[link.Any]()

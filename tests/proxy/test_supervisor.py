@@ -15,12 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from config.spec import AddressSpec, AdminSpec, LimitsSpec
 from shadow import link
 from tests.support.fakenode import FakeNode, is_alive, note, spec_for
-from tests.support.product import wait_until
+from tests.support.product import Node, Product, wait_until
+from tests.support.recorder import Gate, Recorder, answer
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads process states from /proc")
 
@@ -32,7 +34,7 @@ def node() -> Iterator[FakeNode]:
         yield running
 
 
-def all_pids(node: FakeNode) -> list[int]:
+def all_pids(node: Node) -> list[int]:
     """Name every child."""
     return [pid for pids in node.pids().values() for pid in pids]
 
@@ -427,6 +429,68 @@ def test_orphans_are_reaped_as_pid_1_must() -> None:
         wait_until(lambda: not children_of(supervisor) & adopted, "the orphan is reaped")
 
         assert node.ask()
+
+
+# --- with the real children ------------------------------------------------------------------------------------------
+
+
+def real(backend: Recorder, **changes: Any) -> Product:  # Any: YAML
+    """Run the product in front of one backend."""
+    return Product(
+        {"backends": {"old": {"url": backend.url}}, "undeclared": {"backend": "old"}, "routes": [], **changes}
+    )
+
+
+def test_a_real_answer_in_flight_is_finished_before_the_end() -> None:
+    """A response that streams while SIGTERM arrives reaches its client whole, and the product exits with 0."""
+    gate, whole = Gate(), answer(b"x" * 100_000)
+    with Recorder([whole[:50_000], gate, whole[50_000:]]) as backend, real(backend) as product:
+        assert product.process is not None
+        children = all_pids(product)
+        with socket.create_connection(("127.0.0.1", product.port), timeout=10) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            got = client.recv(1_000)
+            product.process.send_signal(signal.SIGTERM)
+            product.wait_log("draining")
+            gate.open()
+            got += read_all(client)
+        code = product.process.wait(15)
+
+        assert got.endswith(b"x" * 100_000)
+        assert code == 0
+        assert not any(map(is_alive, children))
+
+
+def test_real_children_end_when_their_supervisor_is_killed() -> None:
+    """Worker, comparer and control are gone five seconds after their supervisor, even with an idle client connected."""
+    with Recorder(answer(b"hello")) as backend, real(backend) as product:
+        children = all_pids(product)
+        assert product.process is not None
+        with socket.create_connection(("127.0.0.1", product.port), timeout=10) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+            product.process.kill()
+            product.process.wait()
+            wait_until(lambda: not any(map(is_alive, children)), "the children have ended", 5)
+
+        product.start()
+        product.wait_ready()
+
+        assert httpx2.get(product.url, trust_env=False).text == "hello"
+
+
+def test_a_real_worker_that_hangs_is_replaced_while_the_other_serves() -> None:
+    """A stopped worker is killed after five seconds; until then its neighbour answers its own connections."""
+    with Recorder(answer(b"hello")) as backend, real(backend, workers=2) as product:
+        former = product.pids()["worker"]
+        with httpx2.Client(trust_env=False, timeout=20) as client:
+            os.kill(former[0], signal.SIGSTOP)
+            # A connection that the kernel gave to the hung worker's socket waits for its successor.
+            answers = [client.get(product.url, headers={"connection": "close"}).text for _ in range(10)]
+        now = product.wait_replaced("worker", former)
+
+    assert answers == ["hello"] * 10
+    assert now[1] == former[1]
 
 
 class ReaperNode(FakeNode):
