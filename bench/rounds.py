@@ -182,7 +182,7 @@ def _sample(bench: Bench, scenario: Scenario, target: _Target) -> Sample:
     cpu, worker_cpu = target.program.cpu_s(), own_cpu_s(worker)
     run = _drive(bench, scenario, target, seconds=bench.seconds)
     busy = (target.program.cpu_s() - cpu) / (run.duration_us / 1e6)
-    settle(target.program)
+    settle(target.program, quiet_s=0.3 if target.product else 0.1)
     cpu, worker_cpu = target.program.cpu_s() - cpu, own_cpu_s(worker) - worker_cpu
     if run.bad:
         raise BenchError(f"{target.name} failed {run.bad} of {run.requests} requests in scenario {scenario.name}")
@@ -213,15 +213,18 @@ def _verdicts(scenario: Scenario, target: _Target) -> int:
     return sum(totals.get(verdict, 0) for verdict in ("identical", "tolerated", "divergent"))
 
 
-def settle(program: Program, *, at_most_s: float = 5.0) -> None:
-    """Wait until a program is idle again, so that copies and pairs under way are paid for by their round."""
+def settle(program: Program, *, quiet_s: float = 0.3, at_most_s: float = 5.0) -> None:
+    """Wait until a program is idle again, so that copies and pairs under way are paid for by their round.
+
+    Shape: idle is at most two ticks of CPU in ``quiet_s``, which is what the heartbeats and tallies of four
+    processes may cost; Matapalo needs 0.3 s, because a tally is 0.25 s old at most.
+    """
     started = time.monotonic()
     before = program.cpu_s()
     while time.monotonic() - started < at_most_s:
-        time.sleep(0.3)
+        time.sleep(quiet_s)
         now = program.cpu_s()
-        # Two ticks in 0.3 s is what heartbeats and tallies of four idle processes may cost.
-        if now - before <= 0.02:
+        if now - before <= 0.021:
             return
         before = now
 
