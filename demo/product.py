@@ -26,10 +26,10 @@ COMMAND = (sys.executable, "-P", "-m", "matapalo")
 class Product:
     """Hold one running Matapalo and the way to its admin API."""
 
-    __slots__ = ("_admin", "_service", "admin_url", "port", "url")
+    __slots__ = ("_admin", "admin_url", "port", "service", "url")
 
     def __init__(self, service: services.Service, admin: httpx2.AsyncClient, *, port: int, admin_url: str) -> None:
-        self._service = service
+        self.service = service
         self._admin = admin
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -68,7 +68,7 @@ class Product:
     async def stop(self) -> None:
         """Close the way to the admin API and end Matapalo."""
         await self._admin.aclose()
-        await services.stop(self._service)
+        await services.stop(self.service)
 
     async def _until_up(self, url: str) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
@@ -82,13 +82,13 @@ class Product:
             await asyncio.sleep(0.05)
         raise DemoError(
             f"matapalo did not answer 200 on {url} within {READY_TIMEOUT_S:.0f} s; "
-            f"it wrote: {services.tail(self._service)}"
+            f"it wrote: {services.tail(self.service)}"
         )
 
     def check_alive(self) -> None:
         """Raise DemoError when the process has ended."""
-        if (code := self._service.process.returncode) is not None:
-            raise DemoError(f"matapalo ended with {code}; it wrote: {services.tail(self._service)}")
+        if (code := self.service.process.returncode) is not None:
+            raise DemoError(f"matapalo ended with {code}; it wrote: {services.tail(self.service)}")
 
     async def get(self, path: str) -> dict[str, Any]:
         """Ask the admin API.

@@ -125,7 +125,8 @@ class Demo:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, end)
         async with AsyncExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="matapalo-demo-")))
+            # Short: sockets live in it, and macOS starts with 60 of the 103 bytes that a socket's path may have.
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-")))
             product = await self._start(stack, scratch)
             try:
                 totals, seconds = await self._walk(product)
@@ -137,13 +138,18 @@ class Demo:
     async def _start(self, stack: AsyncExitStack, scratch: Path) -> Product:
         data = scratch / "shop.json"
         seed.write(data)
+        keeper = await services.Keeper.start()
+        stack.push_async_callback(keeper.stop)
         legacy = await services.start_legacy(data, scratch)
         stack.push_async_callback(services.stop, legacy)
+        keeper.keep(legacy)
         new, self._board.new_service = await services.start_new(data, scratch, self._say)
         stack.push_async_callback(services.stop, new)
+        keeper.keep(new)
         self._say(f"the shops are up (legacy: python, new: {self._board.new_service}); starting Matapalo")
         product = await Product.start(legacy, new, scratch)
         stack.push_async_callback(product.stop)
+        keeper.keep(product.service)
         self._board.url, self._board.admin = product.url, product.admin_url
         self._say(f"Matapalo serves {product.url}, its admin API {product.admin_url}")
         return product
@@ -156,7 +162,7 @@ class Demo:
             clients = group.create_task(traffic.run(product.port, self._traffic, self._stop), name="traffic")
             group.create_task(self._keep_looking(watch, leave), name="watch")
             group.create_task(self._show(leave), name="show")
-            await self._flip_along(product, watch)
+            await self._flip_along(product)
             self._stop.set()
             await clients
             seconds = time.monotonic() - self._started
@@ -166,7 +172,7 @@ class Demo:
         self._board.elapsed_s = seconds
         return totals, seconds
 
-    async def _flip_along(self, product: Product, watch: Watch) -> None:
+    async def _flip_along(self, product: Product) -> None:
         """Walk the route with the commands that an operator would type."""
         whole = self._options.seconds or DEFAULT_WALK_S
         due = self._started
@@ -175,7 +181,6 @@ class Demo:
                 words = ("flip", WALKED, *step.flip)
                 await product.command(*words)
                 self._board.command = shlex.join(("matapalo", *words))
-                watch.flipped()
             self._board.step = number
             due += step.share * whole
             endless = step is STEPS[-1] and self._options.seconds is None

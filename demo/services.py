@@ -33,6 +33,18 @@ STOP_TIMEOUT_S = 10
 
 Say = Callable[[str], None]
 
+# Ends what it was told of when its stdin closes, which happens even if the demo is killed.
+_KEEPER = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+for pid in map(int, sys.stdin.read().split()):
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+"""
+
 
 class DemoError(Exception):
     """The demo cannot go on; the sentence says what failed and what it wrote."""
@@ -198,6 +210,38 @@ async def stop(service: Service) -> None:
     except TimeoutError:
         os.killpg(process.pid, 9)
         await process.wait()
+
+
+class Keeper:
+    """End the demo's processes even if the demo itself is killed and cannot.
+
+    A small process of its own waits for the end of its stdin. A clean end stops the
+    services first and the keeper last, before it could meet a process id used again.
+    """
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls) -> Keeper:
+        """Start the waiting process."""
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", _KEEPER), stdin=asyncio.subprocess.PIPE, start_new_session=True
+            )
+        )
+
+    def keep(self, service: Service) -> None:
+        """End this service too when the demo is killed."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{service.process.pid}\n".encode())
+
+    async def stop(self) -> None:
+        """Let everything live from here on."""
+        self._process.kill()
+        await self._process.wait()
 
 
 def tail(service: Service) -> str:

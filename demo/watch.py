@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from demo import evidence, view
 from demo.product import Product
 
+# Workers tell control what they counted every 250 ms, and the board looks every 500: what was
+# answered before a flip has arrived by then.
+TALLY_LAG_S = 0.8
+
 
 class Watch:
     """Remember between two looks what the admin API need not be asked again."""
 
-    __slots__ = ("_before", "_board", "_examples", "_product")
+    __slots__ = ("_board", "_examples", "_product", "_since_flip")
 
     def __init__(self, product: Product, board: view.Board) -> None:
         self._product = product
         self._board = board
-        self._before: dict[str, int] = {}
         self._examples: dict[str, dict[str, Any]] = {}
-
-    def flipped(self) -> None:
-        """Count the walked route's actual share anew, from what the board knows now."""
-        row = self._board.rows.get(self._board.walked)
-        self._before = dict(row.sides) if row else {}
+        self._since_flip: dict[str, tuple[float, dict[str, int]]] = {}
+        """Route to when its last flip was seen, and its counts by side when that had settled."""
 
     async def look(self) -> None:
         """Bring every row up to date: flag, shares, counts, first difference."""
-        board = self._board
         for route in (await self._product.get("/api/v1/routes"))["routes"]:
-            counts = route["counts"]
-            row = board.rows.setdefault(route["name"], view.RouteRow(name=route["name"]))
-            row.stage, row.asked = route["flag"]["stage"], route["share"]["asked"]
+            counts, asked = route["counts"], (route["flag"]["stage"], route["share"]["asked"])
+            row = self._board.rows.setdefault(route["name"], view.RouteRow(name=route["name"]))
             row.sides = {side: counts["requests"].get(side, 0) for side in ("legacy", "new")}
             row.verdicts = {name: _added(counts[name]) for name in evidence.VERDICTS}
-            before = self._before if row.name == board.walked else {}
-            fresh = {side: count - before.get(side, 0) for side, count in row.sides.items()}
-            row.actual = 100 * fresh["new"] / sum(fresh.values()) if any(fresh.values()) else None
+            row.actual = self._actual(row, flipped=asked != (row.stage, row.asked))
+            row.stage, row.asked = asked
         await self._look_at_differences()
+
+    def _actual(self, row: view.RouteRow, *, flipped: bool) -> float | None:
+        """Compute the share of new in what was answered since the last flip, whoever flipped."""
+        now = time.monotonic()
+        seen, before = self._since_flip.get(row.name, (-TALLY_LAG_S, {}))
+        if flipped:
+            seen = now
+        if now < seen + TALLY_LAG_S:
+            self._since_flip[row.name] = (seen, dict(row.sides))
+            return None
+        new, both = (sum(row.sides[side] - before.get(side, 0) for side in sides) for sides in (("new",), row.sides))
+        return 100 * new / both if both else None
 
     async def _look_at_differences(self) -> None:
         worst: dict[str, dict[str, Any]] = {}

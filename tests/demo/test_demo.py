@@ -8,8 +8,12 @@ import http.client
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -296,3 +300,80 @@ def test_the_demo_finds_the_faults(shown: dict[str, Any]) -> None:
     assert sum(routes["create-order"]["verdicts"].values()) == 0
     assert routes["create-order"]["sides"]["legacy"] > 0
     assert all(route["sides"]["new"] == 0 for name, route in routes.items() if name != "product")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Hold a demo that was started without an end."""
+
+    process: subprocess.Popen[str]
+    ports: tuple[int, int]
+    """Where its Matapalo listens: clients, admin API."""
+    scratch: Path
+    """Where it makes its directory of files."""
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """Make a directory with a path short enough for sockets, which pytest's is not."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def running(scratch: Path) -> Iterator[Running]:
+    """Start a demo without an end and wait until it serves."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "demo" / "run.py")],
+        env={**os.environ, "TMPDIR": str(scratch)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        told = ""
+        for line in process.stderr:
+            told += line
+            if serves := re.search(r"serves http://127\.0\.0\.1:(\d+), its admin API http://127\.0\.0\.1:(\d+)", line):
+                yield Running(process=process, ports=(int(serves[1]), int(serves[2])), scratch=scratch)
+                break
+        else:
+            pytest.fail(f"the demo did not come up: {told}")
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def served(ports: tuple[int, ...]) -> list[int]:
+    """Name the ports of loopback on which somebody accepts connections."""
+    found = []
+    for port in ports:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                found.append(port)
+    return found
+
+
+def test_ctrl_c_ends_everything_cleanly(running: Running) -> None:
+    """Ctrl-C ends the demo with exit code 0 and leaves no process and no file behind."""
+    assert served(running.ports) == [*running.ports]
+
+    running.process.send_signal(signal.SIGINT)
+
+    assert running.process.wait(timeout=60) == 0
+    assert served(running.ports) == []
+    assert list(running.scratch.iterdir()) == []
+
+
+def test_a_killed_demo_leaves_no_process_behind(running: Running) -> None:
+    """Even kill -9 of the demo ends the services and the proxy that it started."""
+    assert served(running.ports) == [*running.ports]
+
+    running.process.kill()
+
+    deadline = time.monotonic() + 30
+    while served(running.ports) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert served(running.ports) == []
