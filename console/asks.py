@@ -11,7 +11,7 @@ from config.errors import UnfitError
 from config.units import duration_ns, percent_bp
 from console.problem import Fault, ProblemError, invalid
 
-Kind = Literal["text", "flag", "percent", "integer", "names", "audit_id", "window", "address", "headers"]
+Kind = Literal["text", "choice", "flag", "percent", "integer", "names", "audit_id", "window", "address", "headers"]
 
 MAX_TEXT: Final = 2_000
 """Characters of a reason or a name; longer texts belong into a ticket."""
@@ -32,10 +32,13 @@ class Field:
     help: str
     required: bool = False
     default: object = None
+    choices: tuple[str, ...] = ()
+    """Of a choice: every value that there is."""
 
 
 EXPECTED: Final[Mapping[Kind, str]] = {
     "text": f"a text of at most {MAX_TEXT} characters",
+    "choice": "one of the known values",
     "flag": "true or false",
     "percent": "a share from 0 to 100 in steps of 0.01, such as 12.5",
     "integer": "a whole number",
@@ -48,6 +51,7 @@ EXPECTED: Final[Mapping[Kind, str]] = {
 
 _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
     "text": {"type": "string", "maxLength": MAX_TEXT},
+    "choice": {"type": "string"},
     "flag": {"type": "boolean"},
     "percent": {"oneOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string"}]},
     "integer": {"type": "integer", "minimum": 0},
@@ -62,6 +66,8 @@ _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
 def schema_of(field: Field) -> dict[str, Any]:
     """Show one field as JSON Schema."""
     schema = {**_SCHEMAS[field.kind], "description": field.help}
+    if field.choices:
+        schema["enum"] = [*field.choices] if field.required else [*field.choices, None]
     # Whatever may be left out may also be null: clients in typed languages send null.
     if not field.required and "type" in schema:
         schema["type"] = [schema["type"], "null"]
@@ -84,21 +90,33 @@ def read(fields: Sequence[Field], asked: Mapping[str, object]) -> dict[str, Any]
         value = asked.get(field.name)
         if value is None:
             if field.required:
-                faults.append(
-                    Fault(where=field.name, detail=f"{field.name} is missing; expected {EXPECTED[field.kind]}.")
-                )
+                faults.append(Fault(where=field.name, detail=f"{field.name} is missing; expected {_expected(field)}."))
             values[field.name] = field.default
             continue
         try:
-            values[field.name] = _value(field.kind, value)
+            values[field.name] = _choice(field, value) if field.choices else _value(field.kind, value)
         except ValueError:
             shown = repr(value) if isinstance(value, str) else str(value)
             faults.append(
-                Fault(where=field.name, detail=f"{field.name} is {shown[:100]}; expected {EXPECTED[field.kind]}.")
+                Fault(where=field.name, detail=f"{field.name} is {shown[:100]}; expected {_expected(field)}.")
             )
     if faults:
         raise invalid(faults)
     return values
+
+
+def _expected(field: Field) -> str:
+    return f"one of {', '.join(field.choices)}" if field.choices else EXPECTED[field.kind]
+
+
+def _choice(field: Field, value: object) -> str:
+    """Take one of a closed set of texts.
+
+    Raises: ValueError for another one.
+    """
+    if not isinstance(value, str) or value not in field.choices:
+        raise ValueError(value)
+    return value
 
 
 def _value(kind: Kind, value: object) -> object:

@@ -11,6 +11,7 @@ from console.asks import Field, schema_of
 from console.auth import Visitor
 from console.problem import KINDS
 from console.state import Caller
+from rules.flag import Stage
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -65,7 +66,7 @@ _PAGE: Final = (
     Field(name="limit", kind="integer", help="1 to 500.", default=50),
 )
 _FLIP: Final = (
-    Field(name="stage", kind="text", help="legacy, shadow, canary, live, complete or gone.", required=True),
+    Field(name="stage", kind="choice", help="Where to.", required=True, choices=tuple(stage.value for stage in Stage)),
     Field(name="percent", kind="percent", help="Share of the clients that new answers; for canary."),
     Field(name="sample", kind="percent", help="Share of the eligible requests that are copied."),
     _REASON,
@@ -73,7 +74,7 @@ _FLIP: Final = (
     _IF_REVISION,
 )
 _ROLLBACK: Final = (
-    Field(name="to", kind="text", help="legacy, or shadow to keep copying.", default="legacy"),
+    Field(name="to", kind="choice", help="shadow keeps copying.", default="legacy", choices=("legacy", "shadow")),
     _REASON,
     Field(name="anyway", kind="flag", help="Also when legacy does not accept connections.", default=False),
 )

@@ -145,7 +145,8 @@ class Control:
         self._state = state
         await self._note_beginning(state, first)
         await state.peers.open(os.path.join(self._state_dir, "control.sock"))
-        state.start(state.write_snapshot(), "snapshot")
+        # Before Ready: whoever kills us from now on must find this configuration at the next start.
+        await state.write_snapshot()
         api = Api(
             state.config.admin,
             Views(state, self._recorder),

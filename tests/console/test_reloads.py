@@ -1,0 +1,201 @@
+"""Rules of taking a new configuration over: one worker first, the last good one kept."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from shadow import link
+from tests.support.controlnode import ROUTES, running, until
+
+pytestmark = pytest.mark.anyio
+
+BASKET = ROUTES.replace("path: /cart", "path: /basket")
+
+
+async def test_a_reload_is_taken_over_and_audited_with_its_diff(tmp_path: Path) -> None:
+    """A good configuration reaches every worker, first one alone, and its diff stands in the answer and the audit."""
+    async with running(tmp_path, workers=2) as node:
+        first, second = await node.worker(0), await node.worker(1)
+        node.write(BASKET)
+
+        answer = await node.post("/-/reload")
+        entry = (await node.get("/api/v1/audit?limit=1")).json()["entries"][0]
+        alone = first.pushes[1][2]
+        together = second.pushes[1][2]
+
+    body = answer.json()
+    assert answer.status_code == 200
+    assert body["changed"]
+    assert body["workers"]["acked"] == [0, 1]
+    assert any("/basket" in line for line in body["diff"])
+    assert entry["kind"] == "reload"
+    assert entry["after"]["diff"] == body["diff"]
+    assert together - alone > 0.9
+    assert len(first.pushes) == 3
+    assert len(second.pushes) == 2
+
+
+async def test_a_wrong_file_is_refused_with_every_problem(tmp_path: Path) -> None:
+    """A wrong configuration answers 422 with all problems by line; the previous one stays and metrics say so."""
+    async with running(tmp_path) as node:
+        worker = await node.worker()
+        node.write(ROUTES.replace("legacy: none", "legacy: nobody").replace("path: /pay", "pth: /pay"))
+
+        answer = await node.post("/-/reload")
+        metrics = (await node.get("/metrics")).text
+        status = (await node.get("/api/v1/status")).json()
+        node.write(ROUTES)
+        good = await node.post("/-/reload")
+        after = (await node.get("/metrics")).text
+
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) >= 2
+    assert all("matapalo.yaml:" in fault["detail"] for fault in answer.json()["errors"])
+    assert "matapalo_config_last_reload_successful 0.0" in metrics
+    assert status["config"]["last_reload"]["ok"] is False
+    assert len(worker.pushes) == 1
+    assert good.status_code == 200
+    assert "matapalo_config_last_reload_successful 1.0" in after
+
+
+async def test_a_worker_that_refuses_keeps_the_previous_configuration(tmp_path: Path) -> None:
+    """When the first worker refuses the configuration, nobody else gets it and the answer carries its reason."""
+    async with running(tmp_path, workers=2) as node:
+        first, second = await node.worker(0), await node.worker(1)
+        first.refuse = "the override has no token here"
+        node.write(BASKET)
+
+        answer = await node.post("/-/reload")
+        path = (await node.get("/api/v1/routes/cart")).json()["match"][0]["path"]
+
+    assert answer.status_code == 409
+    assert answer.json()["type"].endswith(":worker-refused")
+    assert "the override has no token here" in answer.json()["detail"]
+    assert len(second.pushes) == 1
+    assert path == "/cart"
+
+
+async def test_a_worker_that_dies_of_it_keeps_the_previous_configuration(tmp_path: Path) -> None:
+    """When the first worker dies within a second of the configuration, the others never see it."""
+    async with running(tmp_path, workers=2) as node:
+        first, second = await node.worker(0), await node.worker(1)
+        first.dies_on_push = True
+        node.write(BASKET)
+
+        answer = await node.post("/-/reload")
+        heir = await node.worker(0)
+
+    assert answer.status_code == 409
+    assert "went away" in answer.json()["detail"]
+    assert len(second.pushes) == 1
+    assert heir.spec.config.routes[1].match[0].path == "/cart"
+
+
+async def test_a_flag_is_never_orphaned_by_accident(tmp_path: Path) -> None:
+    """A reload that drops a route beyond legacy answers 409 with the ways out; drop allows the loss."""
+    without = ROUTES.replace("name: orders", "name: purchases")
+    async with running(tmp_path) as node:
+        await node.post("/api/v1/routes/orders/flip", {"stage": "canary", "percent": 5})
+        node.write(without)
+
+        refused = await node.post("/-/reload")
+        kept = await node.get("/api/v1/routes/orders")
+        dropped = await node.post("/-/reload", {"drop": ["orders"]})
+        gone = await node.get("/api/v1/routes/orders")
+
+    assert refused.status_code == 409
+    assert refused.json()["orphans"] == ["orders"]
+    assert "was: orders" in refused.json()["detail"]
+    assert kept.status_code == 200
+    assert dropped.status_code == 200
+    assert gone.status_code == 404
+
+
+async def test_a_renamed_route_keeps_its_flag(tmp_path: Path) -> None:
+    """was: moves the flag to the new name, stage, share and salt unchanged, also over a restart."""
+    async with running(tmp_path) as node:
+        await node.post("/api/v1/routes/orders/flip", {"stage": "canary", "percent": 5})
+        node.write(ROUTES.replace("- name: orders", "- name: purchases\n    was: orders"))
+
+        answer = await node.post("/-/reload")
+        flag = (await node.get("/api/v1/routes/purchases")).json()["flag"]
+        node.kill()
+        await node.ended()
+        await node.start()
+        again = (await node.get("/api/v1/routes/purchases")).json()["flag"]
+
+    assert answer.status_code == 200
+    assert flag == again == {"stage": "canary", "percent": 5.0, "sample": 100.0, "salt": "orders"}
+
+
+async def test_what_needs_a_restart_is_refused(tmp_path: Path) -> None:
+    """A reload that changes the workers answers 409 and names the key."""
+    async with running(tmp_path) as node:
+        node.config.write_text(node.config.read_text().replace("workers: 1", "workers: 3"))
+
+        answer = await node.post("/-/reload")
+
+    assert answer.status_code == 409
+    assert answer.json()["type"].endswith(":needs-restart")
+    assert "workers" in answer.json()["detail"]
+
+
+async def test_the_same_file_changes_nothing(tmp_path: Path) -> None:
+    """A reload of unchanged files answers 200 with changed false and pushes nothing."""
+    async with running(tmp_path) as node:
+        worker = await node.worker()
+
+        answer = await node.post("/-/reload")
+
+    assert answer.json()["changed"] is False
+    assert len(worker.pushes) == 1
+
+
+async def test_sighup_reloads_through_the_supervisor(tmp_path: Path) -> None:
+    """The supervisor's Reload message reads the configuration again."""
+    async with running(tmp_path) as node:
+        worker = await node.worker()
+        node.write(BASKET)
+
+        node.tell(link.Reload())
+        await until(lambda: len(worker.pushes) == 3, "the new configuration")
+        deadline = time.monotonic() + 5
+        while (await node.get("/api/v1/audit?limit=1")).json()["entries"][0]["source"] != "signal":
+            assert time.monotonic() < deadline
+
+
+async def test_watch_reloads_when_the_files_change(tmp_path: Path) -> None:
+    """With watch: true a changed file is taken over within a few seconds without anybody asking."""
+    async with running(tmp_path, top="watch: true") as node:
+        worker = await node.worker()
+        node.write(BASKET)
+
+        await until(lambda: len(worker.pushes) == 3, "the new configuration")
+
+    assert worker.spec.config.routes[1].match[0].path == "/basket"
+
+
+async def test_a_flip_during_a_reload_is_not_lost(tmp_path: Path) -> None:
+    """A flip while the first worker tries a new configuration is in force at once and after the reload."""
+    import asyncio
+
+    async with running(tmp_path) as node:
+        worker = await node.worker()
+        node.write(BASKET)
+
+        reload = asyncio.create_task(node.post("/-/reload"))
+        await until(lambda: len(worker.pushes) == 2, "the trial")
+        began = time.monotonic()
+        flip = await node.post("/api/v1/routes/orders/flip", {"stage": "canary", "percent": 5})
+        took = time.monotonic() - began
+        answer = await reload
+        spec = worker.spec
+
+    assert flip.status_code == 200
+    assert took < 0.5
+    assert answer.status_code == 200
+    assert spec.flags["orders"].percent_bp == 500
+    assert spec.config.routes[1].match[0].path == "/basket"
