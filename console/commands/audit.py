@@ -53,4 +53,7 @@ def _what(entry: JsonObject) -> str:
         if isinstance(flag, dict) and "stage" in flag and isinstance(before.get(route), dict)
     ]
     diff = after.get("diff")
+    if copying := after.get("copying"):
+        off = ", ".join(copying["off"]) or "nowhere"
+        return f"copying off: {off if copying['on'] else 'everywhere'}"
     return "; ".join(changes or diff or entry.get("routes") or ())

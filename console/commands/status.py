@@ -36,7 +36,7 @@ def status(admin: Admin, as_json: bool) -> int:
     for sentence in found["degraded"]:
         click.echo(f"degraded: {sentence}")
     if not found["degraded"]:
-        click.echo("all is well")
+        click.echo("nothing is degraded")
     return int(bool(found["degraded"]))
 
 

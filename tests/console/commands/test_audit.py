@@ -33,6 +33,23 @@ def test_the_trail_is_a_table(cli: Cli, admin: StandIn) -> None:
     assert admin.asked[0].call == "GET /api/v1/audit?route=orders&limit=2"
 
 
+def test_a_switch_of_copying_says_what_it_left(cli: Cli, admin: StandIn) -> None:
+    """An entry of `shadow on|off` names the routes that are off afterwards."""
+    entries = [
+        {**ENTRY, "kind": "shadow", "before": {}, "after": {"copying": {"on": on, "off": off}}}
+        for on, off in ((True, ["orders"]), (False, []), (True, []))
+    ]
+    admin.answers["*"] = (200, {"entries": entries, "next": None})
+
+    printed = cli("audit", at=admin)
+
+    assert [line.split("copying off: ")[1].split()[0] for line in printed.out.splitlines()[1:]] == [
+        "orders",
+        "everywhere",
+        "nowhere",
+    ]
+
+
 def test_json_is_the_page_as_it_is(cli: Cli, admin: StandIn) -> None:
     """--json prints the API's own object."""
     admin.answers["*"] = (200, {"entries": [ENTRY], "next": None})

@@ -63,7 +63,7 @@ ROUTE: dict[str, Any] = {
 
 
 def test_a_healthy_server_is_exit_code_0(cli: Cli, admin: StandIn) -> None:
-    """Status names version, revision and each worker, and says that all is well."""
+    """Status names version, revision and each worker, and says that nothing is degraded."""
     admin.answers["*"] = (200, STATUS)
 
     printed = cli("status", at=admin)
@@ -71,7 +71,7 @@ def test_a_healthy_server_is_exit_code_0(cli: Cli, admin: StandIn) -> None:
     assert printed.code == 0
     assert "revision 13" in printed.out
     assert "worker 0: pid 4712, revision 12 (behind)" in printed.out
-    assert "all is well" in printed.out
+    assert "nothing is degraded" in printed.out
 
 
 def test_a_degraded_server_is_exit_code_1(cli: Cli, admin: StandIn) -> None:
@@ -97,7 +97,7 @@ def test_a_degraded_server_is_exit_code_1(cli: Cli, admin: StandIn) -> None:
         "degraded: the database cannot be written",
     ):
         assert part in printed.out
-    assert "all is well" not in printed.out
+    assert "nothing is degraded" not in printed.out
     assert cli("status", "--json", at=admin).code == 1
 
 
