@@ -225,7 +225,9 @@ class Demo:
         with open(os.devnull, "w", encoding="utf-8") as nowhere:
             canvas = Console(record=True, width=118, file=nowhere, force_terminal=True)
             canvas.print(view.screen(self._board, 100))
-            canvas.save_svg(str(path), title="scripts/demo")
+            picture = canvas.export_svg(title="scripts/demo")
+        # Without the fonts that rich would fetch from a CDN: whoever looks at a README need not be told to others.
+        path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL), encoding="utf-8")
 
     def _finish(self, totals: evidence.Totals, seconds: float) -> int:
         complaints = evidence.mismatches(totals, self._traffic.answered)

@@ -127,7 +127,7 @@ def _differences(board: Board) -> RenderableType:
 def _next_steps(board: Board) -> RenderableType:
     lines = Text()
     for what, command in next_steps(board):
-        lines.append(f"{what:<22}", style="dim")
+        lines.append(f"{what:<24}", style="dim")
         lines.append(f"{command}\n", style="default")
     lines.append(board.ending, style="dim")
     return Panel(lines, title="look further, in another terminal", title_align="left", border_style="dim")
@@ -136,7 +136,7 @@ def _next_steps(board: Board) -> RenderableType:
 def next_steps(board: Board) -> tuple[tuple[str, str], ...]:
     """List what to look at next: what for, and the command to type."""
     return (
-        ("talk to this proxy", f"export MATAPALO_URL={board.admin}"),
+        ("in the checkout, first", f"export MATAPALO_URL={board.admin} PATH=.venv/bin:$PATH"),
         ("one user's answer", f"curl -i -H 'X-User-Id: 42' {board.url}/api/products/7"),
         ("who answers, and why", "matapalo explain GET /api/products/7 -H 'X-User-Id: 42'"),
         ("every route", "matapalo routes"),
@@ -153,6 +153,8 @@ def place_of(difference: dict[str, Any]) -> str:
         return "status"
     if kind != "body":
         return str(kind)
+    if difference["offset"] < 0:
+        return "the body"  # equal once unpacked, or not JSON
     return f"{difference['pointer'] or '(root)'} at byte {difference['offset']}"
 
 
