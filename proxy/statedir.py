@@ -14,6 +14,7 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,9 +50,10 @@ class StateDir:
         os.close(self.lock_fd)
 
 
-def claim(path: str) -> StateDir:
+def claim(path: str, waiting: Callable[[str], None] = lambda _: None) -> StateDir:
     """Create the state directory if it is missing, and lock it for this supervisor and its children.
 
+    Shape: *waiting* is told, once, why this takes longer than usual.
     Raises: StartError if it cannot be used, or another supervisor uses it.
     Runs: blocks up to 10 s while the children of a killed supervisor drain.
     """
@@ -67,7 +69,7 @@ def claim(path: str) -> StateDir:
     except OSError as error:
         raise StartError(_cannot_use(path, error)) from error
     try:
-        _lock(path, fd)
+        _lock(path, fd, waiting)
         _try_writing(path)
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)
@@ -102,8 +104,8 @@ def write_whole(path: str, data: bytes, *, durable: bool) -> None:
         _sync_directory(os.path.dirname(path))
 
 
-def _lock(path: str, fd: int) -> None:
-    deadline = time.monotonic() + ORPHANS_S
+def _lock(path: str, fd: int, waiting: Callable[[str], None]) -> None:
+    deadline: float | None = None
     while True:
         try:
             return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,6 +118,9 @@ def _lock(path: str, fd: int) -> None:
                 f"the state directory {path} is in use by the Matapalo with process id {holder}; stop that one "
                 "(it drains on SIGTERM) or give this one another `state_dir`"
             )
+        if deadline is None:
+            deadline = time.monotonic() + ORPHANS_S
+            waiting(f"waiting up to {ORPHANS_S:.0f} s for the children of a supervisor that died to leave {path}")
         if time.monotonic() > deadline:
             raise StartError(
                 f"the state directory {path} is still in use by children of a supervisor that died; "

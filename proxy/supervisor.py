@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from config.spec import ConfigSpec, LimitsSpec
@@ -44,7 +45,7 @@ def run(config_path: str, spec: ConfigSpec, *, command: Command = product_comman
     Runs: blocks; installs signal handlers, so on the main thread only.
     """
     try:
-        state = claim(spec.state_dir)
+        state = claim(spec.state_dir, partial(EventLog("supervisor").say, "waiting"))
     except StartError as error:
         complain(str(error))
         return 1
@@ -230,7 +231,8 @@ class Supervisor:
     def _is_ready(self, child: ChildState, ready: link.Ready) -> None:
         child.ready = ready
         said = ("is ready" if ready.ok else "cannot work") + (f": {ready.detail}" if ready.detail else "")
-        self._log.say("ready" if ready.ok else "not_ready", f"{child.name} {said}")
+        event = "ready" if ready.ok else "not_ready"
+        self._log.say(event, f"{child.name} {said}", role=child.role.value, slot=child.slot)
         if child is self._control:
             self._note_addresses()
         if child.role is Role.WORKER and ready.ok and not self._served:
