@@ -114,20 +114,23 @@ class Node:
 
     def close(self) -> None:
         """End it at once if it still runs, wait for its children, and remove the directory; idempotent."""
-        children = self.pids()
+        children = self._everybody()
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
-            children = self.pids() or children
+            children |= self._everybody()
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
-        for pid in [pid for pids in children.values() for pid in pids]:
+        for pid in children:
             if self._is_ours(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _everybody(self) -> set[int]:
+        return {pid for pids in self.pids().values() for pid in pids}
 
     def _is_ours(self, pid: int) -> bool:
         with contextlib.suppress(OSError):
