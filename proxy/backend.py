@@ -20,6 +20,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Protocol
 
@@ -72,11 +73,13 @@ _UNTIL_CLOSE: Final = 3
 _IDLE: Final = 4
 
 
+@dataclass(slots=True, eq=False)
 class BackendConnection(asyncio.Protocol):
     """Speak HTTP/1.1 to one backend socket."""
 
+    pool: Pool
     sink: Sink | None = None
-    transport: asyncio.Transport
+    transport: asyncio.Transport = field(init=False)
     reused: bool = False
     """Some earlier answer came over this connection."""
     idle_since: float = 0.0
@@ -91,9 +94,6 @@ class BackendConnection(asyncio.Protocol):
     _reusable: bool = False
     _parser: wire.Parser | None = None
     closed: bool = False
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""

@@ -3,7 +3,9 @@
 Rules of this file:
 
 1. One exchange at a time per connection; what a client sends ahead waits,
-   first in zttp's buffer (one read), then here, and then reading stops.
+   first in zttp's buffer (one read), then here, and then reading stops. A
+   finished exchange stays in its place until the next bytes are due, so that
+   nothing overtakes what came before it.
 2. End of input is a client that went away (as nginx and Go treat it): the
    exchange in hand is cancelled on both sides.
 3. After an answer that ends the connection, bytes still on their way are read
@@ -14,6 +16,10 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -28,19 +34,30 @@ if TYPE_CHECKING:
 LINGER_S: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
 
+AHEAD: Final = 1
+"""Why reading is stopped: the client has sent ahead."""
+UPLOAD: Final = 2
+"""Why reading is stopped: the backend does not take the body as fast."""
+
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER on, zero seconds: the close is a reset."""
+
 _NO_PEER: Final = Peer("", trusted_networks=())
 
 
+@dataclass(slots=True, eq=False)
 class ClientConnection(asyncio.Protocol):
     """Own one client socket."""
 
-    transport: asyncio.Transport
+    worker: Worker
+    transport: asyncio.Transport = field(init=False)
     peer: Peer = _NO_PEER
     exchange: Exchange | None = None
     head_since: float = 0.0
     """When the first byte of an unfinished head came; 0: none is unfinished."""
     idle_since: float = 0.0
     write_paused_since: float = 0.0
+    """When the client fell behind with its answer, or was last seen to take some of it."""
     lingering_since: float = 0.0
     closed: bool = False
     _lingered: int = 0
@@ -50,11 +67,11 @@ class ClientConnection(asyncio.Protocol):
     """The current request has been read to its end."""
     _backlog: list[bytes] | None = None
     _raw_head: bytes = b""
+    _tail: bytes = b""
+    """What came behind the head of an upgrade; zttp holds it as well, for the case that there is no switch."""
     _pauses: int = 0
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self._parser = wire.request_parser()
+    """The reasons (AHEAD, UPLOAD) for which reading is stopped."""
+    _parser: wire.Parser = field(default_factory=wire.request_parser)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket, or say that there is no room for it."""
@@ -75,7 +92,7 @@ class ClientConnection(asyncio.Protocol):
         if self.lingering_since:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
-                self.abort()
+                self.close()
             return
         exchange = self.exchange
         if exchange is not None and self._whole:
@@ -91,7 +108,7 @@ class ClientConnection(asyncio.Protocol):
                     return
                 assert type(event) is wire.Request
                 self._start(event, data)
-                if self._whole:
+                if self._whole or self.exchange is None:
                     return
                 event = self._parser.next_event()
             else:
@@ -111,16 +128,14 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(refusal.status, refusal.reason)
             return
         if head.upgrade:
-            if data is None:
-                head.upgrade = b""  # sent ahead of an answer: its tail cannot be told apart
+            tail = None if data is None else wire.tail_behind(event, self._raw_head + data)
+            if tail is None:
+                head.upgrade = b""  # begun ahead of an answer: its tail cannot be told apart
             else:
-                raw = self._raw_head + data
-                tail = raw[raw.find(b"\r\n\r\n") + 4 :]
-                if tail:
-                    self._backlog = [tail]
+                self._tail = tail
         if self._raw_head:
             self._raw_head = b""
-        self.exchange = exchange = Exchange(self.worker, self, head)
+        self.exchange = exchange = Exchange(self.worker, self, head, head.bodiless)
         exchange.start()
 
     def _read_body(self, event: wire.Event) -> None:
@@ -144,8 +159,7 @@ class ClientConnection(asyncio.Protocol):
         """Keep what was sent ahead, and stop reading: the bound is one read."""
         if self._backlog is None:
             self._backlog = []
-        if not self._pauses:
-            self.pause_reading()
+        self.pause_reading(AHEAD)
         self._backlog.append(data)
 
     # --- the exchange's view -----------------------------------------------------------------------------------------
@@ -166,48 +180,59 @@ class ClientConnection(asyncio.Protocol):
     def take_backlog(self) -> bytes:
         """Hand over what the client sent behind its head (for a tunnel)."""
         backlog, self._backlog = self._backlog, None
-        return b"".join(backlog) if backlog else b""
+        return self._tail + b"".join(backlog or ())
 
     def on_exchange_end(self, exchange: Exchange) -> None:
         """Go on with the next request, or end the connection."""
-        if self.exchange is exchange:
-            self.exchange = None
         if self.closed or exchange.status == 101:
-            return
-        if exchange.close or not self._whole:
+            self.exchange = None
+        elif exchange.close or not self._whole:
+            self.exchange = None
             self._end()
-            return
+        elif not self.write_paused_since:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take up what was sent ahead, or wait for more.
+
+        Order: the next request starts from the loop; a long run of them sent ahead would nest as deep.
+        """
         self.idle_since = monotonic()
-        if self._pauses:
-            self._pauses = 0
-            self.transport.resume_reading()
-        self._parser.start_next_cycle()
         try:
+            self._parser.start_next_cycle()
             event = self._parser.next_event()
         except wire.GrammarError:
             self.worker.loop.call_soon(self._refuse, 400, "grammar")
             return
         if event is not wire.NEED_DATA:
-            # Not from here: a long run of requests sent ahead would nest as deep.
             self.worker.loop.call_soon(self._resume, event)
         elif self._backlog is not None:
             self.worker.loop.call_soon(self._feed_backlog)
+        else:
+            self.exchange = None
+            if self._pauses:
+                self.resume_reading(AHEAD | UPLOAD)
 
     def _resume(self, event: wire.Event) -> None:
         if self.closed or self.lingering_since:
             return
+        self.exchange = None
+        self.resume_reading(UPLOAD)
         try:
             assert type(event) is wire.Request
             self._start(event, None)
-            if not self._whole:
+            if not self._whole and not self.lingering_since:
                 self._read_body(self._parser.next_event())
-            if self._backlog is not None and self.exchange is None:
-                self._feed_backlog()
         except wire.GrammarError as error:
             self._refuse_grammar(error)
+        if self._backlog is not None and not self._whole:
+            self._feed_backlog()  # the rest of this request's body
 
     def _feed_backlog(self) -> None:
+        if self.exchange is not None and self.exchange.done:
+            self.exchange = None
         backlog, self._backlog = self._backlog, None
+        self.resume_reading(AHEAD | UPLOAD if self.exchange is None else AHEAD)
         for data in backlog or ():
             if not self.closed:
                 self.data_received(data)
@@ -245,35 +270,37 @@ class ClientConnection(asyncio.Protocol):
         self.lingering_since = monotonic()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        if self._pauses:
-            self._pauses = 0
-            self.transport.resume_reading()
+        self.resume_reading(AHEAD | UPLOAD)
 
     def close(self) -> None:
-        """Close once everything written is sent; idempotent."""
+        """Close once everything written is sent; idempotent. :meth:`check` bounds how long that may take."""
         if not self.closed:
             self.closed = True
-            self.worker.clients.discard(self)
+            self.write_paused_since = monotonic()
             self.transport.close()
 
     def abort(self) -> None:
-        """Close at once, with a reset: what was sent is not whole."""
+        """Close at once, with a reset: what was sent is not whole, and no reader may take it for that."""
         self.closed = True
         self.worker.clients.discard(self)
+        with suppress(OSError):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
+        if self.exchange is not None:
+            self.exchange.on_client_lost()
 
     # --- flow control ------------------------------------------------------------------------------------------------
 
-    def pause_reading(self) -> None:
-        """Stop the client's bytes; counted, so that two reasons need two resumes."""
-        self._pauses += 1
-        if self._pauses == 1 and not self.closed:
+    def pause_reading(self, reason: int = UPLOAD) -> None:
+        """Stop the client's bytes for one more reason; idempotent."""
+        if not self._pauses and not self.closed:
             self.transport.pause_reading()
+        self._pauses |= reason
 
-    def resume_reading(self) -> None:
-        """Let the client's bytes come again once no reason is left."""
+    def resume_reading(self, reasons: int = UPLOAD) -> None:
+        """Let the client's bytes come again once no reason is left; idempotent."""
         if self._pauses:
-            self._pauses -= 1
+            self._pauses &= ~reasons
             if not self._pauses and not self.closed:
                 self.transport.resume_reading()
 
@@ -290,9 +317,13 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self.write_paused_since = 0.0
+        self.write_paused_since = monotonic() if self.closed else 0.0
         exchange = self.exchange
-        if exchange is not None and exchange.connection is not None and not exchange.connection.closed:
+        if exchange is None or self.closed:
+            return
+        if exchange.done:
+            self._go_on()
+        elif exchange.connection is not None and not exchange.connection.closed:
             exchange.connection.transport.resume_reading()
 
     # --- the end ------------------------------------------------------------------------------------------------------
@@ -314,16 +345,16 @@ class ClientConnection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """Enforce this connection's own deadlines; called about once per second."""
         limits = self.worker.limits
-        if self.lingering_since:
-            if now - self.lingering_since > LINGER_S:
-                self.abort()
-        elif self.write_paused_since:
+        if self.write_paused_since:
             waiting = self.transport.get_write_buffer_size()
             if waiting < self._waiting_bytes:
                 self.write_paused_since = now
             self._waiting_bytes = waiting
             if now - self.write_paused_since > limits.write_timeout_ns / 1e9:
                 self.abort()
+        elif self.lingering_since:
+            if now - self.lingering_since > LINGER_S:
+                self.close()  # an unread rest of the answer has its own time there
         elif self.exchange is None:
             if self.head_since:
                 if now - self.head_since > limits.header_read_timeout_ns / 1e9:

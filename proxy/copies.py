@@ -17,6 +17,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,7 @@ from shadow import link
 if TYPE_CHECKING:
     from proxy.applied import Lane, RoutePolicy
     from proxy.exchange import Exchange
+    from proxy.tally import PrimaryCounts
     from proxy.worker import Worker
 
 MAX_KEPT_ANSWER: Final = link.MAX_PAIR_BODIES // 2
@@ -46,20 +48,19 @@ class Budget:
         self.used = 0
 
 
+@dataclass(slots=True, eq=False)
 class Answer:
     """Keep one side's answer as far as a comparison needs it.
 
     Bound: 512 KiB and the worker's budget; beyond either the body becomes a running xxh3-128 digest.
     """
 
+    budget: Budget
     status: int = 0
     fields: wire.Fields | None = None
     size: int = 0
     _hasher: xxhash.xxh3_128 | None = None
-
-    def __init__(self, budget: Budget) -> None:
-        self.budget = budget
-        self._chunks: list[bytes] = []
+    _chunks: list[bytes] = field(default_factory=list)
 
     def add(self, data: bytes) -> None:
         """Take some body bytes."""
@@ -156,9 +157,22 @@ class RouteState:
         return True
 
 
+@dataclass(slots=True, eq=False)
 class Copy:
     """Be one copy: the shadow's half of a comparison."""
 
+    worker: Worker
+    exchange: Exchange
+    policy: RoutePolicy
+    lane: Lane
+    route: str = field(init=False)
+    side: str = field(init=False)
+    """Who gets the copy."""
+    primary_side: str = field(init=False)
+    primary_counts: PrimaryCounts = field(init=False)
+    primary: Answer = field(init=False)
+    answer: Answer = field(init=False)
+    """The shadow's."""
     connection: BackendConnection | None = None
     launched: bool = False
     counted: bool = False
@@ -169,24 +183,23 @@ class Copy:
     primary_done: bool = False
     primary_failed: str = ""
     """Who is to blame that there is no complete primary answer: ``primary``, ``client`` or ``both`` sides."""
-    deadline: float
+    deadline: float = 0.0
     sent_at: float = 0.0
-    primary: Answer
     _body: list[bytes] | None = None
     _body_bytes: int = 0
+    _request: tuple[bytes, bytes | None] = (b"", None)
 
-    def __init__(self, worker: Worker, exchange: Exchange, policy: RoutePolicy, lane: Lane) -> None:
-        self.worker = worker
-        self.exchange = exchange
-        self.policy = policy
-        self.lane = lane
-        decision = exchange.decision
+    def __post_init__(self) -> None:
+        """Take a place in flight."""
+        policy = self.policy
+        decision = self.exchange.decision
         self.route = decision.route
         self.side = decision.copy_side or ""
         self.primary_side = side = decision.side
         self.primary_counts = policy.legacy_counts if side == "legacy" else policy.new_counts
-        self.primary = Answer(worker.budget)
-        self.answer = Answer(worker.budget)
+        budget = self.worker.budget
+        self.primary = Answer(budget)
+        self.answer = Answer(budget)
         policy.state.in_flight += 1
 
     # --- the request -------------------------------------------------------------------------------------------

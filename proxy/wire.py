@@ -16,6 +16,7 @@ Rules of this file:
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import Final
 
 import zttp
@@ -138,6 +139,7 @@ def request_parser() -> Parser:
     return zttp.Connection(zttp.SERVER)
 
 
+@dataclass(slots=True, eq=False)
 class RequestHead:
     """Hold one client request's head, ready to be sent to a backend.
 
@@ -146,16 +148,16 @@ class RequestHead:
     is in ``length`` (-1: none stated) and ``chunked``.
     """
 
-    method: bytes
-    target: bytes
+    method: bytes = b""
+    target: bytes = b""
     host: bytes = b""
-    minor: int
+    minor: int = 1
     """1 for HTTP/1.1, 0 for HTTP/1.0."""
-    fields: Fields
-    lines: list[bytes]
+    fields: Fields = field(init=False)
+    lines: list[bytes] = field(init=False)
     length: int = -1
     chunked: bool = False
-    bodiless: bool
+    bodiless: bool = True
     keep_alive: bool = True
     upgrade: bytes = b""
     trailers_welcome: bool = False
@@ -280,6 +282,21 @@ def read_request(event: Request) -> RequestHead:
     return head
 
 
+def tail_behind(event: Request, raw: bytes) -> bytes | None:
+    """Split off what came behind a head; ``None`` if *raw* does not begin with exactly that head.
+
+    Cost: a second parsing; for upgrades only.
+    """
+    end = raw.find(b"\r\n\r\n") + 4
+    try:
+        again = request_parser().receive_event(raw[:end])
+    except GrammarError:
+        return None
+    if type(again) is not Request or again.target != event.target or again.headers != event.headers:
+        return None
+    return raw[end:]
+
+
 def _check_host(host: bytes) -> None:
     """Refuse a Host that is no ``uri-host [":" port]`` (RFC 9112 section 3.2); remember a good one."""
     if _HOST.fullmatch(host) is None:
@@ -302,19 +319,20 @@ def _read_target(head: RequestHead) -> None:
     raise RefusedError(405 if head.method == b"CONNECT" else 400, "target")
 
 
+@dataclass(slots=True, eq=False)
 class ResponseHead:
     """Hold one backend answer's head: its framing read, its fields untouched."""
 
-    status: int
-    reason: bytes
-    minor: int
-    fields: Fields
+    status: int = 0
+    reason: bytes = b""
+    minor: int = 1
+    fields: Fields = field(init=False)
     length: int = -1
     chunked: bool = False
     keep_alive: bool = True
     listed: frozenset[bytes] = frozenset()
     """Lower-case names that the Connection field lists: not for the next hop."""
-    parser: Parser
+    parser: Parser = field(init=False)
     """Goes on reading the body if it is chunked."""
 
 
