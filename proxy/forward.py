@@ -138,14 +138,11 @@ def copy_bytes(
 
 
 def response_bytes(head: wire.ResponseHead, own_lines: bytes) -> bytes:
-    """Write the head that the client gets; the backend's reason phrase stays.
+    """Write the head that the client gets.
 
     Shape: *own_lines* are complete lines with their line ends: framing first, then what we add.
     """
-    lines = wire.response_lines(head)
-    if lines:
-        return b"HTTP/1.1 %d %b\r\n%b\r\n%b\r\n" % (head.status, head.reason, b"\r\n".join(lines), own_lines)
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, own_lines)
+    return b"%b%b\r\n" % (wire.passed_on(head), own_lines)
 
 
 def trailer_bytes(trailers: wire.Trailers) -> bytes:

@@ -9,8 +9,8 @@ Rules of this file:
    nothing of one answer can reach the next one.
 3. Reject, don't repair. What zttp lets through although two readers may
    disagree about it is refused here.
-4. A head becomes lines that are ready to be joined; names keep their case,
-   order and duplicates.
+4. A request's head becomes lines that are ready to be joined, an answer's head stays
+   as it came but for the lines of this hop: names keep their case, order and duplicates.
 """
 
 from __future__ import annotations
@@ -91,10 +91,15 @@ _MEMO_BOUND: Final = 2_048
 
 _kinds: Final[dict[bytes, int]] = dict(_KINDS)
 
-_RESPONSE_HOPS: Final = frozenset({HOP, CONNECTION, CODING, UPGRADE, TE, CONTROL})
-"""What an answer's head keeps to itself; Upgrade is written anew behind a validated 101."""
+_HOP_LINES: Final = re.compile(
+    rb"\r\n(?:connection|keep-alive|proxy-authenticate|proxy-connection|transfer-encoding|upgrade|te|x-matapalo-[^:]*)"
+    rb":[^\r]*",
+    re.IGNORECASE,
+)
+"""What an answer's head keeps to itself; framing, and Upgrade behind a validated 101, are written anew.
 
-_kept: Final[set[bytes]] = set()
+zttp has seen the head before: each field is one line, names are tokens, no bare CR or LF is left.
+"""
 
 _hosts: Final[set[bytes]] = set()
 
@@ -323,6 +328,8 @@ def _read_target(head: RequestHead) -> None:
 class ResponseHead:
     """Hold one backend answer's head: its framing read, its fields untouched."""
 
+    raw: bytes
+    """The head as received, up to and with its empty line."""
     status: int = 0
     reason: bytes = b""
     minor: int = 1
@@ -346,7 +353,7 @@ def read_response(raw: bytes) -> ResponseHead:
     event = parser.receive_event(raw)
     if type(event) is not zttp.Response:
         raise GrammarError("no response head before the empty line")
-    head = ResponseHead()
+    head = ResponseHead(raw)
     head.parser = parser
     head.status = event.status_code
     head.reason = event.reason
@@ -390,28 +397,17 @@ def _read_options(head: ResponseHead) -> None:
     head.listed = frozenset(listed)
 
 
-def response_lines(head: ResponseHead) -> list[bytes]:
-    """List the fields that the client gets as ``Name: value``, in received order.
+def passed_on(head: ResponseHead) -> bytes:
+    """Give an answer's head as the client gets it, without its empty line: the backend's own bytes, hop fields cut out.
 
-    Cost: 0.15 microseconds per field.
+    Cost: one pass of a compiled pattern, 0.6 microseconds for ten fields.
     """
-    kept = _kept
+    raw = _HOP_LINES.sub(b"", head.raw)
     if head.listed:
-        return [
-            b": ".join(pair)
-            for pair in head.fields.to_list()
-            if pair[0].lower() not in head.listed and is_kept(pair[0])
-        ]
-    return [b": ".join(pair) for pair in head.fields.to_list() if pair[0] in kept or is_kept(pair[0])]
-
-
-def is_kept(name: bytes) -> bool:
-    """Tell whether a field of an answer is meant for the client and not for this hop."""
-    if kind_of(name) in _RESPONSE_HOPS:
-        return False
-    if len(_kept) < _MEMO_BOUND:
-        _kept.add(name)
-    return True
+        lines = raw[:-4].split(b"\r\n")
+        kept = [line for line in lines[1:] if line[: line.index(b":")].lower() not in head.listed]
+        raw = b"\r\n".join([lines[0], *kept, b"", b""])
+    return raw[:-2] if head.minor else b"HTTP/1.1" + raw[8:-2]
 
 
 def has_surplus(parser: Parser) -> bool:

@@ -43,6 +43,9 @@ SWEEP_S: Final = 0.05
 
 TALLY_S: Final = 0.25
 BACKLOG: Final = 4_096
+ORPHAN_DRAIN_NS: Final = 5_000_000_000
+"""A worker without a supervisor ends within this: the next supervisor waits 10 s for the state directory."""
+
 MAX_FAILURE_LINES_PER_S: Final = 20
 
 
@@ -199,12 +202,13 @@ class Worker:
         elif not config.access_log and self.access_log is not None:
             self.access_log.close()
             self.access_log = None
-        self._close_tunnels(applied)
+        self.close_tunnels()
 
-    def _close_tunnels(self, applied: Applied) -> None:
+    def close_tunnels(self) -> None:
         """Close tunnels to new on routes that went back to legacy, unless the route keeps them."""
         if not self.tunnels:
             return
+        applied = self.applied
         held = {hold.route for hold in self._holds}
         specs = {route.name: route for route in applied.spec.config.routes}
         for tunnel in list(self.tunnels):
@@ -254,7 +258,7 @@ class Worker:
             self.slot,
             self.epoch,
             self.on_parent,
-            lambda: self.start_drain(self.limits.drain_ns),
+            lambda: self.start_drain(min(self.limits.drain_ns, ORPHAN_DRAIN_NS)),
             beat_state=self._beat,
         )
         await self.parent.open()
@@ -328,6 +332,8 @@ class Worker:
         """Stop accepting, let what is in flight end, then cut."""
         deadline = monotonic() + deadline_ns / 1e9
         self.accepting = False
+        # The kernel may hold connections that are complete and not accepted yet: one more turn takes them.
+        await asyncio.sleep(SWEEP_S)
         for server in self._servers:
             server.close()
         while (self.clients or self.tunnels) and monotonic() < deadline:

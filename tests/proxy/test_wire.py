@@ -97,7 +97,29 @@ def test_the_memo_of_spellings_is_bounded() -> None:
     """A client that invents field names does not make a worker grow."""
     for number in range(5_000):
         assert wire.kind_of(b"x-invented-%d" % number) == wire.PLAIN
-        wire.is_kept(b"x-invented-%d" % number)
 
     assert len(wire._kinds) <= wire._MEMO_BOUND
-    assert len(wire._kept) <= wire._MEMO_BOUND
+
+
+def test_an_answer_passes_as_its_own_bytes() -> None:
+    """An answer's head keeps every byte but the lines of this hop, in any case, and those that Connection lists."""
+    raw = (
+        b"HTTP/1.1 200 Fine, thanks\r\nX-A:   1 \r\ncOnnection: X-Back, keep-alive\r\nKeep-Alive: 5\r\nx-back: 1\r\n"
+        b"Upgrade-Hint: 1\r\nTE: x\r\nTe-Deum: 1\r\nX-Matapalo-Side: new\r\nETag: a\r\n\r\n"
+    )
+
+    passed = wire.passed_on(wire.read_response(raw))
+
+    assert passed == b"HTTP/1.1 200 Fine, thanks\r\nX-A:   1 \r\nUpgrade-Hint: 1\r\nTe-Deum: 1\r\nETag: a\r\n"
+
+
+@pytest.mark.parametrize("value", [b"a\rb", b"a\nb", b"a\r\n b", b"a\x00b"])
+def test_a_value_cannot_hide_a_line(value: bytes) -> None:
+    """Bare CR and LF, folds and NUL in an answer's field are refused, so that one line is one field."""
+    with pytest.raises(wire.GrammarError):
+        wire.read_response(b"HTTP/1.1 200 OK\r\nX: " + value + b"\r\n\r\n")
+
+
+def test_an_old_answer_is_raised_to_our_version() -> None:
+    """An HTTP/1.0 answer reaches the client as HTTP/1.1."""
+    assert wire.passed_on(wire.read_response(b"HTTP/1.0 200 OK\r\nX: 1\r\n\r\n")) == b"HTTP/1.1 200 OK\r\nX: 1\r\n"
