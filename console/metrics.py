@@ -183,7 +183,7 @@ def render(scene: Scene, accept: str) -> tuple[bytes, str]:
     registry.register(_Scrape(scene))
     try:
         encode, content_type = choose_encoder(accept)
-    except ValueError:  # a version that is no number
+    except (ValueError, TypeError):  # a version that is no number
         encode, content_type = choose_encoder("")
     body: bytes = encode(registry)
     return body, content_type
