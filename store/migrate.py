@@ -1,7 +1,7 @@
 """Bring one file to the newest schema; the only module that imports Alembic.
 
-Alembic brings SQLAlchemy's ORM along, 0.4 s of processor time, so nothing imports this
-module for a file whose revision is already :data:`store.schema.HEAD`.
+Alembic costs 0.4 s to import, so nothing imports this module for a file whose revision is
+already :data:`store.schema.HEAD`.
 """
 
 from __future__ import annotations

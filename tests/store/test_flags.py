@@ -1,0 +1,169 @@
+"""Rules of flags.db: a change and its audit entry are one, and both come back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rules.flag import Flag, Hold, Stage
+from store.database import StoreError
+from store.flags import Commit, Entry, FlagStore, Key, flag_as_json, flag_from_json
+
+pytestmark = pytest.mark.anyio
+
+CANARY = Flag(stage=Stage.CANARY, percent_bp=1_250, sample_bp=10_000, salt="orders")
+HOLD = Hold(route="orders", keep_copying=True, reason="night", actor="ops", at="2026-01-01T00:00:00Z")
+
+
+def entry(kind: str = "flip", routes: tuple[str, ...] = ("orders",), source: str = "api") -> Entry:
+    """Make an audit entry."""
+    return Entry(
+        kind=kind,
+        source=source,
+        actor="ops",
+        routes=routes,
+        reason="why",
+        at="2026-01-01T00:00:00Z",
+        before={},
+        after={"orders": flag_as_json(CANARY)},
+    )
+
+
+async def test_what_was_committed_comes_back(tmp_path: Path) -> None:
+    """Flags, holds, switches, revision and audit are the same after the file was closed and opened."""
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    number = await store.commit(
+        Commit(
+            revision=7,
+            entry=entry(),
+            set_flags={"orders": CANARY},
+            holds={"orders": HOLD},
+            copying_off=frozenset({"cart"}),
+        )
+    )
+    await store.close()
+
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    found, told = await store.load(), await store.entry(number)
+    await store.close()
+
+    assert (found.revision, found.flags, found.holds) == (7, {"orders": CANARY}, {"orders": HOLD})
+    assert found.copying_off == {"cart"}
+    assert told == replace(entry(), id=number, revision=7)
+
+
+async def test_a_commit_that_fails_writes_neither_flag_nor_audit(tmp_path: Path) -> None:
+    """When any part of a change cannot be written, none of it is."""
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    key = Key(key="k", actor="ops", digest="d")
+    await store.commit(Commit(revision=1, entry=entry(), key=key))
+
+    with pytest.raises(StoreError):
+        await store.commit(Commit(revision=2, entry=entry(), set_flags={"orders": CANARY}, key=key))
+    found, entries = await store.load(), await store.entries(before=None, limit=10)
+    await store.close()
+
+    assert found.revision == 1
+    assert found.flags == {}
+    assert len(entries) == 1
+
+
+async def test_sets_are_replaced_and_flags_dropped(tmp_path: Path) -> None:
+    """A new set of holds or switches replaces the old one, None leaves it; a dropped flag is gone."""
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    both = {"orders": CANARY, "cart": replace(CANARY, salt="cart")}
+    await store.commit(
+        Commit(
+            revision=1,
+            entry=entry(),
+            set_flags=both,
+            holds={"orders": HOLD},
+            copying_off=frozenset({"a", "b"}),
+        )
+    )
+    await store.commit(Commit(revision=2, entry=entry()))
+    same = await store.load()
+    await store.commit(Commit(revision=3, entry=entry(), drop_flags=("cart",), holds={}, copying_off=frozenset()))
+    less = await store.load()
+    await store.close()
+
+    assert (same.flags, same.holds, set(same.copying_off)) == (both, {"orders": HOLD}, {"a", "b"})
+    assert (less.flags, less.holds, set(less.copying_off)) == ({"orders": CANARY}, {}, set())
+
+
+async def test_the_audit_is_paged_newest_first_and_filtered_by_route(tmp_path: Path) -> None:
+    """Entries come newest first, from a place on, for one route or all."""
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    for number in range(6):
+        routes = ("orders",) if number % 2 else ("cart", "pay")
+        await store.commit(Commit(revision=number, entry=entry(routes=routes)))
+
+    page = await store.entries(before=None, limit=4)
+    rest = await store.entries(before=page[-1].id, limit=4)
+    pay = await store.entries(before=None, limit=10, route="pay")
+    await store.close()
+
+    assert [one.id for one in [*page, *rest]] == [6, 5, 4, 3, 2, 1]
+    assert [one.id for one in pay] == [5, 3, 1]
+
+
+async def test_the_last_flip_of_each_route_is_found(tmp_path: Path) -> None:
+    """The last flip is the newest flip, rollback or undo of a route; holds and reloads are none."""
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    for kind, routes in (("flip", ("orders",)), ("undo", ("orders", "cart")), ("hold", ("orders",)), ("reload", ())):
+        await store.commit(Commit(revision=1, entry=entry(kind, routes)))
+
+    last, counts = await store.last_flips(), await store.flip_counts()
+    await store.close()
+
+    assert {route: one.kind for route, one in last.items()} == {"orders": "undo", "cart": "undo"}
+    assert counts == {("orders", "api"): 2, ("cart", "api"): 1}
+
+
+async def test_a_key_is_remembered_with_its_change(tmp_path: Path) -> None:
+    """The answer of a change is found under its key and actor, with the id of its entry, and under no other."""
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    key = Key(key="k", actor="ops", digest="d", answer={"revision": 3})
+    number = await store.commit(Commit(revision=3, entry=entry(), key=key))
+
+    found, stranger = await store.recall("k", "ops"), await store.recall("k", "dev")
+    await store.close()
+
+    assert found == replace(key, answer={"revision": 3, "audit_id": f"a-{number}"})
+    assert stranger is None
+
+
+async def test_a_stage_of_another_version_is_a_sentence(tmp_path: Path) -> None:
+    """A value that this version cannot read refuses the file with the way out."""
+    import sqlite3
+
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    await store.commit(Commit(revision=3, entry=entry(), set_flags={"orders": CANARY}))
+    await store.close()
+    other = sqlite3.connect(tmp_path / "flags.db")
+    other.execute("UPDATE flags SET stage = 'retired'")
+    other.commit()
+    other.close()
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+
+    with pytest.raises(StoreError, match="start the version that wrote it"):
+        await store.load()
+    await store.close()
+
+
+@given(
+    st.builds(
+        Flag,
+        stage=st.sampled_from(Stage),
+        percent_bp=st.integers(0, 10_000),
+        sample_bp=st.integers(0, 10_000),
+        salt=st.text(min_size=1),
+    )
+)
+def test_a_flag_in_the_audit_reads_back_exactly(flag: Flag) -> None:
+    """Shares shown in percent lose nothing."""
+    assert flag_from_json(flag_as_json(flag)) == flag
