@@ -69,11 +69,14 @@ class Tunnel:
         worker.tunnels.add(self)
 
     def close(self) -> None:
-        """Close both ends after what was written; idempotent."""
-        if self in self._worker.tunnels:
-            self._worker.tunnels.discard(self)
-            self._client_end.transport.close()
-            self._backend_end.transport.close()
+        """Close both ends after what was written, which may take the write timeout; idempotent."""
+        worker = self._worker
+        if self in worker.tunnels:
+            worker.tunnels.discard(self)
+            for end in (self._client_end, self._backend_end):
+                end.transport.close()
+                if end.transport.get_write_buffer_size():
+                    worker.loop.call_later(worker.limits.write_timeout_ns / 1e9, end.transport.abort)
 
 
 def open_tunnel(worker: Worker, exchange: Exchange, connection: BackendConnection, tail: bytes) -> None:
@@ -89,3 +92,5 @@ def open_tunnel(worker: Worker, exchange: Exchange, connection: BackendConnectio
         if client.is_paused():
             client.transport.resume_reading()
     assert tunnel.half_closed == 0
+    if exchange.applied is not worker.applied:
+        worker.close_tunnels()  # a rollback came while the backend made up its mind

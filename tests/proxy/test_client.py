@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from config.spec import LimitsSpec
+from proxy.client import LINGER_S
 from shadow import link
 from tests.support.oneworker import OneWorker, route
-from tests.support.rawclient import ConnectionEndedError, request_bytes
-from tests.support.recorder import Gate, Hang, Recorder, answer, forever
+from tests.support.rawclient import ConnectionEndedError, RawClient, request_bytes
+from tests.support.recorder import Gate, Hang, RecordedRequest, Recorder, answer, forever
 
 
 @pytest.fixture
@@ -249,3 +254,134 @@ def test_a_client_lost_while_sending_ahead_leaves_nothing(legacy: Recorder) -> N
         legacy.answer = answer(b"ok")
         assert worker.ask(request_bytes(target="/api/a")).body == b"ok"
         worker.wait(lambda: worker.open_fds() <= before + 2, "descriptors to come back")
+
+
+# --- what is sent ahead ---
+
+
+def barrier(worker: OneWorker) -> None:
+    """Return when the worker has read whatever was sent to it before."""
+    for _ in range(2):
+        worker.ask(request_bytes(target="/api/barrier"))
+
+
+def test_a_body_sent_ahead_of_its_turn_arrives_whole(legacy: Recorder) -> None:
+    """A request whose body comes while an earlier one is being answered is forwarded with that body."""
+    gate = Gate()
+    legacy.answer = lambda request: [gate, answer(b"1")] if request.target == b"/api/1" else answer(request.body)
+    post = request_bytes("POST", "/api/2", body=b"helloworld")
+    with worker_of(legacy) as worker, worker.client(timeout_s=3.0) as client:
+        client.send(request_bytes(target="/api/1") + post[:-10])
+        legacy.wait_requests(1)
+        client.send(post[-10:-5])
+        barrier(worker)
+        gate.open()
+        assert client.read_response().body == b"1"
+        client.send(post[-5:] + request_bytes("POST", "/api/3", body=b"next"))
+        assert client.read_response("POST").body == b"helloworld"
+        assert client.read_response("POST").body == b"next"
+
+
+@pytest.mark.parametrize("cut", [0, 40, 93], ids=["head", "in the head", "body"])
+def test_bytes_that_come_with_the_answer_before_them_keep_their_order(legacy: Recorder, cut: int) -> None:
+    """What arrives in the very moment in which an earlier answer ends is read behind what was sent before it."""
+    gate = Gate()
+    legacy.answer = lambda request: [gate, answer(b"1")] if request.target == b"/api/1" else answer(request.body)
+    second = request_bytes("POST", "/api/2", body=b"x" * 50)
+    third = request_bytes("POST", "/api/3", body=b"y" * 20)
+    with worker_of(legacy) as worker, worker.client(timeout_s=3.0) as client:
+        ahead = second + third[:cut] if cut < 90 else second[:-30]
+        rest = (second + third)[len(ahead) :]
+        client.send(request_bytes(target="/api/1") + ahead)
+        legacy.wait_requests(1)
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        gate.open()
+        worker.wait(lambda: legacy.connections[0].sent_bytes > 0, "the answer")
+        client.send(rest)
+        os.kill(worker.process.pid, signal.SIGCONT)
+
+        assert client.read_response().body == b"1"
+        assert client.read_response("POST").body == b"x" * 50
+        assert client.read_response("POST").body == b"y" * 20
+
+
+def test_a_client_that_sends_ahead_and_reads_nothing_costs_no_memory(legacy: Recorder) -> None:
+    """Answers to requests sent ahead do not pile up here: the next one waits until the client takes the last."""
+    body = b"x" * 60_000
+    legacy.answer = lambda request: answer(body)
+    with worker_of(legacy) as worker, worker.client() as client:
+        worker.ask(request_bytes(target="/api/a"))
+        before = worker.rss_bytes()
+        client.send(request_bytes(target="/api/a") * 1_500)
+        settle(lambda: len(legacy.requests))
+        grown = worker.rss_bytes() - before
+        for _ in range(1_500):
+            assert len(client.read_response().body) == len(body)
+
+    assert grown < 16 << 20
+
+
+# --- the end ---
+
+
+def unread(worker: OneWorker, stack: contextlib.ExitStack, request: str) -> list[tuple[RawClient, int]]:
+    """Open clients that read nothing of answers around the size that the kernel takes off the worker's hands."""
+    clients = []
+    for size in range(1_000_000, 5_000_000, 40_000):
+        client = stack.enter_context(worker.client(receive_buffer=4_096))
+        client.send(request.format(size=size).encode())
+        clients.append((client, size))
+    return clients
+
+
+def sized(request: RecordedRequest) -> bytes:
+    """Answer with as many bytes as the target's last segment says."""
+    return answer(b"x" * int(request.target.rpartition(b"/")[2]))
+
+
+def test_an_answer_that_nobody_takes_frees_its_connection() -> None:
+    """A client that asks for the end of its connection and never reads loses it after the write timeout."""
+    limits = LimitsSpec(write_timeout_ns=500_000_000)
+    with Recorder(sized) as legacy, worker_of(legacy, limits) as worker, contextlib.ExitStack() as stack:
+        unread(worker, stack, "GET /api/{size} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        legacy.wait_requests(100)
+        legacy.drop_connections()
+
+        worker.wait(lambda: sockets_to_clients(worker) == 0, "descriptors to come back")
+
+
+def sockets_to_clients(worker: OneWorker) -> int:
+    """Count the worker's open connections on its listening port."""
+    mine = {os.readlink(f"/proc/{worker.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{worker.process.pid}/fd")}
+    port = f":{worker.address[1]:04X}"
+    count = 0
+    for line in Path(f"/proc/{worker.process.pid}/net/tcp").read_text().splitlines():
+        fields = line.split()
+        if fields[1].endswith(port) and fields[3] != "0A" and f"socket:[{fields[9]}]" in mine:
+            count += 1
+    return count
+
+
+def test_a_slow_reader_gets_an_early_answer_whole() -> None:
+    """An answer that came before the request's end reaches even a slow client in full."""
+    with Recorder(sized, early=True) as legacy, worker_of(legacy) as worker, contextlib.ExitStack() as stack:
+        head = "POST /api/{size} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"
+        clients = unread(worker, stack, head)
+        settle(lambda: sum(one.sent_bytes for one in legacy.connections))
+        last = time.monotonic() + LINGER_S + 1.5
+        while time.monotonic() < last:
+            time.sleep(0.1)
+        for client, size in clients:
+            assert len(client.read_response("POST").body) == size
+
+
+def test_a_refused_request_is_refused_once(legacy: Recorder) -> None:
+    """A request with two faults is answered once and counted once."""
+    with worker_of(legacy) as worker:
+        with worker.client() as client:
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n\r\n")
+            assert client.read_response("POST").status == 417
+            assert client.ending() == "eof"
+        counts = worker.settled()
+
+    assert [key for key in counts if key.startswith("refused|")] == ["refused|expectation"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from rules.flag import Flag, Stage
 from shadow import link
 from tests.support.oneworker import OneWorker, flag, route
 from tests.support.rawclient import request_bytes
-from tests.support.recorder import Echo, Hang, Recorder, Step, answer
+from tests.support.recorder import Close, Echo, Gate, Hang, Recorder, Step, answer
 
 UPGRADE = (("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "x"))
 SWITCH = (
@@ -146,3 +147,64 @@ def test_a_silent_tunnel_is_closed(legacy: Recorder, new: Recorder) -> None:
         client.read_head()
 
         assert client.ending() == "eof"
+
+
+def test_a_refused_upgrade_does_not_repeat_what_came_behind_it(legacy: Recorder, new: Recorder) -> None:
+    """A request sent behind an upgrade that the backend declines is forwarded exactly once."""
+    legacy.answer = lambda request: answer(request.method)
+    with worker_of(legacy, new) as worker, worker.client() as client:
+        client.send(
+            request_bytes(target="/api/ws", headers=UPGRADE)
+            + request_bytes("POST", "/api/order", body=b"1")
+            + request_bytes(target="/api/end")
+        )
+        assert [client.read_response().body for _ in range(3)] == [b"GET", b"POST", b"GET"]
+        assert client.exchange(request_bytes("DELETE", "/api/last")).body == b"DELETE"
+
+    assert [request.method for request in legacy.requests] == [b"GET", b"POST", b"GET", b"DELETE"]
+
+
+def test_an_upgrade_whose_head_is_cut_anywhere_keeps_its_tail(legacy: Recorder, new: Recorder) -> None:
+    """Bytes behind an upgrade's head reach the backend whole, however head and reads were cut."""
+    legacy.answer = lambda request: ECHO if request.target == b"/api/ws" else answer(b"first")
+    upgrade = request_bytes(target="/api/ws", headers=UPGRADE)
+    for missing in (1, 2, 3, 4, 5):
+        with worker_of(legacy, new) as worker, worker.client(timeout_s=3.0) as client:
+            client.send(request_bytes(target="/api/a") + upgrade[:-missing])
+            assert client.read_response().body == b"first"
+            client.send(upgrade[-missing:] + b"abc")
+            head = client.read_head()
+            if head.status == 101:
+                assert client.read_exactly(3) == b"abc"
+    assert {bytes(one.raw).rpartition(b"\r\n\r\n")[2] for one in legacy.connections} <= {b"", b"abc"}
+
+
+def test_a_tunnel_that_opens_after_a_rollback_is_closed(legacy: Recorder) -> None:
+    """An upgrade that new grants only after the route went back to legacy ends like every other tunnel to new."""
+    gate = Gate()
+    with (
+        Recorder([gate, SWITCH, Echo()]) as new,
+        worker_of(legacy, new, Stage.LIVE) as worker,
+        worker.client(timeout_s=3.0) as client,
+    ):
+        client.send(request_bytes(target="/api/ws", headers=UPGRADE))
+        new.wait_requests(1)
+        worker.hold(link.HoldItem(route="orders"))
+        gate.open()
+        assert client.read_head().status == 101
+        assert client.ending(3.0) == "eof"
+
+
+def test_a_tunnel_end_that_nobody_reads_frees_its_descriptor(legacy: Recorder, new: Recorder) -> None:
+    """A client that takes nothing of a tunnel that the backend has closed loses its connection in the end."""
+    legacy.answer = lambda request: [SWITCH, b"x" * int(request.target.rpartition(b"/")[2]), Close()]
+    limits = LimitsSpec(write_timeout_ns=500_000_000, tunnel_idle_timeout_ns=1_000_000_000)
+    with worker_of(legacy, new, limits=limits) as worker, contextlib.ExitStack() as stack:
+        before = worker.open_fds()
+        for size in range(100_000, 4_000_000, 200_000):
+            client = stack.enter_context(worker.client(receive_buffer=4_096))
+            client.send(request_bytes(target=f"/api/{size}", headers=UPGRADE))
+            client.read_head()
+
+        legacy.wait_until(lambda: len(legacy.requests) == 20, "20 upgrades")
+        worker.wait(lambda: worker.open_fds() <= before + 1, "descriptors to come back", 5.0)
