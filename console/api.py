@@ -26,8 +26,10 @@ from starlette.routing import Route
 from config.spec import AdminSpec
 from console.asks import read
 from console.auth import Doorkeeper, Visitor, require
-from console.calls import CALLS, Asked, Call, Handler, Json, Reply
-from console.changes import Answer, Changes, Chosen, FlipAsk, RollbackAsk
+from console.calls import CALLS, Asked, Call, Handler, Reply
+from console.change import Answer
+from console.flips import FlipAsk, Flips
+from console.holds import Chosen, Holds, RollbackAsk
 from console.journal import Journal
 from console.problem import ProblemError, unknown
 from console.reloads import Reloads
@@ -43,32 +45,32 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class Handlers:
-    """Carry out the changing calls: turn fields into what :class:`Changes` and :class:`Reloads` take."""
+    """Carry out the changing calls: turn fields into what flips, holds and reloads take."""
 
-    def __init__(self, changes: Changes, reloads: Reloads) -> None:
-        self._changes, self._reloads = changes, reloads
+    def __init__(self, flips: Flips, holds: Holds, reloads: Reloads) -> None:
+        self._flips, self._holds, self._reloads = flips, holds, reloads
 
     async def flip(self, asked: Asked) -> Reply:
         """Flip one route."""
-        return _reply(await self._changes.flip(asked.name, _flip(asked), asked.caller))
+        return _reply(await self._flips.flip(asked.name, _flip(asked), asked.caller))
 
     async def flip_journey(self, asked: Asked) -> Reply:
         """Flip one journey."""
-        return _reply(await self._changes.flip_journey(asked.name, _flip(asked), asked.caller))
+        return _reply(await self._flips.flip_journey(asked.name, _flip(asked), asked.caller))
 
     async def rollback(self, asked: Asked) -> Reply:
         """Roll one route back."""
-        return _reply(await self._changes.rollback(self._changes.choose(asked.name), _rollback(asked), asked.caller))
+        return _reply(await self._holds.rollback(self._holds.choose(asked.name), _rollback(asked), asked.caller))
 
     async def rollback_many(self, asked: Asked) -> Reply:
         """Roll several routes back."""
-        return _reply(await self._changes.rollback(self._chosen(asked), _rollback(asked), asked.caller))
+        return _reply(await self._holds.rollback(self._chosen(asked), _rollback(asked), asked.caller))
 
     async def hold(self, asked: Asked) -> Reply:
         """Hold one route."""
         return _reply(
-            await self._changes.hold(
-                self._changes.choose(asked.name),
+            await self._holds.hold(
+                self._holds.choose(asked.name),
                 reason=asked.values["reason"],
                 keep_copying=asked.values["keep_copying"],
                 caller=asked.caller,
@@ -77,27 +79,27 @@ class Handlers:
 
     async def release(self, asked: Asked) -> Reply:
         """Release one route."""
-        chosen = self._changes.choose(asked.name)
-        return _reply(await self._changes.release(chosen, reason=asked.values["reason"], caller=asked.caller))
+        chosen = self._holds.choose(asked.name)
+        return _reply(await self._holds.release(chosen, reason=asked.values["reason"], caller=asked.caller))
 
     async def release_many(self, asked: Asked) -> Reply:
         """Release several routes."""
         return _reply(
-            await self._changes.release(self._chosen(asked), reason=asked.values["reason"], caller=asked.caller)
+            await self._holds.release(self._chosen(asked), reason=asked.values["reason"], caller=asked.caller)
         )
 
     async def shadow(self, asked: Asked) -> Reply:
         """Switch copying."""
         values = asked.values
         return _reply(
-            await self._changes.shadow(values["on"], values["route"], reason=values["reason"], caller=asked.caller)
+            await self._flips.shadow(values["on"], values["route"], reason=values["reason"], caller=asked.caller)
         )
 
     async def undo(self, asked: Asked) -> Reply:
         """Undo one audit entry."""
         values = asked.values
         return _reply(
-            await self._changes.undo(
+            await self._flips.undo(
                 values["audit_id"],
                 reason=values["reason"],
                 force=values["force"],
@@ -113,7 +115,7 @@ class Handlers:
 
     def _chosen(self, asked: Asked) -> Chosen:
         values = asked.values
-        return self._changes.choose_many(
+        return self._holds.choose_many(
             all_routes=values["all"], journey=values["journey"], backend=values["backend"], routes=values["routes"]
         )
 
@@ -310,6 +312,3 @@ def _caller(visitor: Visitor, call: Call, request: Request, raw_body: bytes) -> 
 def _matches(call: Call, path: str) -> bool:
     pattern = re.escape(call.path).replace(r"\{name\}", "[^/]+")
     return re.fullmatch(pattern, path) is not None
-
-
-__all__ = ["Api", "Handlers", "Json", "problem_response"]

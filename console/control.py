@@ -24,7 +24,8 @@ import uvloop
 from console.admin import Admin
 from console.api import Api, Handlers
 from console.beginning import Beginning, BeginningError, begin, open_evidence, open_flags
-from console.changes import Changes
+from console.flips import Flips
+from console.holds import Holds
 from console.journal import Journal, now_text
 from console.peers import Peer, Peers, PeersError
 from console.problem import ProblemError
@@ -150,7 +151,7 @@ class Control:
         api = Api(
             state.config.admin,
             Views(state, self._recorder),
-            Handlers(Changes(state), self._reloads),
+            Handlers(Flips(state), Holds(state), self._reloads),
             self._journal,
         )
         if api.doorkeeper.complaints:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import json
 import os
 import re
 import time
@@ -13,22 +10,34 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from config.spec import MatchSpec, RouteSpec
+from config.spec import RouteSpec
 from console.asks import cursor_problem
-from console.calls import Asked, Json, Reply, openapi
-from console.changes import copying_as_json
+from console.calls import Asked, Reply, openapi
 from console.journal import moment_text
 from console.metrics import RouteScene, Scene, render
 from console.problem import ProblemError, invalid
 from console.recorder import Recorder
+from console.shapes import (
+    Json,
+    copying_as_json,
+    counts_as_json,
+    counts_by_route,
+    cursor_of,
+    divergence_as_json,
+    entry_as_json,
+    flip_as_json,
+    match_as_json,
+    new_share,
+    place_of,
+)
 from console.state import ControlState
-from console.totals import Sums, sum_up
+from console.totals import sum_up
 from rules.explain import explain
 from rules.flag import BUCKETS, Flag, Hold
 from rules.snapshot import EVERYWHERE, SnapshotError
 from rules.stage import initial_flag, new_share_bp
 from store.database import StoreError
-from store.evidence import HOUR_S, Divergence, EvidenceStore
+from store.evidence import HOUR_S, EvidenceStore
 from store.flags import Entry, FlagStore, flag_as_json, hold_as_json
 
 DAY_HOURS: Final = 24
@@ -153,7 +162,7 @@ class Views:
             shares = {}
         records, last_legacy = state.totals.records(), state.totals.last_legacies()
         sums = await asyncio.to_thread(sum_up, records, last_legacy)
-        counts = _counts_by_route(sums)
+        counts = counts_by_route(sums)
         return [
             self._route(route, counts.get(route.name, {}), shares.get(route.name, {}), flips.get(route.name))
             for route in routes
@@ -166,7 +175,7 @@ class Views:
         off = state.spec.copying_off
         return {
             "name": route.name,
-            "match": [_match(match) for match in route.match],
+            "match": [match_as_json(match) for match in route.match],
             "legacy": route.legacy,
             "new": route.new,
             "journey": route.journey,
@@ -175,10 +184,10 @@ class Views:
             "flag": flag_as_json(flag),
             "hold": None if hold is None else hold_as_json(hold),
             "copying": EVERYWHERE not in off and route.name not in off,
-            "share": {"asked": _asked_bp(flag, hold, route) / 100, "actual": _new_share(share)},
-            "counts": _counts_json(counts),
+            "share": {"asked": _asked_bp(flag, hold, route) / 100, "actual": new_share(share)},
+            "counts": counts_as_json(counts),
             "last_legacy": None if last_legacy is None else moment_text(last_legacy),
-            "last_flip": None if flip is None else _flip_json(flip),
+            "last_flip": None if flip is None else flip_as_json(flip),
             "gate": None,
         }
 
@@ -199,14 +208,14 @@ class Views:
             sides = {side: found.get(hour, {}).get(side, 0) for side in SIDES}
             for side, count in sides.items():
                 total[side] += count
-            steps.append({"at": moment_text(hour * HOUR_S), "sides": sides, "new_share": _new_share(sides)})
+            steps.append({"at": moment_text(hour * HOUR_S), "sides": sides, "new_share": new_share(sides)})
         return Reply(
             body={
                 "route": name,
                 "window": f"{hours}h",
                 "step_s": HOUR_S,
                 "steps": steps,
-                "total": {"sides": total, "new_share": _new_share(total)},
+                "total": {"sides": total, "new_share": new_share(total)},
             }
         )
 
@@ -242,7 +251,7 @@ class Views:
         page = found[:limit]
         return Reply(
             body={
-                "entries": [_entry_json(entry) for entry in page],
+                "entries": [entry_as_json(entry) for entry in page],
                 "next": str(page[-1].id) if len(found) > limit else None,
             }
         )
@@ -253,7 +262,7 @@ class Views:
         if route is not None:
             self._state.route(route)
         await self._recorder.flush()
-        after = None if asked.values["cursor"] is None else _place(asked.values["cursor"])
+        after = None if asked.values["cursor"] is None else place_of(asked.values["cursor"])
         try:
             found = await self._evidence().divergences(route=route, after=after, limit=limit + 1)
         except StoreError as error:
@@ -261,8 +270,8 @@ class Views:
         page = found[:limit]
         return Reply(
             body={
-                "divergences": [_divergence_json(divergence) for _, divergence in page],
-                "next": _cursor(page[-1][0]) if len(found) > limit else None,
+                "divergences": [divergence_as_json(divergence) for _, divergence in page],
+                "next": cursor_of(page[-1][0]) if len(found) > limit else None,
             }
         )
 
@@ -279,7 +288,7 @@ class Views:
                 f"There is no divergence {asked.name[:100]!r}; `matapalo diffs` lists them.",
                 extra={"known": [], "did_you_mean": None},
             )
-        return Reply(body={**_divergence_json(found), "example": dict(found.example)})
+        return Reply(body={**divergence_as_json(found), "example": dict(found.example)})
 
     async def totals(self, _asked: Asked) -> Reply:
         """Show the raw sums."""
@@ -314,11 +323,6 @@ def _asked_bp(flag: Flag, hold: Hold | None, route: RouteSpec) -> int:
     return 0 if hold is not None and route.legacy is not None else new_share_bp(flag)
 
 
-def _new_share(sides: Mapping[str, int]) -> float | None:
-    legacy, new = sides.get("legacy", 0), sides.get("new", 0)
-    return round(100 * new / (legacy + new), 2) if legacy + new else None
-
-
 def _drift(state: ControlState) -> list[Json]:
     if state.config.flags == "file":
         return []
@@ -336,132 +340,8 @@ def _drift(state: ControlState) -> list[Json]:
     return drift
 
 
-def _match(match: MatchSpec) -> Json:
-    return {
-        "path": match.path,
-        "methods": list(match.methods),
-        "trailing_slash": match.trailing_slash,
-        "host": match.host,
-        "headers": dict(match.headers),
-        "query": dict(match.query),
-    }
-
-
-_PLAIN_COUNTS: Final = ("eligible", "unsampled", "sent", "identical", "unequal", "tolerated", "divergent", "errored")
-
-
-def _counts_by_route(sums: Sums) -> dict[str, Json]:
-    """Sort the sums by route, in one walk over all keys."""
-    found: dict[str, Json] = {}
-    for key, count in [*sums.counts.items(), *sums.gauges.items()]:
-        family, *labels = key.split("|")
-        if not labels:
-            continue
-        held = found.setdefault(labels[0], {})
-        if family == "requests" and len(labels) > 1:
-            held.setdefault("requests", {}).setdefault(labels[1], 0)
-            held["requests"][labels[1]] += count
-        elif family in ("skipped", "undecided") and len(labels) > 1:
-            reasons = held.setdefault(family, {})
-            reasons[labels[-1]] = reasons.get(labels[-1], 0) + count
-        else:
-            held[family] = held.get(family, 0) + count
-    return found
-
-
-def _counts_json(counts: Mapping[str, Any]) -> Json:
-    return {
-        "requests": {"legacy": 0, "new": 0, "none": 0, **counts.get("requests", {})},
-        **{name: counts.get(name, 0) for name in _PLAIN_COUNTS},
-        "skipped": counts.get("skipped", {}),
-        "undecided": counts.get("undecided", {}),
-        "in_flight": counts.get("in_flight", 0),
-        "queued": counts.get("queued", 0),
-    }
-
-
-def _flip_json(entry: Entry) -> Json:
-    return {
-        "id": f"a-{entry.id}",
-        "at": entry.at,
-        "actor": entry.actor,
-        "kind": entry.kind,
-        "reason": entry.reason,
-    }
-
-
-def _entry_json(entry: Entry) -> Json:
-    return {
-        "id": f"a-{entry.id}",
-        "at": entry.at,
-        "actor": entry.actor,
-        "source": entry.source,
-        "kind": entry.kind,
-        "routes": list(entry.routes),
-        "reason": entry.reason,
-        "revision": entry.revision,
-        "before": entry.before,
-        "after": entry.after,
-    }
-
-
-def _divergence_json(found: Divergence) -> Json:
-    return {
-        "id": found.id,
-        "route": found.route,
-        "statuses": [found.status_legacy, found.status_new],
-        "kind": found.kind,
-        "pointer": found.pointer,
-        "severity": found.severity,
-        "count": found.count,
-        "same_meaning": {
-            "yes": found.same,
-            "no": found.different,
-            "unknown": found.count - found.same - found.different,
-        },
-        "first_seen": moment_text(found.first_seen),
-        "last_seen": moment_text(found.last_seen),
-        "sentence": _sentence(found),
-    }
-
-
-def _sentence(found: Divergence) -> str:
-    """Say in one sentence where the two sides differ."""
-    if found.status_legacy != found.status_new:
-        return f"legacy answers {found.status_legacy}, new answers {found.status_new}"
-    if found.kind.startswith("header:"):
-        return f"the header {found.kind.removeprefix('header:')} differs"
-    if found.kind == "digest":
-        return "the bodies differ and are too large to look into"
-    place = f"at {found.pointer}" if found.pointer else "in the body"
-    if found.same and not found.different:
-        return f"the bytes differ first {place}, the meaning is the same"
-    if found.different:
-        return f"the values differ first {place}"
-    return f"the bodies differ first {place}"
-
-
 def _limit(asked: Asked) -> int:
     limit = asked.values["limit"]
     if not 1 <= limit <= MAX_LIMIT:
         raise invalid([{"where": "limit", "detail": f"limit is {limit}; expected 1 to {MAX_LIMIT}."}])
     return int(limit)
-
-
-def _cursor(place: tuple[int, int, str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
-
-
-def _place(cursor: str) -> tuple[int, int, str]:
-    """Read what :func:`_cursor` wrote.
-
-    Raises: ProblemError ``bad-cursor``.
-    """
-    try:
-        raw = base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        severity, count, name = json.loads(raw)
-        if type(severity) is int and type(count) is int and type(name) is str and abs(severity | count) < 1 << 53:
-            return severity, count, name
-    except (binascii.Error, ValueError, TypeError, RecursionError):
-        pass
-    raise cursor_problem(cursor)

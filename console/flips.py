@@ -1,0 +1,195 @@
+"""Flips, switches and undo: the changes of flags.
+
+Rules of this file:
+
+1. A flip is validated whole before anything is written; what is wrong is sorted into its kind of problem.
+2. Only raising new's share will be gated; ``complete`` asks the ledger already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from config.spec import RouteSpec
+from console.change import Answer, Changing, Done
+from console.ledger import require_quiet
+from console.problem import ProblemError, invalid, unknown
+from console.shapes import copying_as_json
+from console.state import Caller
+from rules.flag import Flag, Stage
+from rules.snapshot import EVERYWHERE
+from rules.stage import FlipError, is_possible, plan_flip, plan_journey, stage_from
+from store.database import StoreError
+from store.flags import Entry, flag_from_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipAsk:
+    """Hold what one flip asks for."""
+
+    stage: str
+    percent_bp: int | None = None
+    sample_bp: int | None = None
+    reason: str = ""
+    force: bool = False
+    if_revision: int | None = None
+
+
+class Flips(Changing):
+    """Carry out flips, switches and undo."""
+
+    async def flip(self, name: str, ask: FlipAsk, caller: Caller) -> Answer:
+        """Flip one route."""
+        return await self._flip(ask, caller, name=name)
+
+    async def flip_journey(self, journey: str, ask: FlipAsk, caller: Caller) -> Answer:
+        """Flip all routes of a journey together."""
+        return await self._flip(ask, caller, journey=journey)
+
+    async def _flip(self, ask: FlipAsk, caller: Caller, *, name: str = "", journey: str = "") -> Answer:
+        state = self.state
+        async with state.turn:
+            if (replay := await self.replay(caller)) is not None:
+                return replay
+            self.check_revision(ask.if_revision)
+            routes = self._members(journey) if journey else (state.route(name),)
+            planned = self._planned(routes, ask, journey)
+            if state.config.flags == "file":
+                raise ProblemError(
+                    "flags-in-file",
+                    f"With `flags: file` the configuration rules the stages; change `initial_stage` of "
+                    f"{routes[0].name!r} in {state.config_path} and reload. A rollback works here too.",
+                )
+            for route in routes:
+                if planned[route.name].stage is Stage.COMPLETE and not ask.force:
+                    await require_quiet(state, route)
+            done = await self.write_flags("flip", planned, ask.reason, caller)
+        return await self.answer(done)
+
+    def _planned(self, routes: Sequence[RouteSpec], ask: FlipAsk, journey: str) -> dict[str, Flag]:
+        """Plan a flip, and sort what is wrong with it into its kind of problem."""
+        state = self.state
+        shares = {"stage": ask.stage, "percent_bp": ask.percent_bp, "sample_bp": ask.sample_bp}
+        try:
+            stage = stage_from(ask.stage)
+        except FlipError as error:
+            raise invalid([{"where": "stage", "detail": f"{error}."}]) from error
+        try:
+            if journey:
+                return plan_journey(journey, state.config.routes, state.spec.flags, **shares)  # type: ignore[arg-type]  # a bundle of keywords
+            return {route.name: plan_flip(route, state.flag(route), **shares) for route in routes}  # type: ignore[arg-type]  # a bundle of keywords
+        except FlipError as error:
+            if not journey and routes[0].journey is not None:
+                raise ProblemError("journey", f"{error}.", extra={"journey": routes[0].journey}) from error
+            if not all(is_possible(route, stage) for route in routes):
+                raise ProblemError("refused", f"{error}.") from error
+            where = "percent" if "percent" in str(error) else "sample"
+            raise invalid([{"where": where, "detail": f"{error}."}]) from error
+
+    def _members(self, journey: str) -> tuple[RouteSpec, ...]:
+        """Find the routes of a journey.
+
+        Raises: ProblemError ``unknown-journey``.
+        """
+        routes = self.state.config.routes
+        members = tuple(route for route in routes if route.journey == journey)
+        if not members:
+            raise unknown("journey", journey, {route.journey for route in routes if route.journey})
+        return members
+
+    async def shadow(self, on: bool, name: str | None, *, reason: str, caller: Caller) -> Answer:
+        """Switch copying on or off, for one route or all."""
+        state = self.state
+        async with state.turn:
+            if (replay := await self.replay(caller)) is not None:
+                return replay
+            if name is not None:
+                state.route(name)
+            before = frozenset(state.spec.copying_off)
+            after = _switched(before, on, name, [route.name for route in state.config.routes])
+            done = await self.write_switches("shadow", before, after, reason, caller, () if name is None else (name,))
+        return await self.answer(replace(done, extra={"copying": copying_as_json(state.spec.copying_off)}))
+
+    async def undo(self, audit_id: int, *, reason: str, force: bool, if_revision: int | None, caller: Caller) -> Answer:
+        """Restore the flags or switches that one audit entry found."""
+        state = self.state
+        async with state.turn:
+            if (replay := await self.replay(caller)) is not None:
+                return replay
+            self.check_revision(if_revision)
+            entry = await self._entry(audit_id)
+            if entry.kind == "shadow":
+                done = await self._undo_shadow(entry, reason, caller, force=force)
+            elif entry.kind in ("flip", "rollback", "undo") and entry.before:
+                done = await self._undo_flags(entry, reason, caller, force=force)
+            else:
+                raise ProblemError(
+                    "undo",
+                    f"a-{audit_id} is a {entry.kind}, which left no flag to restore; expected a flip, undo, rollback "
+                    "or shadow entry (a hold is taken away with release).",
+                )
+        return await self.answer(replace(done, extra={**done.extra, "undid": f"a-{audit_id}"}))
+
+    async def _undo_flags(self, entry: Entry, reason: str, caller: Caller, *, force: bool) -> Done:
+        state = self.state
+        if state.config.flags == "file":
+            raise ProblemError("flags-in-file", f"With `flags: file` the stages stand in {state.config_path}.")
+        planned: dict[str, Flag] = {}
+        for name, shown in entry.before.items():
+            route, flag = state.route(name), flag_from_json(shown)
+            now = state.flag(route)
+            if now != flag_from_json(entry.after[name]) and not force:
+                raise ProblemError(
+                    "undo",
+                    f"Route {name!r} has changed since a-{entry.id} (it is now {now.stage.value}); look at the audit, "
+                    "then flip it, or undo with force.",
+                )
+            if not is_possible(route, flag.stage):
+                raise ProblemError("undo", f"Route {name!r} no longer has the backends for {flag.stage.value}.")
+            if flag.stage is Stage.COMPLETE and not force:
+                await require_quiet(state, route)
+            planned[name] = replace(flag, salt=now.salt)
+        return await self.write_flags("undo", planned, reason or f"undo of a-{entry.id}", caller)
+
+    async def _undo_shadow(self, entry: Entry, reason: str, caller: Caller, *, force: bool) -> Done:
+        now = frozenset(self.state.spec.copying_off)
+        if now != _off_from_json(entry.after) and not force:
+            raise ProblemError("undo", f"Copying was switched again since a-{entry.id}; switch it, or undo with force.")
+        done = await self.write_switches(
+            "undo", now, _off_from_json(entry.before), reason or f"undo of a-{entry.id}", caller, ()
+        )
+        return replace(done, extra={"copying": copying_as_json(self.state.spec.copying_off)})
+
+    async def _entry(self, number: int) -> Entry:
+        store = self.state.flag_store
+        if store is None:
+            raise ProblemError("database", f"The audit cannot be read: {self.state.flag_error}.")
+        try:
+            entry = await store.entry(number)
+        except StoreError as error:
+            raise ProblemError("database", f"The audit cannot be read: {error}.") from error
+        if entry is None:
+            raise ProblemError(
+                "unknown-audit",
+                f"There is no audit entry a-{number}; `matapalo audit` lists them.",
+                extra={"known": []},
+            )
+        return entry
+
+
+def _off_from_json(shown: Mapping[str, Any]) -> frozenset[str]:
+    copying = shown["copying"]
+    return frozenset(copying["off"]) | (frozenset() if copying["on"] else {EVERYWHERE})
+
+
+def _switched(before: frozenset[str], on: bool, name: str | None, names: Sequence[str]) -> frozenset[str]:
+    """Give the switched-off routes after one switch."""
+    if name is None:
+        return frozenset() if on else before | {EVERYWHERE}
+    if not on:
+        return before | {name}
+    # One route back on while all are off: the others stay off, by name.
+    whole = frozenset(names) if EVERYWHERE in before else before
+    return whole - {name}

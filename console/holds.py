@@ -1,0 +1,250 @@
+"""Rollback, hold and release: what the supervisor does for us, and works when the database does not.
+
+Rules of this file:
+
+1. A rollback asks the supervisor for the hold before it looks at anything that may be broken.
+2. What is in force is answered as done, with a note about what could not be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from config.spec import RouteSpec
+from console.change import Answer, Changing, Done, entry_for, key_for, listed, pushed_now
+from console.journal import now_text
+from console.problem import ProblemError, invalid, unknown
+from console.shapes import Json
+from console.state import Caller
+from console.supervised import SupervisorError
+from rules.flag import Flag, Hold, Stage
+from rules.stage import plan_rollback
+from shadow import link
+from store.flags import Commit, hold_as_json
+
+PROBE_S: Final = 1.0
+"""How long a rollback waits for legacy to accept a connection: it may delay 3 am by no more."""
+
+MAX_PROBES: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackAsk:
+    """Hold what one rollback asks for."""
+
+    to: str = Stage.LEGACY.value
+    reason: str = ""
+    anyway: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Name the routes of one call: one by its name, or several by what they have in common."""
+
+    routes: tuple[RouteSpec, ...]
+    single: bool
+
+
+class Holds(Changing):
+    """Carry out rollbacks, holds and releases."""
+
+    def choose(self, name: str) -> Chosen:
+        """Choose one route by its name."""
+        return Chosen(routes=(self.state.route(name),), single=True)
+
+    def choose_many(
+        self,
+        *,
+        all_routes: bool = False,
+        journey: str | None = None,
+        backend: str | None = None,
+        routes: Sequence[str] | None = None,
+    ) -> Chosen:
+        """Choose routes by exactly one of: all, journey, backend, names."""
+        config = self.state.config
+        asked = [all_routes, journey is not None, backend is not None, routes is not None]
+        if sum(asked) != 1:
+            raise invalid(
+                [{"where": "", "detail": 'Expected exactly one of "all": true, "journey", "backend" and "routes".'}]
+            )
+        if routes is not None:
+            return Chosen(routes=tuple(self.state.route(name) for name in dict.fromkeys(routes)), single=False)
+        if journey is not None:
+            found = tuple(route for route in config.routes if route.journey == journey)
+            if not found:
+                raise unknown("journey", journey, {route.journey for route in config.routes if route.journey})
+            return Chosen(routes=found, single=False)
+        if backend is not None:
+            if backend not in {known.name for known in config.backends}:
+                raise unknown("backend", backend, (known.name for known in config.backends))
+            return Chosen(
+                routes=tuple(route for route in config.routes if backend in (route.legacy, route.new)), single=False
+            )
+        return Chosen(routes=config.routes, single=False)
+
+    async def rollback(self, chosen: Chosen, ask: RollbackAsk, caller: Caller) -> Answer:
+        """Take routes back to legacy: the hold first, then the flags if they can be written."""
+        state = self.state
+        if ask.to not in (Stage.LEGACY.value, Stage.SHADOW.value):
+            raise invalid([{"where": "to", "detail": f"to is {ask.to!r}; expected legacy or shadow."}])
+        if (replay := await self.replay_if_possible(caller)) is not None:
+            return replay
+        routes, notes = _with_legacy(chosen, "rolled back")
+        if not ask.anyway:
+            await self._probe(routes)
+        holds = [
+            Hold(
+                route=route.name,
+                keep_copying=ask.to == Stage.SHADOW.value,
+                reason=ask.reason,
+                actor=caller.actor,
+                at=now_text(),
+            )
+            for route in routes
+        ]
+        changed = await self._change_holds(add=holds)
+        async with state.turn:
+            done = await self._write_rollback(routes, ask, caller, holds)
+        return await self.answer(replace(done, notes=(*notes, *done.notes)), changed)
+
+    async def _write_rollback(
+        self, routes: Sequence[RouteSpec], ask: RollbackAsk, caller: Caller, holds: Sequence[Hold]
+    ) -> Done:
+        """Let the flags follow the holds that are already in force."""
+        state = self.state
+        planned = {route.name: _rolled_back(route, state.flag(route), ask.to) for route in routes}
+        names = tuple(route.name for route in routes)
+        note = ""
+        if state.config.flags == "file":
+            planned = {}
+            note = "with `flags: file` the flags stay as the file says; the hold stays until it is released"
+        try:
+            done = await self.write_flags("rollback", planned, ask.reason, caller, routes=names, always=True)
+        except ProblemError as error:
+            note = f"the hold is in force, but the flags and the audit could not be written: {error.detail}"
+            done = Done(pushed=pushed_now(state), audit_id=None)
+        if note:
+            return replace(done, flags_written=False, notes=(note,))
+        return done
+
+    async def hold(self, chosen: Chosen, *, reason: str, keep_copying: bool, caller: Caller) -> Answer:
+        """Hold routes on legacy without touching their flags."""
+        if (replay := await self.replay_if_possible(caller)) is not None:
+            return replay
+        routes, notes = _with_legacy(chosen, "held")
+        holds = [
+            Hold(route=route.name, keep_copying=keep_copying, reason=reason, actor=caller.actor, at=now_text())
+            for route in routes
+        ]
+        before = dict(self.state.holds)
+        changed = await self._change_holds(add=holds)
+        return await self._note_holds("hold", [route.name for route in routes], before, reason, caller, changed, notes)
+
+    async def release(self, chosen: Chosen, *, reason: str, caller: Caller) -> Answer:
+        """Take holds away; the flags stay where they are."""
+        if (replay := await self.replay_if_possible(caller)) is not None:
+            return replay
+        before = dict(self.state.holds)
+        names = [route.name for route in chosen.routes if route.name in before]
+        if not names:
+            done = Done(pushed=pushed_now(self.state), audit_id=None, notes=("nothing was held",))
+            return await self.answer(done, link.HoldsChanged(request="", ok=True))
+        changed = await self._change_holds(remove=names)
+        return await self._note_holds("release", names, before, reason, caller, changed, ())
+
+    async def _change_holds(self, *, add: Sequence[Hold] = (), remove: Sequence[str] = ()) -> link.HoldsChanged:
+        state = self.state
+        if state.supervisor is None:
+            raise ProblemError("supervisor", "This control process has no supervisor, which owns the holds.")
+        try:
+            changed = await state.supervisor.change(add=add, remove=remove)
+        except SupervisorError as error:
+            raise ProblemError("supervisor", f"{error}.") from error
+        gone = set(remove)
+        state.set_holds(
+            {name: hold for name, hold in state.holds.items() if name not in gone} | {hold.route: hold for hold in add}
+        )
+        return changed
+
+    async def _note_holds(
+        self,
+        kind: str,
+        names: Sequence[str],
+        before: Mapping[str, Hold],
+        reason: str,
+        caller: Caller,
+        changed: link.HoldsChanged,
+        notes: tuple[str, ...],
+    ) -> Answer:
+        """Write holds that are already in force to the audit, if there is one."""
+        state = self.state
+        entry = replace(
+            entry_for(kind, tuple(names), reason, caller),
+            before={name: _hold_json(before.get(name)) for name in names},
+            after={name: _hold_json(state.holds.get(name)) for name in names},
+        )
+        async with state.turn:
+            change = Commit(
+                revision=state.revision,
+                entry=entry,
+                holds=state.holds,
+                key=key_for(caller, state.revision, {}, {}),
+            )
+            try:
+                number, pushed = await state.commit(change, state.spec)
+                done = Done(pushed=pushed, audit_id=number, notes=notes)
+            except ProblemError as error:
+                note = f"it is in force, but it could not be written to the audit: {error.detail}"
+                done = Done(pushed=pushed_now(state), audit_id=None, flags_written=False, notes=(*notes, note))
+        self.say(kind, done.audit_id, entry)
+        return await self.answer(done, changed)
+
+    async def _probe(self, routes: Iterable[RouteSpec]) -> None:
+        """Try to reach legacy where it may be switched off already."""
+        state = self.state
+        off = (Stage.COMPLETE, Stage.GONE)
+        names = {route.legacy for route in routes if state.flag(route).stage in off and route.legacy is not None}
+        backends = [backend for backend in state.config.backends if backend.name in names][:MAX_PROBES]
+        reached = await asyncio.gather(*(_accepts(backend.host, backend.port) for backend in backends))
+        silent = [backend for backend, ok in zip(backends, reached, strict=True) if not ok]
+        if silent:
+            what = ", ".join(f"{backend.name} ({backend.host}:{backend.port})" for backend in silent)
+            raise ProblemError(
+                "legacy-unreachable",
+                f"Legacy {what} does not accept connections within {PROBE_S:g} s, so a rollback would answer errors; "
+                "start it, or repeat with anyway.",
+                extra={"backends": [backend.name for backend in silent]},
+            )
+
+
+def _rolled_back(route: RouteSpec, flag: Flag, to: str) -> Flag:
+    """Plan one rollback; a route that copies nothing yet does not begin to."""
+    return flag if flag.stage is Stage.LEGACY else plan_rollback(route, flag, stage=to)
+
+
+def _with_legacy(chosen: Chosen, verb: str) -> tuple[list[RouteSpec], tuple[str, ...]]:
+    """Keep the routes that have a legacy side to go to."""
+    able = [route for route in chosen.routes if route.legacy is not None]
+    left = [route.name for route in chosen.routes if route.legacy is None]
+    if not able:
+        what = f"Route {left[0]!r} has" if left and chosen.single else "The chosen routes have"
+        raise ProblemError("refused", f"{what} no legacy side (legacy: none), so nothing can be {verb}.")
+    return able, (f"without a legacy side, not {verb}: {listed(left)}",) if left else ()
+
+
+def _hold_json(hold: Hold | None) -> Json | None:
+    return None if hold is None else hold_as_json(hold)
+
+
+async def _accepts(host: str, port: int) -> bool:
+    """Say whether somebody accepts a TCP connection there."""
+    try:
+        async with asyncio.timeout(PROBE_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.transport.abort()
+    return True

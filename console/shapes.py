@@ -1,0 +1,161 @@
+"""How things look as JSON in the admin API; docs/admin-api.md shows each of them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from config.spec import MatchSpec
+from console.asks import cursor_problem
+from console.journal import moment_text
+from console.totals import Sums
+from rules.flag import Flag
+from rules.snapshot import EVERYWHERE
+from store.evidence import Divergence
+from store.flags import Entry, flag_as_json
+
+Json = dict[str, Any]  # Any: JSON
+
+_PLAIN_COUNTS: Final = ("eligible", "unsampled", "sent", "identical", "unequal", "tolerated", "divergent", "errored")
+
+
+def new_share(sides: Mapping[str, int]) -> float | None:
+    legacy, new = sides.get("legacy", 0), sides.get("new", 0)
+    return round(100 * new / (legacy + new), 2) if legacy + new else None
+
+
+def match_as_json(match: MatchSpec) -> Json:
+    return {
+        "path": match.path,
+        "methods": list(match.methods),
+        "trailing_slash": match.trailing_slash,
+        "host": match.host,
+        "headers": dict(match.headers),
+        "query": dict(match.query),
+    }
+
+
+def counts_by_route(sums: Sums) -> dict[str, Json]:
+    """Sort the sums by route, in one walk over all keys."""
+    found: dict[str, Json] = {}
+    for key, count in [*sums.counts.items(), *sums.gauges.items()]:
+        family, *labels = key.split("|")
+        if not labels:
+            continue
+        held = found.setdefault(labels[0], {})
+        if family == "requests" and len(labels) > 1:
+            held.setdefault("requests", {}).setdefault(labels[1], 0)
+            held["requests"][labels[1]] += count
+        elif family in ("skipped", "undecided") and len(labels) > 1:
+            reasons = held.setdefault(family, {})
+            reasons[labels[-1]] = reasons.get(labels[-1], 0) + count
+        else:
+            held[family] = held.get(family, 0) + count
+    return found
+
+
+def counts_as_json(counts: Mapping[str, Any]) -> Json:
+    return {
+        "requests": {"legacy": 0, "new": 0, "none": 0, **counts.get("requests", {})},
+        **{name: counts.get(name, 0) for name in _PLAIN_COUNTS},
+        "skipped": counts.get("skipped", {}),
+        "undecided": counts.get("undecided", {}),
+        "in_flight": counts.get("in_flight", 0),
+        "queued": counts.get("queued", 0),
+    }
+
+
+def flip_as_json(entry: Entry) -> Json:
+    return {
+        "id": f"a-{entry.id}",
+        "at": entry.at,
+        "actor": entry.actor,
+        "kind": entry.kind,
+        "reason": entry.reason,
+    }
+
+
+def entry_as_json(entry: Entry) -> Json:
+    return {
+        "id": f"a-{entry.id}",
+        "at": entry.at,
+        "actor": entry.actor,
+        "source": entry.source,
+        "kind": entry.kind,
+        "routes": list(entry.routes),
+        "reason": entry.reason,
+        "revision": entry.revision,
+        "before": entry.before,
+        "after": entry.after,
+    }
+
+
+def divergence_as_json(found: Divergence) -> Json:
+    return {
+        "id": found.id,
+        "route": found.route,
+        "statuses": [found.status_legacy, found.status_new],
+        "kind": found.kind,
+        "pointer": found.pointer,
+        "severity": found.severity,
+        "count": found.count,
+        "same_meaning": {
+            "yes": found.same,
+            "no": found.different,
+            "unknown": found.count - found.same - found.different,
+        },
+        "first_seen": moment_text(found.first_seen),
+        "last_seen": moment_text(found.last_seen),
+        "sentence": _sentence(found),
+    }
+
+
+def _sentence(found: Divergence) -> str:
+    """Say in one sentence where the two sides differ."""
+    if found.status_legacy != found.status_new:
+        return f"legacy answers {found.status_legacy}, new answers {found.status_new}"
+    if found.kind.startswith("header:"):
+        return f"the header {found.kind.removeprefix('header:')} differs"
+    if found.kind == "digest":
+        return "the bodies differ and are too large to look into"
+    place = f"at {found.pointer}" if found.pointer else "in the body"
+    if found.same and not found.different:
+        return f"the bytes differ first {place}, the meaning is the same"
+    if found.different:
+        return f"the values differ first {place}"
+    return f"the bodies differ first {place}"
+
+
+def cursor_of(place: tuple[int, int, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def place_of(cursor: str) -> tuple[int, int, str]:
+    """Read what :func:`_cursor` wrote.
+
+    Raises: ProblemError ``bad-cursor``.
+    """
+    try:
+        raw = base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        severity, count, name = json.loads(raw)
+        if type(severity) is int and type(count) is int and type(name) is str and abs(severity | count) < 1 << 53:
+            return severity, count, name
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        pass
+    raise cursor_problem(cursor)
+
+
+def copying_as_json(off: Iterable[str]) -> Json:
+    """Show the switches: ``on`` is false when everything is off."""
+    names = sorted(off)
+    return {"on": EVERYWHERE not in names, "off": [name for name in names if name != EVERYWHERE]}
+
+
+def routes_as_json(before: Mapping[str, Flag], after: Mapping[str, Flag]) -> list[Json]:
+    return [
+        {"route": name, "before": flag_as_json(before[name]), "after": flag_as_json(flag)}
+        for name, flag in after.items()
+    ]

@@ -1,0 +1,62 @@
+"""Rules of the admin listener."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.controlnode import ControlNode, running, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_address_in_use_is_a_sentence_and_is_tried_again(tmp_path: Path) -> None:
+    """When admin.listen is taken, control says so to the supervisor, serves workers, and listens once it is free."""
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    node = ControlNode(tmp_path)
+    node.config.write_text(
+        node.config.read_text().replace('admin: {listen: "127.0.0.1:0"', f'admin: {{listen: "127.0.0.1:{port}"')
+    )
+    try:
+        await node.start()
+        refused = node.ready
+        worker = await node.worker()
+        server.close()
+        await server.wait_closed()
+        await until(lambda: node.ready is not None and node.ready.ok, "the address is free")
+        answer = await node.get("/api/v1/status")
+    finally:
+        await node.close()
+
+    assert refused is not None
+    assert not refused.ok
+    assert f"127.0.0.1:{port}" in refused.detail
+    assert worker.pushes
+    assert answer.status_code == 200
+
+
+async def test_a_slow_client_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """A client that never finishes its body costs the others nothing."""
+    async with running(tmp_path) as node:
+        host, port = node.url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            b"POST /api/v1/routes/orders/flip HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+        )
+        await writer.drain()
+
+        began = time.monotonic()
+        answer = await node.post("/api/v1/routes/orders/flip", {"stage": "shadow"})
+        took = time.monotonic() - began
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    assert answer.status_code == 200
+    assert took < 1.0

@@ -1,0 +1,34 @@
+"""Rules of letting legacy go."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.controlnode import running
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_complete_is_refused_while_legacy_is_not_quiet(tmp_path: Path) -> None:
+    """complete answers 409 with the evidence until a live route has a day without legacy; force goes over it."""
+    async with running(tmp_path) as node:
+        worker = await node.worker()
+        early = await node.post("/api/v1/routes/orders/flip", {"stage": "complete"})
+        await node.post("/api/v1/routes/orders/flip", {"stage": "live"})
+        watched = await node.post("/api/v1/routes/orders/flip", {"stage": "complete"})
+        worker.tally({}, last_legacy={"orders": time.time()})
+        deadline = time.monotonic() + 5
+        while (await node.get("/api/v1/routes/orders")).json()["last_legacy"] is None:
+            assert time.monotonic() < deadline
+        loud = await node.post("/api/v1/routes/orders/flip", {"stage": "complete"})
+        forced = await node.post("/api/v1/routes/orders/flip", {"stage": "complete", "force": True})
+
+    assert [early.status_code, watched.status_code, loud.status_code] == [409, 409, 409]
+    assert early.json()["evidence"]["live_since"] is None
+    assert watched.json()["evidence"]["live_since"] is not None
+    assert loud.json()["evidence"]["last_legacy"] is not None
+    assert loud.json()["evidence"]["needed_s"] == 86_400
+    assert forced.status_code == 200

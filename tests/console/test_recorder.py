@@ -1,0 +1,70 @@
+"""Rules of keeping evidence over restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from shadow import link
+from tests.support.controlnode import ControlNode, running
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_counters_survive_a_restart_of_control(tmp_path: Path) -> None:
+    """Totals of dead and living workers, hours and the last legacy request are the same after kill -9 and restart."""
+    node = ControlNode(tmp_path)
+    try:
+        await node.start()
+        dead = await node.worker()
+        dead.tally({"requests|orders|legacy|old|2xx": 7}, final=True, last_legacy={"orders": 1_700_000_000.0})
+        living = await node.worker(epoch="w0-lives")
+        living.tally({"requests|orders|new|fresh|2xx": 3})
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            share = (await node.get("/api/v1/share?route=orders&window=1h")).json()["total"]["sides"]
+            if share["legacy"] + share["new"] == 10:
+                break
+        node.kill()
+        await node.ended()
+        await living.close()
+
+        await node.start()
+        back = await node.worker(epoch="w0-lives")
+        back.sequence = living.sequence
+        back.tally({"requests|orders|new|fresh|2xx": 4})
+        while time.monotonic() < deadline + 10:
+            counts = (await node.get("/api/v1/totals")).json()["counts"]
+            if counts.get("requests|orders|new|fresh|2xx") == 4:
+                break
+        share = (await node.get("/api/v1/share?route=orders&window=1h")).json()["total"]["sides"]
+        metrics = (await node.get("/metrics")).text
+    finally:
+        await node.close()
+
+    assert counts == {"requests|orders|legacy|old|2xx": 7, "requests|orders|new|fresh|2xx": 4}
+    assert (share["legacy"], share["new"]) == (7, 4)
+    assert 'matapalo_legacy_last_request_timestamp_seconds{route="orders"} 1.7e+09' in metrics
+
+
+async def test_a_drain_ends_control_with_exit_code_zero(tmp_path: Path) -> None:
+    """Told to drain, control writes its last batch and exits 0."""
+    async with running(tmp_path) as node:
+        worker = await node.worker()
+        worker.tally({"requests|orders|legacy|old|2xx": 5}, final=True)
+        await asyncio.sleep(0)
+        assert (await node.get("/api/v1/totals")).status_code == 200
+        await worker.close()
+        node.tell(link.Drain(deadline_ns=10**9))
+
+        code = await node.ended()
+
+    database = sqlite3.connect(tmp_path / "state" / "evidence.db")
+    rows = database.execute("SELECT route, side, count FROM answered").fetchall()
+    database.close()
+    assert code == 0
+    assert rows == [("orders", "legacy", 5)]
