@@ -1,1 +1,1 @@
-""""""
+"""What answers mean: exchanges, comparers and their verdicts; the messages of the local sockets."""
