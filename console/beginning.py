@@ -147,8 +147,12 @@ def _commit(spec: SnapshotSpec, remembered: Remembered) -> Commit | None:
         routes=(*changed, *gone),
         reason="the database is new" if not remembered.revision else "the configuration changed while control was away",
         at=now_text(),
-        before={name: flag_as_json(remembered.flags[name]) for name in (*changed, *gone) if name in remembered.flags},
-        after={"digest": spec.config.digest, **{name: flag_as_json(flag) for name, flag in changed.items()}},
+        before={
+            "flags": {
+                name: flag_as_json(remembered.flags[name]) for name in (*changed, *gone) if name in remembered.flags
+            }
+        },
+        after={"digest": spec.config.digest, "flags": {name: flag_as_json(flag) for name, flag in changed.items()}},
     )
     return Commit(
         revision=spec.revision,

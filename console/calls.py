@@ -300,14 +300,15 @@ def _operation(call: Call) -> Json:
             for field in call.fields
         ]
     else:
-        parameters.append(
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "required": False,
-                "schema": {"type": "string", "maxLength": 200},
-            }
-        )
+        if call.name != "reload":  # a second reload of the same files changes nothing by itself
+            parameters.append(
+                {
+                    "name": "Idempotency-Key",
+                    "in": "header",
+                    "required": False,
+                    "schema": {"type": "string", "maxLength": 200},
+                }
+            )
         operation["requestBody"] = {
             "required": any(field.required for field in call.fields),
             "content": {"application/json": {"schema": _body_schema(call)}},

@@ -91,6 +91,10 @@ class Changing:
             raise
 
     def check_revision(self, if_revision: int | None) -> None:
+        """Refuse a change that was made up for another revision.
+
+        Raises: ProblemError ``stale-revision``.
+        """
         revision = self.state.revision
         if if_revision is not None and if_revision != revision:
             raise ProblemError(
@@ -147,6 +151,10 @@ class Changing:
         caller: Caller,
         routes: tuple[str, ...],
     ) -> Done:
+        """Commit and push which routes are copied; without a difference nothing is written.
+
+        Runs: under ``turn``.
+        """
         state = self.state
         if before == after:
             return Done(pushed=pushed_now(state), audit_id=None)
@@ -199,6 +207,7 @@ class Changing:
         return Answer(status=202 if partly else 200, body=body)
 
     def say(self, kind: str, number: int | None, entry: Entry) -> None:
+        """Note a change in the log."""
         self.state.journal.say(
             f"change.{kind}",
             f"{kind} of {listed(entry.routes) or 'all'} by {entry.actor}",
@@ -209,6 +218,7 @@ class Changing:
 
 
 def entry_for(kind: str, routes: tuple[str, ...], reason: str, caller: Caller) -> Entry:
+    """Begin an audit entry; what was before and after is filled in by the change."""
     return Entry(
         kind=kind,
         source=caller.source,
@@ -222,6 +232,7 @@ def entry_for(kind: str, routes: tuple[str, ...], reason: str, caller: Caller) -
 
 
 def key_for(caller: Caller, revision: int, before: Mapping[str, Flag], after: Mapping[str, Flag]) -> Key | None:
+    """Remember a change under its Idempotency-Key, if there is one, with the part of the answer that stays true."""
     if caller.key is None:
         return None
     answer = {"revision": revision, "routes": routes_as_json(before, after)}
@@ -229,6 +240,7 @@ def key_for(caller: Caller, revision: int, before: Mapping[str, Flag], after: Ma
 
 
 def pushed_now(state: ControlState) -> Pushed:
+    """Wait for nothing new: for the workers that are linked now, and the revision in force."""
     return Pushed(revision=state.revision, peers=tuple(state.peers.workers()))
 
 
@@ -245,4 +257,5 @@ def _spread_notes(spread: Spread, revision: int, state: ControlState) -> list[st
 
 
 def listed(items: Iterable[object]) -> str:
+    """Join names for a sentence."""
     return ", ".join(map(str, items))

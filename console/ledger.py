@@ -70,7 +70,8 @@ async def _live_since(state: ControlState, name: str) -> float | None:
         return None
     since = None
     for entry in entries:
-        shown = entry.after.get(name)
+        flags = entry.after["flags"] if entry.kind in ("reload", "start") else entry.after
+        shown = flags.get(name)
         if not isinstance(shown, dict) or "stage" not in shown:
             continue
         if shown["stage"] != Stage.LIVE.value:

@@ -78,11 +78,18 @@ class Recorder:
             return False
         self._tried_at = now
         try:
-            state.evidence = await EvidenceStore.open(os.path.join(state.state_dir, "evidence.db"))
+            opened = await EvidenceStore.open(os.path.join(state.state_dir, "evidence.db"))
         except StoreError as error:
             state.evidence_error = str(error)
             return False
-        state.totals.forget_written()
+        try:
+            epochs, last_legacy = await opened.load_epochs(), await opened.load_last_legacy()
+            state.totals.join(epochs.values(), last_legacy, now)
+        except (StoreError, ValueError) as error:  # ValueError: totals that this version cannot read
+            state.evidence_error = str(error)
+            await opened.close()
+            return False
+        state.evidence = opened
         state.journal.say("evidence.opened", "evidence is kept again")
         return True
 

@@ -121,22 +121,23 @@ class Reloads:
             before = state.spec
             changed = {name: flag for name, flag in spec.flags.items() if before.flags.get(name) != flag}
             gone = tuple(name for name in before.flags if name not in spec.flags)
+            touched = tuple(dict.fromkeys([*changed, *gone]))
             lines = diff(before.config, config)
             entry = Entry(
                 kind="reload",
                 source=caller.source,
                 actor=caller.actor,
-                routes=tuple(dict.fromkeys([*changed, *gone])),
+                routes=touched,
                 reason="",
                 at=now_text(),
                 before={
                     "digest": before.config.digest,
-                    **{name: flag_as_json(before.flags[name]) for name in [*changed, *gone] if name in before.flags},
+                    "flags": {name: flag_as_json(flag) for name, flag in before.flags.items() if name in touched},
                 },
                 after={
                     "digest": config.digest,
                     "diff": lines,
-                    **{name: flag_as_json(flag) for name, flag in changed.items()},
+                    "flags": {name: flag_as_json(flag) for name, flag in changed.items()},
                 },
             )
             change = Commit(

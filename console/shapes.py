@@ -23,11 +23,13 @@ _PLAIN_COUNTS: Final = ("eligible", "unsampled", "sent", "identical", "unequal",
 
 
 def new_share(sides: Mapping[str, int]) -> float | None:
+    """Give new's share of what legacy and new answered, in percent; ``None`` without traffic."""
     legacy, new = sides.get("legacy", 0), sides.get("new", 0)
     return round(100 * new / (legacy + new), 2) if legacy + new else None
 
 
 def match_as_json(match: MatchSpec) -> Json:
+    """Show one match of a route."""
     return {
         "path": match.path,
         "methods": list(match.methods),
@@ -58,6 +60,7 @@ def counts_by_route(sums: Sums) -> dict[str, Json]:
 
 
 def counts_as_json(counts: Mapping[str, Any]) -> Json:
+    """Show the counts of one route; what was never counted is zero."""
     return {
         "requests": {"legacy": 0, "new": 0, "none": 0, **counts.get("requests", {})},
         **{name: counts.get(name, 0) for name in _PLAIN_COUNTS},
@@ -69,6 +72,7 @@ def counts_as_json(counts: Mapping[str, Any]) -> Json:
 
 
 def flip_as_json(entry: Entry) -> Json:
+    """Show the last flip of a route."""
     return {
         "id": f"a-{entry.id}",
         "at": entry.at,
@@ -79,6 +83,7 @@ def flip_as_json(entry: Entry) -> Json:
 
 
 def entry_as_json(entry: Entry) -> Json:
+    """Show one audit entry."""
     return {
         "id": f"a-{entry.id}",
         "at": entry.at,
@@ -94,6 +99,7 @@ def entry_as_json(entry: Entry) -> Json:
 
 
 def divergence_as_json(found: Divergence) -> Json:
+    """Show one group of differences."""
     return {
         "id": found.id,
         "route": found.route,
@@ -130,6 +136,7 @@ def _sentence(found: Divergence) -> str:
 
 
 def cursor_of(place: tuple[int, int, str]) -> str:
+    """Write a place in the list of divergences as text that a URL can carry."""
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
@@ -155,6 +162,7 @@ def copying_as_json(off: Iterable[str]) -> Json:
 
 
 def routes_as_json(before: Mapping[str, Flag], after: Mapping[str, Flag]) -> list[Json]:
+    """Show the flags that a change found and left."""
     return [
         {"route": name, "before": flag_as_json(before[name]), "after": flag_as_json(flag)}
         for name, flag in after.items()

@@ -229,10 +229,23 @@ class Totals:
             if (state := self._epochs.get(epoch)) is not None:
                 state.requests = requests
 
-    def forget_written(self) -> None:
-        """Note that the evidence began a new file: everything is to be written again."""
+    def join(self, bodies: Iterable[bytes], last_legacy: Mapping[str, float], now: float) -> None:
+        """Join what a file that was opened late, or again, already holds; all of ours is written again.
+
+        Shape: ``bodies`` are records as a batch wrote them. Of an epoch that both know, ours is newer; the file's
+        counts say which requests its hours have. A new, empty file does not get past hours again.
+        """
+        for body in bodies:
+            record = _decoder.decode(body)
+            state = self._epochs.get(record.epoch)
+            if state is None:
+                self._epochs[record.epoch] = _EpochState(record, linked=False, lost_at=now)
+            elif record.epoch != FOLDED:
+                state.requests = _requests(record.counts)
         for state in self._epochs.values():
             state.changed = True
+        for route, at in last_legacy.items():
+            self._last_legacy[route] = max(at, self._last_legacy.get(route, 0.0))
         self._legacy_changed.update(self._last_legacy)
 
     def _revive(self, state: _EpochState) -> None:

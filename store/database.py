@@ -3,7 +3,7 @@
 Rules of this file:
 
 1. Statements are built with SQLAlchemy Core and executed by aiosqlite, not by SQLAlchemy's own asyncio engine: that
-   one imports the ORM and greenlet, 0.3 s that control does not have when it comes back (docs/decisions/0021-store.md).
+   one imports the ORM and greenlet, 0.3 s that control does not have when it comes back (docs/decisions/0006-store.md).
 2. A damaged, newer or foreign file is never deleted, replaced or repaired: it is named, and the caller goes on
    without it.
 3. Every await has a deadline. A transaction that misses it leaves the outcome unknown, so the file is not used again.

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.asks import Field, read, schema_of
-from console.calls import CALLS
+from console.calls import CALLS, Call
 from console.problem import ProblemError
 
 SHARE = Field(name="percent", kind="percent", help="")
+NAMES = st.sampled_from(("stage", "percent", "all", "cursor", "x"))
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -41,12 +42,10 @@ def test_what_is_no_share_is_named(value: object) -> None:
     assert "expected a share from 0 to 100" in caught.value.detail
 
 
-@given(
-    st.sampled_from(CALLS), st.dictionaries(st.sampled_from(("stage", "percent", "all", "cursor", "x")), JSON_VALUES)
-)
-def test_any_json_is_read_or_refused(call: object, asked: dict[str, object]) -> None:
+@given(st.sampled_from(CALLS), st.dictionaries(NAMES, JSON_VALUES))
+def test_any_json_is_read_or_refused(call: Call, asked: dict[str, object]) -> None:
     """Whatever JSON comes as a body, it is read or refused with a problem that can itself be sent."""
-    fields = call.fields  # type: ignore[attr-defined]  # hypothesis hides the type of a sampled call
+    fields = call.fields
     try:
         values = read(fields, asked)
     except ProblemError as problem:

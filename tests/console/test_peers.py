@@ -164,3 +164,20 @@ async def test_a_spread_names_who_served_refused_lagged_and_died(peers: tuple[Pe
         await worker.close()
 
     assert (spread.acked, spread.refused, spread.missing, spread.lost) == ((0,), ((1, "no"),), (2,), (3,))
+
+
+async def test_a_late_worker_is_waited_for(peers: tuple[Peers, str, list[Any]]) -> None:
+    """A slot that links within the wait is found; one that stays away is not, and costs no more than the wait."""
+    opened, path, _ = peers
+    early = await FakeWorker(path, 0).open()
+    await until(lambda: bool(opened.workers()), "the link")
+    waiting = asyncio.create_task(opened.joined({0, 1}, 5.0), name="waiting")
+    late = await FakeWorker(path, 1).open()
+
+    found = await waiting
+    alone = await opened.joined({2}, 0.05)
+    await early.close()
+    await late.close()
+
+    assert [peer.hello.slot for peer in found] == [0, 1]
+    assert alone == []

@@ -68,3 +68,29 @@ async def test_a_drain_ends_control_with_exit_code_zero(tmp_path: Path) -> None:
     database.close()
     assert code == 0
     assert rows == [("orders", "legacy", 5)]
+
+
+async def test_evidence_that_vanishes_is_begun_anew(tmp_path: Path) -> None:
+    """With evidence.db deleted under a running control nothing else suffers, and a new file continues the totals."""
+    async with running(tmp_path) as node:
+        worker = await node.worker()
+        worker.tally({"requests|orders|legacy|old|2xx": 5})
+        deadline = time.monotonic() + 20
+        while (await node.get("/api/v1/share?window=1h")).json()["total"]["sides"]["legacy"] != 5:
+            assert time.monotonic() < deadline
+        (node.state_dir / "evidence.db").unlink()
+
+        worker.tally({"requests|orders|legacy|old|2xx": 7})
+        while not (node.state_dir / "evidence.db").exists():
+            flip = await node.post("/api/v1/routes/orders/flip", {"stage": "shadow"})
+            assert flip.status_code == 200
+            assert time.monotonic() < deadline
+            await node.get("/api/v1/routes")
+        while True:
+            share = await node.get("/api/v1/share?window=1h")
+            if share.status_code == 200 and share.json()["total"]["sides"]["legacy"] == 2:
+                break
+            assert time.monotonic() < deadline, share.text
+        counts = (await node.get("/api/v1/totals")).json()["counts"]
+
+    assert counts == {"requests|orders|legacy|old|2xx": 7}

@@ -275,3 +275,23 @@ def test_a_malformed_key_costs_nothing_but_itself() -> None:
 
     assert pending.batch.answered == {}
     assert totals.sums().counts["news|of|tomorrow"] == 3
+
+
+def test_a_file_that_opens_late_is_joined_not_overwritten() -> None:
+    """Totals that were on disk before control could open the file are added, and hours are not counted again."""
+    key = "requests|orders|legacy|old|2xx"
+    first = Totals(now=0.0)
+    for epoch, count in (("dead", 5), ("living", 3)):
+        first.hello(epoch, int(epoch == "living"), 0.0)
+        first.take(tally(epoch, 1, {key: count}, final=epoch == "dead"))
+    written = first.batch(0.0).batch.epochs.values()
+
+    late = Totals(now=1.0)
+    late.hello("living", 1, 1.0)
+    late.take(tally("living", 2, {key: 4}))
+    late.join(written, {"orders": 7.0}, 2.0)
+    pending = late.batch(0.0)
+
+    assert late.sums().counts == {key: 9}
+    assert pending.batch.answered == {(0, "orders", "legacy"): 1}
+    assert late.last_legacy("orders") == 7.0
