@@ -13,7 +13,7 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -165,6 +165,15 @@ class Peers:
     async def some_worker(self, timeout: float) -> None:
         """Wait until a worker is linked, at most *timeout* seconds."""
         await self._until(lambda: bool(self.workers()), timeout)
+
+    async def joined(self, slots: Collection[int], timeout: float) -> list[Peer]:
+        """Wait until a worker is linked in each of *slots*, at most *timeout* seconds; give those that are."""
+
+        def found() -> list[Peer]:
+            return [peer for peer in self.workers() if peer.hello.slot in slots]
+
+        await self._until(lambda: {peer.hello.slot for peer in found()} >= set(slots), timeout)
+        return found()
 
     async def no_worker(self, timeout: float) -> None:
         """Wait until no worker is linked, at most *timeout* seconds."""

@@ -37,6 +37,9 @@ T = TypeVar("T")
 ACK_S: Final = 2.0
 """How long a change waits for workers to acknowledge (DESIGN section 8)."""
 
+ABSENT_S: Final = 0.5
+"""How long a change waits for a configured worker that is not linked; a living one links anew every 0.1 s."""
+
 WRITE_S: Final = 5.0
 """How long a change waits for ``state_dir/snapshot``."""
 
@@ -230,9 +233,18 @@ class ControlState:
         return Pushed(revision=self.revision, peers=tuple(self.peers.workers()))
 
     async def settled(self, pushed: Pushed) -> Spread:
-        """Wait until what was pushed is acknowledged and at rest on the disk, each within its deadline."""
-        spread, _ = await asyncio.gather(self.peers.spread(pushed.revision, pushed.peers, ACK_S), self.write_snapshot())
+        """Wait until what was pushed is acknowledged and at rest on the disk, each within its deadline.
+
+        A configured worker that is not linked, because control or it has just started, may be serving already:
+        it is waited for, too. One that stays away begins with what lies on the disk.
+        """
+        spread, _ = await asyncio.gather(self._spread(pushed), self.write_snapshot())
         return spread
+
+    async def _spread(self, pushed: Pushed) -> Spread:
+        absent = set(range(self._spec.config.workers)) - {peer.hello.slot for peer in pushed.peers}
+        late = await self.peers.joined(absent, ABSENT_S) if absent else []
+        return await self.peers.spread(pushed.revision, (*pushed.peers, *late), ACK_S)
 
     async def write_snapshot(self) -> None:
         """Keep the current snapshot in ``state_dir/snapshot``, where a start finds it without control.

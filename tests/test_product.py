@@ -175,6 +175,18 @@ def test_an_acknowledged_flip_survives_kill_9(legacy: Recorder, new: Recorder) -
             assert product.admin("GET", ORDERS)["flag"]["stage"] == stage
 
 
+def test_a_flip_right_after_control_returns_reaches_the_worker(legacy: Recorder, new: Recorder) -> None:
+    """A flip that is answered as soon as a restarted control listens is served by the very next request."""
+    with Product(config(legacy, new)) as product, RawClient(("127.0.0.1", product.port)) as client:
+        for stage, body in (("live", b'{"side":"new"}'), ("shadow", b'{"side":"legacy"}')):
+            former = product.pids()["control"]
+            os.kill(former[0], signal.SIGKILL)
+            product.wait_replaced("control", former)
+            product.wait_ready()
+            flip(product, stage)
+            assert client.exchange(request_bytes(target="/api/orders/1")).body == body
+
+
 def test_rollback_works_without_control_and_database(legacy: Recorder, new: Recorder) -> None:
     """With flags.db deleted and control dead, ``rollback --local`` has every request on legacy within a second."""
     with Product(config(legacy, new)) as product:
