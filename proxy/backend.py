@@ -10,6 +10,8 @@ Rules of this file:
 3. A sink that goes away calls :meth:`BackendConnection.abandon`; the connection
    is closed, because what is still on its way would reach the next sink.
 4. Pools never share: a sick shadow cannot take a primary's connection.
+5. A socket is opened for the pool, not for a sink: whoever waits longest gets
+   it, and a sink that has cancelled is never called again.
 """
 
 from __future__ import annotations
@@ -93,6 +95,7 @@ class BackendConnection(asyncio.Protocol):
     _left: int = 0
     _reusable: bool = False
     _parser: wire.Parser | None = None
+    _listed: frozenset[bytes] = frozenset()
     closed: bool = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -167,6 +170,7 @@ class BackendConnection(asyncio.Protocol):
         elif head.chunked:
             self._state = _CHUNKED
             self._parser = head.parser
+            self._listed = head.listed
             sink.on_head(head)
             if tail and self.sink is not None:
                 self._read_chunked(tail)
@@ -210,7 +214,10 @@ class BackendConnection(asyncio.Protocol):
                 if type(event) is wire.Data:
                     sink.on_body(event.data)
                 elif type(event) is wire.EndOfMessage:
-                    self._finish(event.trailers, surplus=wire.has_surplus(parser))
+                    trailers = event.trailers
+                    if trailers and self._listed:
+                        trailers = [pair for pair in trailers if pair[0].lower() not in self._listed]
+                    self._finish(trailers, surplus=wire.has_surplus(parser))
                     return
                 event = parser.next_event()
         except wire.GrammarError as error:
@@ -314,16 +321,17 @@ class Pool:
                 connection.sink = sink
                 connection.reused = True
                 return connection
-        if len(self.open) + self.connecting < self.spec.max_connections:
-            self._connect(sink)
-        elif len(self.waiters) < MAX_WAITERS:
-            self.waiters.append(sink)
-        else:
+        if len(self.waiters) - self.connecting >= MAX_WAITERS:
             self._loop.call_soon(sink.on_failure, "pool", f"{MAX_WAITERS} requests already wait for a connection")
+            return None
+        if self.idle and len(self.open) + self.connecting >= self.spec.max_connections:
+            self.idle[0].close()  # makes room for the fresh one
+        self.waiters.append(sink)
+        self._connect()
         return None
 
     def cancel(self, sink: Sink) -> None:
-        """Forget a sink that waits; a socket being opened for it goes to the next one."""
+        """Forget a sink that waits: it is not called any more."""
         with suppress(ValueError):
             self.waiters.remove(sink)
 
@@ -332,18 +340,18 @@ class Pool:
         if self.retired:
             connection.close()
             return
-        while self.waiters:
+        connection.idle_since = monotonic()
+        self.idle.append(connection)
+        if self.waiters:
+            # Not from inside the old exchange's last event: that one ends first.
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        while self.waiters and self.idle:
+            connection = self.idle.pop()
             sink = self.waiters.popleft()
             connection.sink = sink
             connection.reused = True
-            # Not from inside the old exchange's last event: that one ends first.
-            self._loop.call_soon(self._hand_over, sink, connection)
-            return
-        connection.idle_since = monotonic()
-        self.idle.append(connection)
-
-    def _hand_over(self, sink: Sink, connection: BackendConnection) -> None:
-        if connection.sink is sink:
             sink.on_connection(connection)
 
     def forget(self, connection: BackendConnection) -> None:
@@ -352,8 +360,7 @@ class Pool:
             self.open.discard(connection)
             if connection in self.idle:
                 self.idle.remove(connection)
-            if self.waiters and not self.retired:
-                self._connect(self.waiters.popleft())
+            self._connect()
 
     def close_idle(self, now: float) -> None:
         """Close what has been idle for longer than the backend's idle timeout."""
@@ -362,19 +369,22 @@ class Pool:
             self.idle[0].close()
 
     def retire(self) -> None:
-        """Close idle connections now and the others after their exchange: the configuration no longer wants them."""
+        """Close idle connections now and the others after their exchange: the configuration no longer wants them.
+
+        Whoever waits already is served: one request uses one snapshot from start to end.
+        """
         self.retired = True
         for connection in list(self.idle):
             connection.close()
-        while self.waiters:
-            self.waiters.popleft().on_failure("pool", "the backend left the configuration")
 
-    def _connect(self, sink: Sink) -> None:
-        self.connecting += 1
-        self._spawn(f"connect {self.spec.name}", self._open(sink))
+    def _connect(self) -> None:
+        """Open one more socket, if somebody waits for whom none is being opened and there is room."""
+        if len(self.waiters) > self.connecting and len(self.open) + self.connecting < self.spec.max_connections:
+            self.connecting += 1
+            self._spawn(f"connect {self.spec.name}", self._open())
 
-    async def _open(self, sink: Sink) -> None:
-        """Open one socket for *sink*.
+    async def _open(self) -> None:
+        """Open one socket and give it to whoever waits longest.
 
         Runs: in its own task. Bound: the backend's connect timeout.
         """
@@ -393,18 +403,25 @@ class Pool:
             failure = ("connect", f"no connection within {spec.connect_timeout_ns / 1e9:g} s")
         except ssl.SSLError as error:
             failure = ("tls", f"TLS handshake failed: {error}")
-        except OSError as error:
-            failure = ("resolve" if isinstance(error, socket.gaierror) else "connect", f"{error}")
+        except (OSError, UnicodeError) as error:
+            # A name that IDNA does not know is a UnicodeError.
+            unresolved = isinstance(error, (socket.gaierror, UnicodeError))
+            failure = ("resolve" if unresolved else "connect", f"{error}")
         else:
             self.connecting -= 1
             self.open.add(connection)
+            if not self.waiters:
+                self.give_back(connection)
+                return
+            sink = self.waiters.popleft()
             connection.sink = sink
             sink.on_connection(connection)
             return
         self.connecting -= 1
-        if self.waiters and not self.retired:
-            self._connect(self.waiters.popleft())
-        sink.on_failure(*failure)
+        failed = self.waiters.popleft() if self.waiters else None
+        self._connect()
+        if failed is not None:
+            failed.on_failure(*failure)
 
 
 def _ssl_context(spec: BackendSpec) -> ssl.SSLContext:

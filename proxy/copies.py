@@ -252,10 +252,6 @@ class Copy:
 
     def on_connection(self, connection: BackendConnection) -> None:
         """Write head and body."""
-        if self.settled or self.failed:
-            connection.sink = None
-            connection.pool.give_back(connection)
-            return
         self.connection = connection
         head, body = self._request
         connection.send(head if not body else head + body, head_only=self.exchange.head.method == b"HEAD", whole=True)

@@ -208,10 +208,6 @@ class Exchange:
     def on_connection(self, connection: BackendConnection) -> None:
         """Write the head and what has come of the body."""
         self.leasing = False
-        if self.done:
-            connection.sink = None
-            connection.pool.give_back(connection)
-            return
         self.connection = connection
         self.touched = True
         early, self._early = self._early, None
@@ -223,9 +219,11 @@ class Exchange:
             self.client.resume_reading()
             for data in early:
                 self._write_body(data)
+        if self.body_whole and not self.head.bodiless:
+            self._write_body_end()
+        if self.phase == "send":
+            return  # the backend is full already
         if self.body_whole:
-            if not self.head.bodiless:
-                self._write_body_end()
             self._await_head(now)
         else:
             self._await_body(now)
@@ -245,7 +243,10 @@ class Exchange:
             return
         self.body_bytes += len(data)
         if self.body_limit is not None and self.body_bytes > self.body_limit:
-            if not self.started:
+            if self.started:
+                self._drop_upstream()
+                self._abort()
+            else:
                 self.refuse(413, "too_large")
             return
         if self.copy is not None:
@@ -275,7 +276,11 @@ class Exchange:
         connection = self.connection
         assert connection is not None
         if self.head.chunked and not connection.closed:
-            connection.transport.write(forward.trailer_bytes(self._trailers or []))
+            trailers = self._trailers
+            if trailers:
+                unwanted = self.lane.target.remove | wire.options_of(self.head.fields)
+                trailers = [pair for pair in trailers if pair[0].lower() not in unwanted]
+            connection.transport.write(forward.trailer_bytes(trailers or []))
         connection.request_sent = True
 
     def on_request_end(self, trailers: wire.Trailers) -> None:
@@ -296,7 +301,10 @@ class Exchange:
         now = monotonic()
         if writable:
             self.client.resume_reading()
-            if self.body_whole:
+            if self.started:
+                self.phase = "body"
+                self.deadline = min(self.total_deadline, now + self.lane.spec.read_timeout_ns / 1e9)
+            elif self.body_whole:
                 self._await_head(now)
             else:
                 self._await_body(now)
@@ -560,7 +568,7 @@ class Exchange:
         """Answer ``OPTIONS *`` here: it asks about this server (RFC 9110 section 9.3.7)."""
         self.status = 204
         self.started = True
-        self.close = not self.head.keep_alive or self.worker.closing
+        self.close = not self.head.keep_alive or self.worker.closing or not self.body_whole
         self.client.write(
             b"HTTP/1.1 204 No Content\r\nX-Request-Id: %b\r\n%b\r\n"
             % (self.request_id, b"Connection: close\r\n" if self.close else b"")

@@ -16,6 +16,12 @@ from proxy import wire
 SHADOW_LINE: Final = b"X-Matapalo-Shadow: 1"
 _SPAN: Final = re.compile(rb"(?i)(traceparent: *[0-9a-f]{2}-[0-9a-f]{32}-)([0-9a-f]{16})(-[0-9a-f]{2}.*)")
 
+_HEAD_ONLY: Final = frozenset(
+    b"age cache-control content-encoding content-range content-type date expires location max-forwards retry-after "
+    b"set-cookie trailer vary www-authenticate".split()
+)
+"""Plain fields that mean something only in front of a body."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -149,7 +155,11 @@ def trailer_bytes(trailers: wire.Trailers) -> bytes:
     """Write the end of a chunked body; fields that belong into a head are left out (RFC 9110 section 6.5.1)."""
     if not trailers:
         return b"0\r\n\r\n"
-    kept = [b": ".join(pair) + b"\r\n" for pair in trailers if wire.kind_of(pair[0]) == wire.PLAIN]
+    kept = [
+        b": ".join(pair) + b"\r\n"
+        for pair in trailers
+        if wire.kind_of(pair[0]) == wire.PLAIN and pair[0].lower() not in _HEAD_ONLY
+    ]
     return b"0\r\n" + b"".join(kept) + b"\r\n"
 
 

@@ -106,12 +106,17 @@ _hosts: Final[set[bytes]] = set()
 _MAX_DIGITS: Final = 18
 """Of a length: nearly an exabyte, and it fits every integer type downstream."""
 
+_KEEP_ALIVE: Final = [b"keep-alive"]
+_OPTIONS: Final = frozenset({b"", b"close", b"keep-alive"})
+"""What a Connection field may hold that is no field's name."""
+
 _NEVER_LISTED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie"})
 """A Connection header that lists one of these would strip what the backend relies on (CVE-2024-45410)."""
 
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{0,5})?")
-_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+_REQUEST_ID: Final = re.compile(rb"[!#-+\--:<-\[\]-~]{1,128}")
+"""Visible ASCII that may stand in a cookie's value (RFC 6265 section 4.1.1): an issued cookie holds one."""
 
 
 class RefusedError(Exception):
@@ -377,24 +382,26 @@ def read_response(raw: bytes) -> ResponseHead:
         if len(codings) > 1 or lengths or not head.minor or codings[0].lower() != b"chunked":
             raise GrammarError("Transfer-Encoding of the answer")
         head.chunked = True
-    options = fields.get(b"connection")  # type: ignore[union-attr]
-    if options is not None and (options != b"keep-alive" or not head.minor):
+    options = fields.getall(b"connection")  # type: ignore[union-attr]
+    if options and (options != _KEEP_ALIVE or not head.minor):
         _read_options(head)
     return head
 
 
 def _read_options(head: ResponseHead) -> None:
     """Take a Connection field apart (RFC 9110 section 7.6.1)."""
-    listed = set()
-    for token in b",".join(head.fields.getall(b"connection")).lower().split(b","):
-        token = token.strip(b" \t")
-        if token == b"close":
-            head.keep_alive = False
-        elif token == b"keep-alive":
-            head.keep_alive = True
-        elif token and token not in _NEVER_LISTED:
-            listed.add(token)
-    head.listed = frozenset(listed)
+    options = options_of(head.fields)
+    if b"close" in options:
+        head.keep_alive = False
+    elif b"keep-alive" in options:
+        head.keep_alive = True
+    head.listed = options - _NEVER_LISTED - _OPTIONS
+
+
+def options_of(fields: Fields) -> frozenset[bytes]:
+    """List what a head's Connection fields name, in lower case."""
+    tokens = b",".join(fields.getall(b"connection")).lower().split(b",")
+    return frozenset(token.strip(b" \t") for token in tokens)
 
 
 def passed_on(head: ResponseHead) -> bytes:

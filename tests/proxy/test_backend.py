@@ -5,16 +5,18 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from config.spec import BackendTlsSpec
-from tests.support.oneworker import OneWorker, backend, route
+from config.spec import BackendTlsSpec, FallbackSpec
+from rules.flag import Stage
+from tests.support.oneworker import OneWorker, backend, flag, route
 from tests.support.rawclient import RawClient, request_bytes
-from tests.support.recorder import Gate, Hang, Recorder, answer
+from tests.support.recorder import Echo, Gate, Hang, Recorder, answer
 
 OK = answer(b"ok")
 
@@ -144,3 +146,72 @@ def test_tls_backends_are_verified(tmp_path: Path) -> None:
             spec = backend("legacy", secure.url, tls=tls)
             with OneWorker(backends={"legacy": spec, "new": secure.url}, routes=[route()]) as worker:
                 assert worker.ask(request_bytes(target="/api/a")).status == status
+
+
+def test_a_socket_that_opens_too_late_serves_nobody(legacy: Recorder) -> None:
+    """A request that stopped waiting for new and went to legacy hears nothing of new any more."""
+    gate = Gate()
+    legacy.answer = [gate, OK]
+    with socket.socket() as listening, worker_in_canary(legacy, listening) as worker:
+        with worker.client() as first, worker.client() as second:
+            first.send(request_bytes(target="/api/1", headers=USER))
+            only, _ = listening.accept()
+            with socket.create_connection(listening.getsockname()):  # from now on nobody gets in
+                start = time.monotonic()
+                second.send(request_bytes(target="/api/2", headers=USER))
+                worker.wait(lambda: time.monotonic() > start + 1.5, "the wait to be nearly over")
+                only.close()
+                legacy.wait_requests(2)
+                worker.wait(lambda: time.monotonic() > start + 3.0, "the late socket to fail")
+                gate.open()
+                assert first.read_response().body == b"ok"
+                assert second.read_response().body == b"ok"
+                assert second.leftover == b""
+        counts = worker.settled()
+
+    assert counts["requests|orders|legacy|legacy|2xx"] == 2
+    assert counts["fallbacks|orders|connect"] == 1
+
+
+USER = (("X-User-Id", "7"),)
+
+
+def worker_in_canary(legacy: Recorder, listening: socket.socket) -> OneWorker:
+    """Start a worker whose clients are all on new, which has one connection and a second to open it."""
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(0)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    return OneWorker(
+        backends={
+            "legacy": legacy.url,
+            "new": backend("new", url, max_connections=1, connect_timeout_ns=1_000_000_000),
+        },
+        routes=[route(fallback=FallbackSpec(connect=True, timeout=True))],
+        flags={"orders": flag(Stage.CANARY, percent_bp=10_000, sample_bp=0)},
+    )
+
+
+def test_an_upgrade_finds_a_place_among_idle_connections(legacy: Recorder) -> None:
+    """A request that needs a new socket gets one although the pool is full, if some of it is idle."""
+    with worker_of(legacy, max_connections=1) as worker:
+        assert worker.ask(request_bytes(target="/api/a")).body == b"ok"
+        legacy.answer = [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", Echo()]
+        upgrade = request_bytes(target="/api/ws", headers=(("Connection", "Upgrade"), ("Upgrade", "websocket")))
+        with worker.client(timeout_s=1.5) as client:
+            assert client.exchange(upgrade).status == 101
+
+
+def test_a_reload_fails_nobody_who_waits_for_a_connection(legacy: Recorder) -> None:
+    """Requests that wait for a connection of a backend whose settings change are served all the same."""
+    gate = Gate()
+    legacy.answer = [gate, OK]
+    with worker_of(legacy, max_connections=1) as worker, worker.client() as first, worker.client() as second:
+        first.send(request_bytes(target="/api/1"))
+        legacy.wait_requests(1)
+        second.send(request_bytes(target="/api/2"))
+        worker.ask(request_bytes("OPTIONS", "*"))
+        changed = tuple(replace(one, max_connections=8) for one in worker.config.backends)
+        worker.push(config=replace(worker.config, backends=changed))
+        gate.open()
+        assert first.read_response().body == b"ok"
+        assert second.read_response().body == b"ok"

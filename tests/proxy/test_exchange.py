@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,10 +18,13 @@ from tests.support.recorder import (
     Close,
     Gate,
     Hang,
+    Pause,
     Recorder,
     Reset,
     Sliced,
+    StartReading,
     Step,
+    StopReading,
     answer,
     chunked_answer,
 )
@@ -758,3 +762,118 @@ def test_a_route_may_lose_its_backend_by_reload(legacy: Recorder, new: Recorder)
         )
         worker.push(config=replace(worker.config, backends=swapped))
         assert client.exchange(request_bytes(target="/api/a")).body == b'"new"'
+
+
+# --- uploads, early answers and deadlines ---
+
+
+def test_an_upload_in_small_chunks_waits_for_a_connection(legacy: Recorder, new: Recorder) -> None:
+    """A chunked body that comes while no connection is free goes on, whole, when one is."""
+    gate = Gate()
+    legacy.answer = lambda request: [gate, answer(b"1")] if request.target == b"/api/1" else answer(b"2")
+    piece = b"".join(b"%x\r\n%b\r\n" % (1_000, b"x" * 1_000) for _ in range(700))
+    spec = backend("legacy", legacy.url, max_connections=1)
+    with (
+        OneWorker(backends={"legacy": spec, "new": new.url}, routes=[route()]) as worker,
+        worker.client() as first,
+        worker.client(timeout_s=4.0) as second,
+    ):
+        first.send(request_bytes(target="/api/1"))
+        legacy.wait_requests(1)
+        second.send(b"POST /api/2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        second.send(piece)
+        worker.ask(request_bytes("OPTIONS", "*"))
+        gate.open()
+        second.send(b"0\r\n\r\n")
+        assert second.read_response("POST").body == b"2"
+
+    assert legacy.requests[1].body == b"x" * 700_000
+
+
+def test_a_body_beyond_its_limit_is_never_made_to_look_whole(legacy: Recorder, new: Recorder) -> None:
+    """When a body outgrows its limit behind an early answer, the backend sees a broken request, not a shorter one."""
+    with (
+        Recorder([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nearly"], early=True) as early,
+        OneWorker(backends={"legacy": early.url, "new": new.url}, routes=[route(max_body_bytes=1_000)]) as worker,
+        worker.client() as client,
+    ):
+        client.send(b"POST /api/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        assert client.read_head().status == 200
+        client.send(b"800\r\n" + b"x" * 2_048 + b"\r\n0\r\n\r\n")
+        early.wait_ended(0)
+
+    assert not early.requests[0].complete
+
+
+def test_a_stalled_upload_behind_an_early_answer_is_no_second_answer(legacy: Recorder, new: Recorder) -> None:
+    """Once an answer has begun, nothing but that answer reaches the client, whatever becomes of the upload."""
+    gate = Gate()
+
+    def script(request: object) -> Iterator[Step]:
+        yield StopReading()
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+        yield gate
+        yield StartReading()
+        for _ in range(40):
+            yield b"y" * 10
+            yield Pause(seconds=0.05)
+        yield Hang()
+
+    limits = LimitsSpec(body_read_timeout_ns=300_000_000)
+    with (
+        Recorder(script, early=True, keep_bytes=0) as early,
+        OneWorker(
+            backends={"legacy": backend("legacy", early.url, read_timeout_ns=300_000_000), "new": new.url},
+            routes=[route()],
+            limits=limits,
+        ) as worker,
+        worker.client() as client,
+    ):
+        client.send(b"POST /api/a HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+        client.read_head()
+        for _ in range(400):
+            if not client.send_some(b"x" * 65_536, 0.3):
+                break
+        gate.open()
+        got = b""
+        with contextlib.suppress(ConnectionEndedError, ConnectionResetError):
+            while len(got) < 1_000 and (data := client.read_some()):
+                got += data
+
+    assert set(got) <= {ord("y")}
+
+
+def test_an_answer_to_an_old_client_that_breaks_is_reset(legacy: Recorder, new: Recorder) -> None:
+    """A broken answer to an HTTP/1.0 client, which ends with its connection, ends with a reset, never cleanly."""
+    legacy.answer = [answer(headers=(("Transfer-Encoding", "chunked"),), length=False) + b"5\r\nhello\r\n", Reset()]
+    with OneWorker(backends=both(legacy, new), routes=[route()]) as worker, worker.client() as client:
+        client.send(b"GET /api/a HTTP/1.0\r\nHost: a\r\n\r\n")
+        with pytest.raises(ConnectionEndedError) as ended:
+            client.read_response()
+
+    assert ended.value.ending == "reset"
+
+
+def test_trailers_obey_the_rules_for_heads(legacy: Recorder, new: Recorder) -> None:
+    """A trailer that Connection lists, or that the backend's policy removes, is not forwarded, in either direction."""
+    legacy.answer = chunked_answer(
+        [b"x"], headers=(("Connection", "X-Back"),), trailers=(("X-Back", "1"), ("X-Ok", "1"), ("Set-Cookie", "a=1"))
+    )
+    spec = backend("legacy", legacy.url, headers_remove=("X-Debug",), headers_set=(("X-Env", "prod"),))
+    with OneWorker(backends={"legacy": spec, "new": new.url}, routes=[route()]) as worker:
+        response = worker.ask(
+            b"POST /api/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: TE, X-Own\r\n"
+            b"TE: trailers\r\n\r\n0\r\nX-Own: 1\r\nX-Debug: 1\r\nX-Env: dev\r\nX-Ok: 1\r\nCookie: a=1\r\n\r\n"
+        )
+
+    assert legacy.requests[0].trailers == ((b"X-Ok", b"1"),)
+    assert response.trailers == ((b"X-Ok", b"1"),)
+
+
+def test_a_request_id_cannot_add_attributes_to_our_cookie(legacy: Recorder, new: Recorder) -> None:
+    """The issued cookie holds one value: a request id that would end it is replaced."""
+    flags = {"orders": flag(Stage.CANARY, percent_bp=5_000, sample_bp=0)}
+    with OneWorker(backends=both(legacy, new), routes=[route(sticky=("issued_cookie",))], flags=flags) as worker:
+        response = worker.ask(request_bytes(target="/api/a", headers=(("X-Request-Id", "a;Domain=shop.test"),)))
+
+    assert b"Domain" not in (response.value("set-cookie") or b"Domain")
