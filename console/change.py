@@ -62,7 +62,9 @@ class Changing:
         try:
             held = await state.flag_store.recall(caller.key, caller.actor)
         except StoreError as error:
-            raise ProblemError("database", f"The Idempotency-Key cannot be looked up: {error}.") from error
+            raise ProblemError(
+                "database", f"Nothing was changed: {error}. A rollback works without the database."
+            ) from error
         if held is None:
             return None
         if held.digest != caller.digest:

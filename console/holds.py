@@ -124,7 +124,8 @@ class Holds(Changing):
         try:
             done = await self.write_flags("rollback", planned, ask.reason, caller, routes=names, always=True)
         except ProblemError as error:
-            note = f"the hold is in force, but the flags and the audit could not be written: {error.detail}"
+            why = error.__cause__ or error.detail
+            note = f"the hold is in force, but the flags and the audit could not be written: {why}"
             done = Done(pushed=pushed_now(state), audit_id=None)
         if note:
             return replace(done, flags_written=False, notes=(note,))
@@ -197,7 +198,7 @@ class Holds(Changing):
                 number, pushed = await state.commit(change, state.spec)
                 done = Done(pushed=pushed, audit_id=number, notes=notes)
             except ProblemError as error:
-                note = f"it is in force, but it could not be written to the audit: {error.detail}"
+                note = f"it is in force, but it could not be written to the audit: {error.__cause__ or error.detail}"
                 done = Done(pushed=pushed_now(state), audit_id=None, flags_written=False, notes=(*notes, note))
         self.say(kind, done.audit_id, entry)
         return await self.answer(done, changed)

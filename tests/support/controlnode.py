@@ -220,12 +220,12 @@ class ControlNode:
 
     async def get(self, path: str, **more: Any) -> httpx2.Response:
         """Call GET."""
-        async with httpx2.AsyncClient(base_url=self.url, timeout=DEADLINE_S, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=self.url, timeout=DEADLINE_S, trust_env=False, verify=False) as client:
             return await client.get(path, **more)
 
     async def post(self, path: str, body: object = None, **more: Any) -> httpx2.Response:
         """Call POST with a JSON body."""
-        async with httpx2.AsyncClient(base_url=self.url, timeout=DEADLINE_S, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=self.url, timeout=DEADLINE_S, trust_env=False, verify=False) as client:
             return await client.post(path, json={} if body is None else body, **more)
 
     def tell(self, message: link.Message) -> None:
