@@ -4,7 +4,7 @@ Everything that does not depend on the request is decided here, once per
 snapshot: a request then picks one of a few finished values and allocates
 nothing. The picking is in :meth:`rules.snapshot.Snapshot.decide`.
 
-Order of what rules a route: ``gone``, then a hold, then an override, then the stage.
+Order of what rules a route: a hold, then ``gone``, then an override, then the stage.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def compile_route(
     Shape: ``overrides`` says whether the configuration has an override header at all.
     Raises: StickyError for an unknown sticky key.
     """
-    if hold is not None and (spec.legacy is None or flag.stage is Stage.GONE):
+    if hold is not None and spec.legacy is None:
         hold = None
     stage = _effective_stage(flag, hold)
     copied = _copied_methods(spec, stage)
@@ -189,7 +189,8 @@ def _effective_stage(flag: Flag, hold: Hold | None) -> Stage:
     """
     if hold is None:
         return flag.stage
-    return Stage.SHADOW if hold.keep_copying and flag.stage is not Stage.LEGACY else Stage.LEGACY
+    keeps = hold.keep_copying and flag.stage not in (Stage.LEGACY, Stage.GONE)
+    return Stage.SHADOW if keeps else Stage.LEGACY
 
 
 def _sample_bp(flag: Flag, hold: Hold | None) -> int:
