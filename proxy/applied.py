@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable, Iterable
+from copy import copy
 
 from config.secret import resolve
 from config.spec import BackendSpec, RouteSpec
@@ -100,6 +101,15 @@ class Applied:
                 primary = Pool(backend, loop=loop, spawn=spawn)
                 shadow = Pool(backend, loop=loop, spawn=spawn)
             self.lanes[backend.name] = Lane(backend, Target(backend, stripped), primary, shadow)
+
+    def under(self, holds: Iterable[Hold]) -> Applied:
+        """Give the same configuration under other holds.
+
+        Nothing is read or opened anew: a rollback works although a secret's file or a certificate is gone.
+        """
+        changed = copy(self)
+        changed.snapshot = build(self.spec, holds)
+        return changed
 
     def pools(self) -> set[Pool]:
         """Name every pool in use."""

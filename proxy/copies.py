@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from proxy.tally import PrimaryCounts
     from proxy.worker import Worker
 
+SMALL: Final = 1_024
+"""Pieces below this are joined as they come: as objects of their own they would cost many times their bytes."""
+
 MAX_KEPT_ANSWER: Final = link.MAX_PAIR_BODIES // 2
 """Per answer, so that a pair always fits its bound."""
 
@@ -60,15 +63,21 @@ class Answer:
     fields: wire.Fields | None = None
     size: int = 0
     _hasher: xxhash.xxh3_128 | None = None
-    _chunks: list[bytes] = field(default_factory=list)
+    _chunks: list[bytes | bytearray] = field(default_factory=list)
 
     def add(self, data: bytes) -> None:
         """Take some body bytes."""
         self.size += len(data)
         if self._hasher is None:
             if self.size <= MAX_KEPT_ANSWER and self.budget.used + len(data) <= self.budget.limit:
-                self._chunks.append(data)
+                chunks = self._chunks
                 self.budget.used += len(data)
+                if not chunks or len(data) >= SMALL:
+                    chunks.append(data)
+                elif type(chunks[-1]) is bytearray:
+                    chunks[-1] += data
+                else:
+                    chunks.append(bytearray(data))
                 return
             self._start_digest()
         assert self._hasher is not None
@@ -86,7 +95,7 @@ class Answer:
         if self._hasher is not None:
             return None
         chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return chunks[0] if len(chunks) == 1 and type(chunks[0]) is bytes else b"".join(chunks)
 
     def digest(self) -> bytes:
         """Give the body's xxh3-128 digest."""
@@ -185,8 +194,7 @@ class Copy:
     """Who is to blame that there is no complete primary answer: ``primary``, ``client`` or ``both`` sides."""
     deadline: float = 0.0
     sent_at: float = 0.0
-    _body: list[bytes] | None = None
-    _body_bytes: int = 0
+    _body: bytearray | None = None
     _request: tuple[bytes, bytes | None] = (b"", None)
 
     def __post_init__(self) -> None:
@@ -206,20 +214,19 @@ class Copy:
 
     def expect_body(self) -> None:
         """The request has a body: collect it before the copy goes out."""
-        self._body = []
+        self._body = bytearray()
 
     def on_request_body(self, data: bytes) -> None:
         """Collect; a body that is too large, or for which the budget has no room, ends the copy."""
         if self._body is None or self.settled:
             return
-        self._body_bytes += len(data)
-        if self._body_bytes > self.policy.shadow.max_body_bytes:
+        if len(self._body) + len(data) > self.policy.shadow.max_body_bytes:
             self.skip("oversize")
         elif self.worker.budget.used + len(data) > self.worker.budget.limit:
             self.skip("budget")
         else:
             self.worker.budget.used += len(data)
-            self._body.append(data)
+            self._body += data
 
     def launch(self, head: bytes) -> None:
         """Send the copy; *head* are the primary's bytes."""
@@ -227,7 +234,7 @@ class Copy:
             return
         self.launched = True
         exchange = self.exchange
-        body = None if self._body is None else b"".join(self._body)
+        body = None if self._body is None else bytes(self._body)
         own = exchange.own_lines
         self._request = (
             copy_bytes(
@@ -356,6 +363,7 @@ class Copy:
             return
         assert not self.counted
         self.settled = True
+        self.exchange.copy = None  # what the primary still answers would be kept for nobody
         self.policy.counts.eligible += 1
         self.worker.counts.totals["skipped", self.route, reason] += 1
         self._stop()
@@ -375,7 +383,7 @@ class Copy:
         self.primary.release()
         self.answer.release()
         if self._body:
-            self.worker.budget.used -= sum(map(len, self._body))
+            self.worker.budget.used -= len(self._body)
             self._body = None
 
     def _settle(self) -> None:

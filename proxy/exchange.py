@@ -94,7 +94,7 @@ class Exchange:
     """At least one byte of the request was written to some backend socket."""
     body_bytes: int = 0
     body_limit: int | None = None
-    _early: list[bytes] | None = None
+    _early: bytearray | None = None
     _trailers: wire.Trailers | None = None
     _head_bytes: bytes = b""
     _out: list[bytes] = field(default_factory=list)
@@ -217,8 +217,7 @@ class Exchange:
         self.sent_at = now = monotonic()
         if early:
             self.client.resume_reading()
-            for data in early:
-                self._write_body(data)
+            self._write_body(bytes(early))
         if self.body_whole and not self.head.bodiless:
             self._write_body_end()
         if self.phase == "send":
@@ -253,8 +252,8 @@ class Exchange:
             self.copy.on_request_body(data)
         if self.connection is None:
             if self._early is None:
-                self._early = []
-            self._early.append(data)
+                self._early = bytearray()
+            self._early += data
             if self.body_bytes > MAX_EARLY_BODY:
                 self.client.pause_reading()
             return

@@ -56,6 +56,11 @@ class PairLink(asyncio.Protocol):
         """How many pairs wait for a verdict."""
         return len(self._waiting) + len(self._unsent)
 
+    @property
+    def is_up(self) -> bool:
+        """Tell whether a comparer is at the other end."""
+        return self._transport is not None
+
     async def keep(self) -> None:
         """Connect, and connect again whenever the comparer was restarted.
 

@@ -160,7 +160,13 @@ class AccessLog:
         self._encoder = msgspec.json.Encoder()
         self._is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
         self._chunks: deque[bytes] = deque()
-        self._waiting = 0
+        self._handed = 0
+        """Bytes given to the thread. Each side writes its own numbers only, so that none is ever lost between them."""
+        self._done = 0
+        """Bytes that the thread is through with."""
+        self._lost = 0
+        """Lines that the thread could not write."""
+        self._lost_counted = 0
         self._wake = threading.Event()
         self._closing = False
         self._second = 0
@@ -182,7 +188,7 @@ class AccessLog:
 
         Cost: about 1 microsecond.
         """
-        if self._waiting + len(self._buffer) > self.MAX_WAITING_BYTES:
+        if self._handed - self._done + len(self._buffer) > self.MAX_WAITING_BYTES:
             self._counts.totals[("log_dropped",)] += 1
             return
         self._encoder.encode_into(record, self._buffer, -1)
@@ -190,8 +196,12 @@ class AccessLog:
 
     def flush(self) -> None:
         """Hand the buffer to the writing thread; called a few times per second."""
+        lost = self._lost - self._lost_counted
+        if lost:
+            self._lost_counted += lost
+            self._counts.totals[("log_dropped",)] += lost
         if self._buffer:
-            self._waiting += len(self._buffer)
+            self._handed += len(self._buffer)
             self._chunks.append(bytes(self._buffer))
             self._buffer.clear()
             self._wake.set()
@@ -211,7 +221,7 @@ class AccessLog:
                 chunk = self._chunks.popleft()
                 for piece in self._pieces(chunk):
                     self._write_piece(piece)
-                self._waiting -= len(chunk)
+                self._done += len(chunk)
             if self._closing:
                 return
 
@@ -231,5 +241,5 @@ class AccessLog:
                 view = view[os.write(self.fd, view) :]
             except OSError:
                 # A closed or full log must not cost a request; the loss is counted.
-                self._counts.totals[("log_dropped",)] += bytes(view).count(b"\n")
+                self._lost += bytes(view).count(b"\n")
                 return

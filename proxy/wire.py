@@ -89,6 +89,9 @@ _KINDS: Final[dict[bytes, int]] = {
 _MEMO_BOUND: Final = 2_048
 """Distinct spellings remembered; what a client invents beyond that is classified anew each time."""
 
+_MEMO_LENGTH: Final = 128
+"""A longer spelling is not remembered: 2,048 of them, as long as a head may be, would hold 128 MiB for ever."""
+
 _kinds: Final[dict[bytes, int]] = dict(_KINDS)
 
 _HOP_LINES: Final = re.compile(
@@ -139,7 +142,7 @@ def kind_of(name: bytes) -> int:
     if kind is None:
         lower = name.lower()
         kind = CONTROL if lower.startswith(b"x-matapalo-") else _KINDS.get(lower, PLAIN)
-        if len(_kinds) < _MEMO_BOUND:
+        if len(_kinds) < _MEMO_BOUND and len(name) <= _MEMO_LENGTH:
             _kinds[name] = kind
     return kind
 
@@ -311,7 +314,7 @@ def _check_host(host: bytes) -> None:
     """Refuse a Host that is no ``uri-host [":" port]`` (RFC 9112 section 3.2); remember a good one."""
     if _HOST.fullmatch(host) is None:
         raise RefusedError(400, "host")
-    if len(_hosts) < _MEMO_BOUND:
+    if len(_hosts) < _MEMO_BOUND and len(host) <= _MEMO_LENGTH:
         _hosts.add(host)
 
 

@@ -109,7 +109,7 @@ class Worker:
     def offer_pair(self, sequence: int, route: str, primary: str, frame: bytes) -> None:
         """Hand a pair to the comparer with the fewest waiting, or count it as dropped."""
         links = self._pair_links
-        best = links[0] if len(links) == 1 else min(links, key=lambda one: one.load, default=None)
+        best = links[0] if len(links) == 1 else min(links, key=lambda one: (not one.is_up, one.load), default=None)
         if best is None or not best.offer(sequence, route, primary, frame):
             self.counts.totals["undecided", route, primary, "dropped"] += 1
 
@@ -200,7 +200,7 @@ class Worker:
         if config.access_log and self.access_log is None:
             self.access_log = AccessLog(1, self.counts)
         elif not config.access_log and self.access_log is not None:
-            self.access_log.close()
+            self.access_log.close(timeout=0)  # its thread writes the rest; nobody waits for a log
             self.access_log = None
         self.close_tunnels()
 
@@ -235,7 +235,7 @@ class Worker:
         self._holds_revision = message.revision
         previous = self._previous()
         if previous is not None:
-            self._swap(self._compile(previous.spec))
+            self._swap(previous.under(self._holds))
         self.holds_known.set()
         self.parent.send(link.HoldsAck(revision=message.revision))
 
@@ -336,7 +336,7 @@ class Worker:
         await asyncio.sleep(SWEEP_S)
         for server in self._servers:
             server.close()
-        while (self.clients or self.tunnels) and monotonic() < deadline:
+        while (self.clients or self.tunnels or self.active) and monotonic() < deadline:
             now = monotonic()
             for client in list(self.clients):
                 # A connection that was just made may have its first request on the way.
@@ -347,6 +347,8 @@ class Worker:
             tunnel.close()
         for client in list(self.clients):
             client.abort()
+        for item in list(self.active):
+            self._guarded(item.expire)
         for pair_link in self._pair_links:
             pair_link.close()
         await asyncio.sleep(0)

@@ -537,3 +537,45 @@ def test_a_message_names_its_pair() -> None:
 
     assert message == link.Verdict(sequence=7, verdict="divergent")
     assert rest == b""
+
+
+# --- bounds that must not wear out ---
+
+
+def test_a_copy_given_up_costs_the_budget_nothing(legacy: Recorder, new: Recorder) -> None:
+    """Copies skipped for their size leave the whole budget to the ones after them."""
+    legacy.answer = answer(b"x" * 100_000)
+    new.answer = answer(b"x" * 100_000)
+    spec = route(shadow=shadow(reads=("POST",), max_body_bytes=100))
+    large = b"POST /api/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    large += b"%x\r\n%b\r\n0\r\n\r\n" % (200, b"x" * 200)
+    with worker_of(legacy, new, spec=spec, limits=LimitsSpec(copy_bytes=1 << 20)) as worker, worker.client() as client:
+        for _ in range(15):
+            client.exchange(large)
+        new.answer = answer(b"y" * 100_000)
+        client.exchange(request_bytes(target="/api/a"))
+        counts = worker.settled()
+
+    assert counts["skipped|orders|oversize"] == 15
+    assert [pair.whole for pair, _ in worker.pairs] == [True]
+    assert holds_law(counts)
+
+
+def test_an_answer_in_tiny_chunks_costs_what_it_holds(legacy: Recorder, new: Recorder) -> None:
+    """A shadow that answers byte by byte costs about as much memory as its bytes."""
+    gate = Gate()
+    chunks = b"2\r\nxx\r\n" * 250_000
+    new.answer = [answer(headers=(("Transfer-Encoding", "chunked"),), length=False) + chunks, gate, b"0\r\n\r\n"]
+    with worker_of(legacy, new) as worker:
+        worker.ask(request_bytes("POST", "/api/warm", body=b"x"))
+        before = worker.rss_bytes()
+        for _ in range(4):
+            worker.ask(request_bytes(target="/api/a"))
+        worker.wait(lambda: all(one.sent_bytes >= len(chunks) for one in new.connections[:4]), "the chunks")
+        for _ in range(4):
+            worker.ask(request_bytes("OPTIONS", "*"))
+        grown = worker.rss_bytes() - before
+        gate.open()
+        worker.settled()
+
+    assert grown < 24 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -123,3 +124,16 @@ def test_a_value_cannot_hide_a_line(value: bytes) -> None:
 def test_an_old_answer_is_raised_to_our_version() -> None:
     """An HTTP/1.0 answer reaches the client as HTTP/1.1."""
     assert wire.passed_on(wire.read_response(b"HTTP/1.0 200 OK\r\nX: 1\r\n\r\n")) == b"HTTP/1.1 200 OK\r\nX: 1\r\n"
+
+
+def test_long_spellings_are_not_remembered() -> None:
+    """Thousands of invented names and hosts, each of 6 KB, leave no memory behind."""
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(2_000):
+        name, host = b"X-%d-" % number + b"n" * 6_000, b"%d." % number + b"h" * 6_000
+        read(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n" + name + b": 1\r\n\r\n")
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+
+    assert grown < 4 << 20

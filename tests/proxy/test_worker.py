@@ -6,14 +6,16 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from config.spec import ShadowSpec
 from rules.flag import Stage
 from shadow import link
 from tests.support.oneworker import OneWorker, flag, route
 from tests.support.rawclient import request_bytes
-from tests.support.recorder import Gate, Recorder, answer
+from tests.support.recorder import Gate, Hang, Recorder, answer
 
 MIB = 1 << 20
 
@@ -134,3 +136,56 @@ def test_answers_never_cross(legacy: Recorder) -> None:
 
     assert wrong == []
     assert counts["identical|orders|legacy"] + counts.get("skipped|orders|in_flight", 0) == 480
+
+
+def law(tally: link.Tally) -> tuple[int, int]:
+    """Give both sides of the counting law: what was sent, and what became of it."""
+
+    def total(counts: dict[str, int], *families: str) -> int:
+        return sum(value for key, value in counts.items() if key.split("|")[0] in families)
+
+    return total(tally.counts, "sent"), total(tally.counts, "identical", "unequal", "errored")
+
+
+def test_the_final_tally_leaves_nothing_in_flight(legacy: Recorder) -> None:
+    """A worker that ends has decided every copy: the counting law holds without a rest that nobody will ever count."""
+    with (
+        Recorder([Hang()]) as stuck,
+        OneWorker(
+            backends={"legacy": legacy.url, "new": stuck.url},
+            routes=[route()],
+            flags={"orders": flag(Stage.SHADOW)},
+        ) as worker,
+        worker.client() as client,
+    ):
+        worker.ask(request_bytes(target="/api/a"))
+        stuck.wait_requests(1)
+        legacy.answer = [Hang()]
+        client.send(request_bytes(target="/api/b"))
+        stuck.wait_requests(2)
+        worker.parent(link.Drain(deadline_ns=300_000_000))
+        assert worker.process.wait(5) == 0
+        worker.wait(lambda: worker.tallies[-1].final, "the final tally")
+        final = worker.tallies[-1]
+
+    assert [key for key in final.gauges if key.startswith(("in_flight", "queued"))] == []
+    assert law(final) == (2, 2)
+
+
+def test_a_hold_needs_no_secret(legacy: Recorder, tmp_path: Path) -> None:
+    """A rollback takes effect although a secret that the configuration refers to can no longer be read."""
+    secret = tmp_path / "token"
+    secret.write_text("Bearer shadow")
+    spec = route(shadow=ShadowSpec(max_per_second=None, credentials="replace", replace_authorization=f"file:{secret}"))
+    with (
+        Recorder(answer(b"new")) as new,
+        OneWorker(
+            backends={"legacy": legacy.url, "new": new.url}, routes=[spec], flags={"orders": flag(Stage.LIVE)}
+        ) as worker,
+    ):
+        assert worker.ask(request_bytes(target="/api/a")).body == b"new"
+        secret.unlink()
+        worker.hold(link.HoldItem(route="orders"))
+        assert worker.ask(request_bytes(target="/api/a")).body == b"ok"
+        worker.hold()
+        assert worker.ask(request_bytes(target="/api/a")).body == b"new"
