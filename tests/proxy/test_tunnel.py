@@ -200,6 +200,7 @@ def test_a_tunnel_end_that_nobody_reads_frees_its_descriptor(legacy: Recorder, n
     legacy.answer = lambda request: [SWITCH, b"x" * int(request.target.rpartition(b"/")[2]), Close()]
     limits = LimitsSpec(write_timeout_ns=500_000_000, tunnel_idle_timeout_ns=1_000_000_000)
     with worker_of(legacy, new, limits=limits) as worker, contextlib.ExitStack() as stack:
+        worker.settled()  # its own links are up
         before = worker.open_fds()
         for size in range(100_000, 4_000_000, 200_000):
             client = stack.enter_context(worker.client(receive_buffer=4_096))

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from config.spec import ShadowSpec
+from config.spec import FallbackSpec, ShadowSpec
 from rules.flag import Stage
 from shadow import link
-from tests.support.oneworker import OneWorker, flag, route
-from tests.support.rawclient import request_bytes
-from tests.support.recorder import Gate, Hang, Recorder, answer
+from tests.support.oneworker import OneWorker, backend, flag, route
+from tests.support.rawclient import ConnectionEndedError, MalformedResponseError, request_bytes
+from tests.support.recorder import (
+    Close,
+    Echo,
+    Gate,
+    Hang,
+    RecordedRequest,
+    Recorder,
+    Reset,
+    Sliced,
+    Step,
+    answer,
+    chunked_answer,
+)
 
 MIB = 1 << 20
 
@@ -189,3 +205,152 @@ def test_a_hold_needs_no_secret(legacy: Recorder, tmp_path: Path) -> None:
         assert worker.ask(request_bytes(target="/api/a")).body == b"ok"
         worker.hold()
         assert worker.ask(request_bytes(target="/api/a")).body == b"new"
+
+
+# --- whatever comes ---
+
+IDLE_NS = 300_000_000
+
+
+def whatever(request: RecordedRequest) -> Iterator[Step]:
+    """Answer as the dice of one request id, side and copy fall: well, slowly, oddly, brokenly or not at all."""
+    name = request.values("x-request-id")[0]
+    dice = random.Random(name + b"".join(request.values("x-matapalo-shadow")) + bytes([request.connection % 2]))
+    body = b"%b %b " % (name, hashlib.sha256(request.body).hexdigest().encode()) + b"." * dice.choice((0, 9, 70_000))
+    if request.values("upgrade") and dice.random() < 0.5:
+        yield b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+        yield Echo()
+        return
+    kind = dice.choice(("length", "length", "chunked", "close", "reset", "cut", "hints", "sliced", "503", "hang"))
+    if request.method == b"HEAD":
+        yield answer(headers=(("Content-Length", str(len(body))),), length=False)
+    elif kind == "chunked":
+        yield chunked_answer([body[:5], body[5:]], trailers=(("X-T", "1"),))
+    elif kind == "close":
+        yield answer(body, length=False, headers=(("Connection", "close"),))
+        yield Close()
+    elif kind == "reset":
+        yield Reset()
+    elif kind == "cut":
+        yield answer(body)[:-3]
+        yield Reset()
+    elif kind == "hints":
+        yield b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + answer(body)
+    elif kind == "sliced":
+        yield Sliced(data=answer(body), size=max(1, len(body) // 7), gap_s=0.001) if len(body) < 1_000 else answer(body)
+    elif kind == "503":
+        yield answer(body, status=503, reason="Unavailable")
+    elif kind == "hang":
+        yield Hang()
+    else:
+        yield answer(body)
+
+
+def some_request(dice: random.Random, name: str) -> tuple[str, bytes, bytes]:
+    """Make one legal request: its method, its bytes and its body."""
+    method = dice.choice(("GET", "GET", "HEAD", "POST", "POST", "PUT", "OPTIONS"))
+    fields = [f"{method} /{dice.choice(('shadow', 'canary', 'live', 'other'))}/{name} HTTP/1.1", "Host: a"]
+    fields += [f"X-Request-Id: {name}", f"X-User-Id: {dice.randrange(9)}"]
+    body = dice.randbytes(dice.choice((0, 1, 300, 40_000))) if method in ("POST", "PUT") else b""
+    sent = body
+    if method == "GET" and dice.random() < 0.1:
+        fields += ["Connection: Upgrade", "Upgrade: websocket"]
+    elif body and dice.random() < 0.5:
+        fields.append("Transfer-Encoding: chunked")
+        sizes = [dice.randrange(1, len(body) + 1) for _ in range(3)]
+        cuts = sorted({0, len(body), *sizes})
+        sent = b"".join(b"%x\r\n%b\r\n" % (end - start, body[start:end]) for start, end in pairwise(cuts))
+        sent += b"0\r\n\r\n"
+    elif method in ("POST", "PUT"):
+        fields.append(f"Content-Length: {len(body)}")
+    return method, "\r\n".join(fields).encode() + b"\r\n\r\n" + sent, body
+
+
+def visit(worker: OneWorker, who: int, until: float, wrong: list[str], digests: dict[bytes, bytes]) -> None:
+    """Be one client after the other: send some requests ahead, cut anywhere, read all, some or no answers."""
+    dice = random.Random(who)
+    number = 0
+    while time.monotonic() < until:
+        sent = []
+        for _ in range(dice.randrange(1, 5)):
+            number += 1
+            name = f"{who}-{number}"
+            method, raw, body = some_request(dice, name)
+            digests[name.encode()] = hashlib.sha256(body).hexdigest().encode()
+            sent.append((name.encode(), method, raw))
+        patience = dice.choice((0, 1, 9, 9, 9))
+        with worker.client(timeout_s=5.0) as client, contextlib.suppress(ConnectionEndedError, OSError):
+            stream = b"".join(raw for _, _, raw in sent)
+            client.send(stream, slice_bytes=dice.choice((0, 0, 1 + len(stream) // 5)), gap_s=0.0005)
+            for asked, method, _ in sent[:patience]:
+                try:
+                    response = client.read_response(method)
+                except (MalformedResponseError, TimeoutError) as error:
+                    wrong.append(f"{asked!r}: {error!r}")
+                    return
+                if response.status == 101:
+                    break  # what follows belongs to the tunnel
+                if response.value("x-request-id") != asked:
+                    wrong.append(f"{asked!r} got the answer to {response.value('x-request-id')!r}")
+                if response.body and response.value("content-type") == b"text/plain":
+                    echoed = response.body.split(b" ")[:2]
+                    if echoed != [asked, digests[asked]]:
+                        wrong.append(f"{asked!r} got the body of {echoed}")
+            if dice.random() < 0.3:
+                client.reset()
+
+
+def test_whatever_clients_and_services_do_the_rules_hold() -> None:
+    """Random requests, cuts, hang-ups and broken services: no mix-up, no repeated write, no leak, and the law holds."""
+    wrong: list[str] = []
+    digests: dict[bytes, bytes] = {}
+    fallback = FallbackSpec(connect=True, timeout=True, statuses=(503,))
+    shadow = ShadowSpec(max_per_second=None, reads=("POST",), timeout_ns=700_000_000)
+    names = {"shadow": Stage.SHADOW, "canary": Stage.CANARY, "live": Stage.LIVE}
+    routes = [route(name, f"/{name}/**", shadow=shadow, fallback=fallback, timeout_ns=1_000_000_000) for name in names]
+    with Recorder(whatever) as legacy, Recorder(whatever) as new:
+        backends = {
+            side.name: side
+            for side in (
+                backend("legacy", legacy.url, idle_timeout_ns=IDLE_NS, response_timeout_ns=500_000_000),
+                backend("new", new.url, idle_timeout_ns=IDLE_NS, response_timeout_ns=500_000_000, max_connections=4),
+            )
+        }
+        flags = {name: flag(stage, percent_bp=5_000, sample_bp=10_000) for name, stage in names.items()}
+        with OneWorker(backends=backends, routes=routes, flags=flags) as worker:
+            worker.settled()
+            before = worker.open_fds()
+            until = time.monotonic() + 6.0
+            threads = [threading.Thread(target=visit, args=(worker, who, until, wrong, digests)) for who in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            counts = worker.settled()
+            worker.wait(lambda: worker.open_fds() <= before, "descriptors to come back")
+            errors = worker.errors()
+
+    assert wrong == []
+    assert [one.failure for side in (legacy, new) for one in side.connections if one.failure] == []
+    writes = Counter(
+        request.values("x-request-id")[0]
+        for side in (legacy, new)
+        for request in side.requests
+        if request.method in (b"POST", b"PUT") and not request.values("x-matapalo-shadow")
+    )
+    assert [asked for asked, times in writes.items() if times > 1] == []
+    for request in (*legacy.requests, *new.requests):
+        if request.complete:
+            asked = request.values("x-request-id")[0]
+            assert hashlib.sha256(request.body).hexdigest().encode() == digests[asked]
+    for event in ("callback failed", "task failed", "deadline failed"):
+        assert event not in errors
+    for name in names:
+        mine = {key: value for key, value in counts.items() if key.split("|")[1:2] == [name]}
+
+        def total(*families: str, counts: dict[str, int] = mine) -> int:
+            return sum(value for key, value in counts.items() if key.split("|")[0] in families)
+
+        assert total("eligible") == total("unsampled", "skipped", "sent") > 0
+        assert total("sent") == total("identical", "unequal", "errored")
+        assert total("unequal") == total("tolerated", "divergent", "undecided")
