@@ -118,7 +118,7 @@ class ShadowSpec:
     sample_bp: int | None = None
     """First sample of the flag in basis points; ``None``: the stage's default."""
     max_per_second: float | None = 50.0
-    """Per route and worker; ``None``: no limit (``off`` in the file)."""
+    """Per route, shared evenly by the workers; ``None``: no limit (``off`` in the file)."""
     max_in_flight: int = 64
     """Per route and worker."""
     timeout_ns: int = 10_000_000_000

@@ -274,7 +274,11 @@ SHADOW: Final = Section(
             doc="First share of the eligible requests that is copied; without it the stage's default.",
             field="sample_bp",
         ),
-        Key(name="max_per_second", kind=RATE, doc="Copies per second, per route and worker; `off` is no limit."),
+        Key(
+            name="max_per_second",
+            kind=RATE,
+            doc="Copies per second on this route, shared evenly by the workers; `off` is no limit.",
+        ),
         Key(name="max_in_flight", kind=whole(1, 65_535), doc="Copies at the same time, per route and worker."),
         Key(name="timeout", kind=DURATION, doc="A copy's whole time.", field="timeout_ns"),
         Key(
