@@ -61,8 +61,11 @@ class Sink(Protocol):
     def on_end(self, trailers: wire.Trailers) -> None:
         """The answer is complete; no ``on_flush`` follows."""
 
-    def on_failure(self, phase: str, reason: str) -> None:
-        """No complete answer will come; *phase* is resolve, connect, tls, pool, send, head or body."""
+    def on_failure(self, phase: str, reason: str, *, late: bool = False) -> None:
+        """No complete answer will come; *phase* is resolve, connect, tls, pool, send, head or body.
+
+        *late*: time ran out, nothing was refused.
+        """
 
     def on_writable(self, writable: bool) -> None:
         """The connection's write buffer is full, or drained."""
@@ -388,40 +391,52 @@ class Pool:
 
         Runs: in its own task. Bound: the backend's connect timeout.
         """
-        spec = self.spec
-        failure: tuple[str, str]
+        connection: BackendConnection | None = None
+        phase, reason, late = "connect", "the backend closed the connection as soon as it was open", False
         try:
-            async with asyncio.timeout(spec.connect_timeout_ns / 1e9):
-                _, connection = await self._loop.create_connection(
-                    lambda: BackendConnection(self),
-                    spec.host,
-                    spec.port,
-                    ssl=self._ssl,
-                    server_hostname=((spec.tls and spec.tls.server_name) or spec.host) if self._ssl else None,
-                )
+            connection = await self._dial()
         except TimeoutError:
-            failure = ("connect", f"no connection within {spec.connect_timeout_ns / 1e9:g} s")
+            late = True
+            reason = f"no connection within {self.spec.connect_timeout_ns / 1e9:g} s"
         except ssl.SSLError as error:
-            failure = ("tls", f"TLS handshake failed: {error}")
-        except (OSError, UnicodeError) as error:
+            phase, reason = "tls", f"TLS handshake failed: {error}"
+        except (socket.gaierror, UnicodeError) as error:
             # A name that IDNA does not know is a UnicodeError.
-            unresolved = isinstance(error, (socket.gaierror, UnicodeError))
-            failure = ("resolve" if unresolved else "connect", f"{error}")
-        else:
+            phase, reason = "resolve", str(error)
+        except OSError as error:
+            reason = str(error)
+        finally:
             self.connecting -= 1
-            self.open.add(connection)
-            if not self.waiters:
-                self.give_back(connection)
-                return
-            sink = self.waiters.popleft()
-            connection.sink = sink
-            sink.on_connection(connection)
+        if connection is not None and not connection.closed:
+            self._take(connection)
             return
-        self.connecting -= 1
-        failed = self.waiters.popleft() if self.waiters else None
+        # Who has cancelled leaves its socket to the others: nobody is failed for whom another one is being opened.
+        failed = self.waiters.popleft() if len(self.waiters) > self.connecting else None
         self._connect()
         if failed is not None:
-            failed.on_failure(*failure)
+            failed.on_failure(phase, reason, late=late)
+
+    async def _dial(self) -> BackendConnection:
+        spec = self.spec
+        async with asyncio.timeout(spec.connect_timeout_ns / 1e9):
+            _, connection = await self._loop.create_connection(
+                lambda: BackendConnection(self),
+                spec.host,
+                spec.port,
+                ssl=self._ssl,
+                server_hostname=((spec.tls and spec.tls.server_name) or spec.host) if self._ssl else None,
+            )
+        return connection
+
+    def _take(self, connection: BackendConnection) -> None:
+        """Give a new connection to whoever waits longest, or keep it for the next one."""
+        self.open.add(connection)
+        if not self.waiters:
+            self.give_back(connection)
+            return
+        sink = self.waiters.popleft()
+        connection.sink = sink
+        sink.on_connection(connection)
 
 
 def _ssl_context(spec: BackendSpec) -> ssl.SSLContext:

@@ -295,7 +295,7 @@ class Copy:
         if self.primary_done:
             self._settle()
 
-    def on_failure(self, phase: str, reason: str) -> None:
+    def on_failure(self, phase: str, reason: str, *, late: bool = False) -> None:
         """The shadow will not answer; the client never notices."""
         self.connection = None
         self._fail(phase)

@@ -7,10 +7,7 @@ Rules of this file:
 1. One request uses one snapshot (``applied``) from start to end.
 2. The client hears exactly one answer. Once its head is out nothing is tried
    again, and a broken answer is never made to look whole: the connection is aborted.
-3. A request is sent a second time only if no byte of it can have been acted on:
-   nothing was written, or its method is safe (fallback), or a reused connection
-   died without one byte of answer under a safe, bodiless request (RFC 9110
-   section 9.2.2, RFC 9112 section 9.3.1).
+3. What may be tried after a failure is decided in :mod:`proxy.failure`, nowhere else.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from math import inf
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
-from proxy import forward, wire
+from proxy import failure, forward, wire
 from proxy.backend import BackendConnection
 from proxy.copies import Copy
 from proxy.problem import problem_bytes
@@ -33,22 +30,8 @@ if TYPE_CHECKING:
     from proxy.worker import Worker
     from rules.snapshot import Decision
 
-SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
-"""RFC 9110 section 9.2.1."""
-
 MAX_EARLY_BODY: Final = 256 << 10
 """Request body bytes held while a connection is opened; the client is paused beyond that."""
-
-_FAILURES: Final = {
-    "pool": (503, "overloaded"),
-    "resolve": (502, "unreachable"),
-    "connect": (502, "unreachable"),
-    "tls": (502, "unreachable"),
-    "send": (502, "broken_answer"),
-    "head": (502, "broken_answer"),
-    "timeout": (504, "timeout"),
-}
-"""Phase of an upstream failure to the client's status and reason."""
 
 
 @dataclass(slots=True, eq=False)
@@ -343,8 +326,11 @@ class Exchange:
         decision = self.decision
         if decision.fallback_backend is not None:
             assert decision.spec is not None
-            if head.status in decision.spec.fallback.statuses and self._fall_back(f"status_{head.status}"):
-                return
+            if head.status in decision.spec.fallback.statuses:
+                why = f"status_{head.status}"
+                if failure.may_fall_back(self, why):
+                    self._fall_back(why)
+                    return
         self.head_at = now = monotonic()
         self.worker.counts.observe("request_duration", decision.route, self.side, now - self.sent_at)
         self.phase = "body"
@@ -425,7 +411,7 @@ class Exchange:
 
     # --- what can go wrong -------------------------------------------------------------------------------------------
 
-    def on_failure(self, phase: str, reason: str) -> None:
+    def on_failure(self, phase: str, reason: str, *, late: bool = False) -> None:
         """The primary will not complete its answer."""
         self.leasing = False
         connection, self.connection = self.connection, None
@@ -435,46 +421,18 @@ class Exchange:
         self.worker.log_failure(self, phase, reason)
         if self.started:
             self._abort()
-            return
-        if (
-            connection is not None
-            and connection.reused
-            and not connection.answered
-            and phase in ("head", "send")
-            and not self.retried
-            and self.head.bodiless
-            and self.head.method in SAFE
-        ):
-            # The idle connection was closed under us: the ordinary race of keep-alive.
+        elif failure.may_retry(self, connection, phase):
             self.retried = True
             self._lease(self.lane, fresh=True)
-            return
-        if self.decision.fallback_backend is not None and self._fall_back(phase):
-            return
-        status, public = _FAILURES.get(phase, (502, "broken_answer"))
-        if phase == "connect" and "within" in reason:
-            status, public = 504, "timeout"
-        self.answer_problem(status, public)
-
-    def _fall_back(self, why: str) -> bool:
-        """Send the request to legacy instead, if that is allowed and safe; tell whether it was."""
-        decision = self.decision
-        spec = decision.spec
-        assert spec is not None
-        assert decision.fallback_backend is not None
-        policy = spec.fallback
-        if self.fallback or self.started:
-            return False
-        if why.startswith("status_"):
-            allowed = True
-        elif why == "timeout":
-            allowed = policy.timeout
+        elif failure.may_fall_back(self, phase):
+            self._fall_back(phase)
         else:
-            allowed = policy.connect
-        if self.touched and (self.head.method not in SAFE or not self.head.bodiless):
-            return False
-        if not allowed:
-            return False
+            self.answer_problem(*failure.answer_to(phase, late=late))
+
+    def _fall_back(self, why: str) -> None:
+        """Send the request to legacy instead."""
+        decision = self.decision
+        assert decision.fallback_backend is not None
         self.fallback = why
         if self.connection is not None:
             self.connection.abandon()
@@ -489,7 +447,6 @@ class Exchange:
         self._head_bytes = forward.request_bytes(self.head, lane.target, self.own_lines)
         self.deadline = self.total_deadline
         self._lease(lane)
-        return True
 
     def expire(self) -> None:
         """The deadline of the current phase has passed."""
@@ -501,7 +458,7 @@ class Exchange:
             return
         if self.leasing:
             self.lane.primary.cancel(self)
-            self.on_failure("connect", "no connection within the connect timeout")
+            self.on_failure("connect", "no connection within the connect timeout", late=True)
             return
         connection, self.connection = self.connection, None
         if connection is not None:
@@ -513,8 +470,10 @@ class Exchange:
         self.worker.log_failure(self, "timeout", f"no progress in phase {phase}")
         if self.started:
             self._abort()
-        elif self.decision.fallback_backend is None or not self._fall_back("timeout"):
-            self.answer_problem(504, "timeout")
+        elif failure.may_fall_back(self, "timeout"):
+            self._fall_back("timeout")
+        else:
+            self.answer_problem(*failure.answer_to("timeout", late=True))
 
     def on_client_lost(self) -> None:
         """The client is gone: stop both sides at once."""
