@@ -9,9 +9,9 @@ from copy import copy
 
 from config.secret import resolve
 from config.spec import BackendSpec, RouteSpec
-from proxy.backend import Pool
 from proxy.copies import RouteState
 from proxy.forward import Network, Target
+from proxy.pool import Pool
 from proxy.tally import Counts
 from rules.flag import Hold
 from rules.snapshot import Decision, Snapshot, SnapshotSpec, build

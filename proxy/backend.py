@@ -1,4 +1,4 @@
-"""Keep connections to backends: one protocol object per connection, one pool per backend and purpose.
+"""Speak HTTP/1.1 to one backend over one connection: send a request, cut its answer out of the bytes.
 
 Rules of this file:
 
@@ -9,32 +9,21 @@ Rules of this file:
    behind the answer. Otherwise it is closed.
 3. A sink that goes away calls :meth:`BackendConnection.abandon`; the connection
    is closed, because what is still on its way would reach the next sink.
-4. Pools never share: a sick shadow cannot take a primary's connection.
-5. A socket is opened for the pool, not for a sink: whoever waits longest gets
-   it, and a sink that has cancelled is never called again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
-from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from time import monotonic
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from config.secret import resolve
-from config.spec import BackendSpec
 from proxy import wire
+
+if TYPE_CHECKING:
+    from proxy.pool import Pool
 
 MAX_HEAD_BYTES: Final = 64 << 10
 """An answer's head; the same ceiling as zttp's."""
-
-MAX_WAITERS: Final = 1_024
-"""Requests waiting for a connection of one pool; more are refused at once."""
 
 
 class Sink(Protocol):
@@ -290,160 +279,3 @@ class BackendConnection(asyncio.Protocol):
             self.closed = True
             self.pool.forget(self)
             self.transport.close()
-
-
-class Pool:
-    """Hold the connections of one worker to one backend for one purpose.
-
-    Bound: ``spec.max_connections`` sockets, 1,024 waiters.
-    """
-
-    def __init__(
-        self, spec: BackendSpec, *, loop: asyncio.AbstractEventLoop, spawn: Callable[[str, object], None]
-    ) -> None:
-        """Make an empty pool; *spawn* starts a named task in the worker's task group."""
-        self.spec = spec
-        self.idle: list[BackendConnection] = []
-        self.open: set[BackendConnection] = set()
-        self.connecting = 0
-        self.waiters: deque[Sink] = deque()
-        self.retired = False
-        self._loop = loop
-        self._spawn = spawn
-        self._ssl = _ssl_context(spec) if spec.scheme == "https" else None
-
-    def lease(self, sink: Sink, *, fresh: bool = False) -> BackendConnection | None:
-        """Take an idle connection now, or be called back with ``on_connection`` or ``on_failure``.
-
-        Order: last in, first out, so that a quiet pool shrinks. *fresh* asks for a new socket.
-        Cost: one list pop when a connection is idle.
-        """
-        while self.idle and not fresh:
-            connection = self.idle.pop()
-            if not connection.closed:
-                connection.sink = sink
-                connection.reused = True
-                return connection
-        if len(self.waiters) - self.connecting >= MAX_WAITERS:
-            self._loop.call_soon(sink.on_failure, "pool", f"{MAX_WAITERS} requests already wait for a connection")
-            return None
-        if self.idle and len(self.open) + self.connecting >= self.spec.max_connections:
-            self.idle[0].close()  # makes room for the fresh one
-        self.waiters.append(sink)
-        self._connect()
-        return None
-
-    def cancel(self, sink: Sink) -> None:
-        """Forget a sink that waits: it is not called any more."""
-        with suppress(ValueError):
-            self.waiters.remove(sink)
-
-    def give_back(self, connection: BackendConnection) -> None:
-        """Take a clean connection back, or hand it to whoever waits."""
-        if self.retired:
-            connection.close()
-            return
-        connection.idle_since = monotonic()
-        self.idle.append(connection)
-        if self.waiters:
-            # Not from inside the old exchange's last event: that one ends first.
-            self._loop.call_soon(self._hand_over)
-
-    def _hand_over(self) -> None:
-        while self.waiters and self.idle:
-            connection = self.idle.pop()
-            sink = self.waiters.popleft()
-            connection.sink = sink
-            connection.reused = True
-            sink.on_connection(connection)
-
-    def forget(self, connection: BackendConnection) -> None:
-        """Strike a connection off; its place may go to a waiter."""
-        if connection in self.open:
-            self.open.discard(connection)
-            if connection in self.idle:
-                self.idle.remove(connection)
-            self._connect()
-
-    def close_idle(self, now: float) -> None:
-        """Close what has been idle for longer than the backend's idle timeout."""
-        limit = now - self.spec.idle_timeout_ns / 1e9
-        while self.idle and self.idle[0].idle_since < limit:
-            self.idle[0].close()
-
-    def retire(self) -> None:
-        """Close idle connections now and the others after their exchange: the configuration no longer wants them.
-
-        Whoever waits already is served: one request uses one snapshot from start to end.
-        """
-        self.retired = True
-        for connection in list(self.idle):
-            connection.close()
-
-    def _connect(self) -> None:
-        """Open one more socket, if somebody waits for whom none is being opened and there is room."""
-        if len(self.waiters) > self.connecting and len(self.open) + self.connecting < self.spec.max_connections:
-            self.connecting += 1
-            self._spawn(f"connect {self.spec.name}", self._open())
-
-    async def _open(self) -> None:
-        """Open one socket and give it to whoever waits longest.
-
-        Runs: in its own task. Bound: the backend's connect timeout.
-        """
-        connection: BackendConnection | None = None
-        phase, reason, late = "connect", "the backend closed the connection as soon as it was open", False
-        try:
-            connection = await self._dial()
-        except TimeoutError:
-            late = True
-            reason = f"no connection within {self.spec.connect_timeout_ns / 1e9:g} s"
-        except ssl.SSLError as error:
-            phase, reason = "tls", f"TLS handshake failed: {error}"
-        except (socket.gaierror, UnicodeError) as error:
-            # A name that IDNA does not know is a UnicodeError.
-            phase, reason = "resolve", str(error)
-        except OSError as error:
-            reason = str(error)
-        finally:
-            self.connecting -= 1
-        if connection is not None and not connection.closed:
-            self._take(connection)
-            return
-        # Who has cancelled leaves its socket to the others: nobody is failed for whom another one is being opened.
-        failed = self.waiters.popleft() if len(self.waiters) > self.connecting else None
-        self._connect()
-        if failed is not None:
-            failed.on_failure(phase, reason, late=late)
-
-    async def _dial(self) -> BackendConnection:
-        spec = self.spec
-        async with asyncio.timeout(spec.connect_timeout_ns / 1e9):
-            _, connection = await self._loop.create_connection(
-                lambda: BackendConnection(self),
-                spec.host,
-                spec.port,
-                ssl=self._ssl,
-                server_hostname=((spec.tls and spec.tls.server_name) or spec.host) if self._ssl else None,
-            )
-        return connection
-
-    def _take(self, connection: BackendConnection) -> None:
-        """Give a new connection to whoever waits longest, or keep it for the next one."""
-        self.open.add(connection)
-        if not self.waiters:
-            self.give_back(connection)
-            return
-        sink = self.waiters.popleft()
-        connection.sink = sink
-        sink.on_connection(connection)
-
-
-def _ssl_context(spec: BackendSpec) -> ssl.SSLContext:
-    """Make the verifying context of one backend."""
-    tls = spec.tls
-    context = ssl.create_default_context(cadata=resolve(tls.ca) if tls is not None and tls.ca else None)
-    if tls is not None and not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

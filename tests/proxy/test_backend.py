@@ -1,217 +1,130 @@
-"""Pools: reuse, bounds, fairness to waiters, retirement, TLS."""
+"""Answers of a backend as raw bytes: what is passed on, what is a 502, what ends the client's connection."""
 
 from __future__ import annotations
 
-import socket
-import ssl
-import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from config.spec import BackendTlsSpec, FallbackSpec
-from rules.flag import Stage
-from tests.support.oneworker import OneWorker, backend, flag, route
-from tests.support.rawclient import RawClient, request_bytes
-from tests.support.recorder import Echo, Gate, Hang, Recorder, answer
+from tests.support.oneworker import OneWorker, backend, route
+from tests.support.rawclient import ConnectionEndedError, request_bytes
+from tests.support.recorder import Hang, Recorder, answer
 
-OK = answer(b"ok")
+OK = answer(b"ok", headers=(("Connection", "close"),))
+"""Closes its connection, so that no case leaves one behind for the next."""
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def legacy() -> Iterator[Recorder]:
     """Answer as the only service."""
     with Recorder(OK) as recorder:
         yield recorder
 
 
-def worker_of(legacy: Recorder, **policy: object) -> OneWorker:
-    """Start a worker whose one backend has *policy*."""
-    spec = backend("legacy", legacy.url, **policy)
-    return OneWorker(backends={"legacy": spec, "new": replace(spec, name="new")}, routes=[route()])
+@pytest.fixture(scope="module")
+def worker(legacy: Recorder) -> Iterator[OneWorker]:
+    """Run one worker for every case."""
+    spec = backend("legacy", legacy.url, response_timeout_ns=5_000_000_000)
+    with OneWorker(backends={"legacy": spec, "new": legacy.url}, routes=[route()], access_log=False) as one:
+        one.settled("every link of the worker to be up")
+        yield one
 
 
-def test_idle_connections_are_closed_before_the_backend_would(legacy: Recorder) -> None:
-    """A pooled connection is closed after the backend's idle timeout."""
-    with worker_of(legacy, idle_timeout_ns=300_000_000) as worker:
-        worker.ask(request_bytes(target="/api/a"))
-
-        assert legacy.wait_ended(0, 4.0).ending == "eof"
-
-
-def test_a_pool_waits_within_its_bound(legacy: Recorder) -> None:
-    """Beyond the connection limit requests wait for a free connection and are served by it."""
-    gate = Gate()
-    legacy.answer = [gate, OK]
-    with worker_of(legacy, max_connections=2) as worker:
-        clients: list[RawClient] = [worker.client() for _ in range(6)]
-        for client in clients:
-            client.send(request_bytes(target="/api/a"))
-        legacy.wait_requests(2)
-        assert len(legacy.connections) == 2
-        gate.open()
-        bodies = [client.read_response().body for client in clients]
-        for client in clients:
-            client.close()
-
-    assert bodies == [b"ok"] * 6
-    assert len(legacy.connections) == 2
-
-
-def test_a_wait_for_a_connection_ends(legacy: Recorder) -> None:
-    """A request that gets no connection in time is a 504, and the one that holds it is not disturbed."""
-    gate = Gate()
-    legacy.answer = [gate, OK]
-    with worker_of(legacy, max_connections=1, connect_timeout_ns=200_000_000) as worker, worker.client() as first:
-        first.send(request_bytes(target="/api/a"))
-        legacy.wait_requests(1)
-        second = worker.ask(request_bytes(target="/api/a"))
-        gate.open()
-        assert first.read_response().body == b"ok"
-
-    assert second.status == 504
-
-
-def test_a_black_hole_is_504_at_the_connect_timeout(legacy: Recorder) -> None:
-    """A backend that does not complete the handshake is a 504 after the connect timeout."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        with socket.create_connection(full.getsockname()):
-            url = f"http://127.0.0.1:{full.getsockname()[1]}"
-            spec = backend("legacy", url, connect_timeout_ns=300_000_000)
-            with OneWorker(backends={"legacy": spec, "new": legacy.url}, routes=[route()]) as worker:
-                clients = [worker.client() for _ in range(4)]
-                for client in clients:
-                    client.send(request_bytes(target="/api/a"))
-                # The backlog of one may take one more; the others find the hole.
-                statuses = {client.read_response().status for client in clients[1:]}
-                for client in clients:
-                    client.close()
-
-    assert statuses <= {504}
+LIES = {
+    "length-and-chunked": HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "chunked-and-length": HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "two-lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
+    "one-length-twice": HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+    "length-list": HEAD + b"Content-Length: 2, 2\r\n\r\nok",
+    "length-negative": HEAD + b"Content-Length: -2\r\n\r\nok",
+    "length-signed": HEAD + b"Content-Length: +2\r\n\r\nok",
+    "length-empty": HEAD + b"Content-Length:\r\n\r\nok",
+    "length-underscore": HEAD + b"Content-Length: 1_0\r\n\r\n0123456789",
+    "length-hexadecimal": HEAD + b"Content-Length: 0x2\r\n\r\nok",
+    "length-overflowing": HEAD + b"Content-Length: 18446744073709551618\r\n\r\nok",
+    "coding-unknown": HEAD + b"Transfer-Encoding: foo\r\n\r\nok",
+    "coding-identity": HEAD + b"Transfer-Encoding: identity\r\n\r\nok",
+    "coding-list": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "coding-twice": HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "coding-empty": HEAD + b"Transfer-Encoding:\r\n\r\n0\r\n\r\n",
+    "coding-on-1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "coding-on-204": b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "field-nul": HEAD + b"X: a\0b\r\nContent-Length: 2\r\n\r\nok",
+    "field-cr": HEAD + b"X: a\rb\r\nContent-Length: 2\r\n\r\nok",
+    "field-lf": HEAD + b"X: a\nY: b\r\nContent-Length: 2\r\n\r\nok",
+    "field-control": HEAD + b"X: a\x01b\r\nContent-Length: 2\r\n\r\nok",
+    "field-folded": HEAD + b"X: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
+    "field-without-colon": HEAD + b"Xa\r\nContent-Length: 2\r\n\r\nok",
+    "field-blank-before-colon": HEAD + b"Content-Length : 2\r\n\r\nok",
+    "field-without-name": HEAD + b": a\r\nContent-Length: 2\r\n\r\nok",
+    "field-name-no-token": HEAD + b"X(a): b\r\nContent-Length: 2\r\n\r\nok",
+    "fields-too-many": HEAD + b"X: a\r\n" * 101 + b"Content-Length: 2\r\n\r\nok",
+    "head-too-large": HEAD + b"X: " + b"y" * 70_000 + b"\r\nContent-Length: 2\r\n\r\nok",
+    "head-endless": HEAD + b"X: " + b"y" * 200_000,
+    "status-99": b"HTTP/1.1 099 No\r\nContent-Length: 2\r\n\r\nok",
+    "status-600": b"HTTP/1.1 600 No\r\nContent-Length: 2\r\n\r\nok",
+    "status-2000": b"HTTP/1.1 2000 No\r\nContent-Length: 2\r\n\r\nok",
+    "status-word": b"HTTP/1.1 OK 200\r\nContent-Length: 2\r\n\r\nok",
+    "reason-nul": b"HTTP/1.1 200 O\0K\r\nContent-Length: 2\r\n\r\nok",
+    "version-2.0": b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "version-0.9": b"HTTP/0.9 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "version-1.2": b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "version-lower-case": b"http/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "http-0.9": b"<html>ok</html>\r\n\r\n",
+    "garbage": b"\x00\xff\x13garbage\r\n\r\n",
+    "request": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "empty-lines": b"\r\n\r\n" + OK,
+    "line-feeds": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok\r\n\r\n",
+    "unasked-101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    "interim-with-length": b"HTTP/1.1 103 Early Hints\r\nContent-Length: 2\r\n\r\nok" + OK,
+    "interim-with-coding": b"HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n" + OK,
+}
 
 
-def test_an_unknown_host_is_502(legacy: Recorder) -> None:
-    """A name that does not resolve is a 502 counted in phase resolve."""
-    spec = backend("legacy", "http://no-such-host.invalid:80")
-    with OneWorker(backends={"legacy": spec, "new": legacy.url}, routes=[route()]) as worker:
-        assert worker.ask(request_bytes(target="/api/a")).status == 502
-        counts = worker.settled()
-
-    assert counts["upstream_errors|legacy|resolve"] == 1
-
-
-def test_cancelled_requests_leak_no_place(legacy: Recorder) -> None:
-    """After many clients that hang up while they wait, every place of the pool is free again."""
-    legacy.answer = [Hang()]
-    with worker_of(legacy, max_connections=4) as worker:
-        for _ in range(5):
-            clients = [worker.client() for _ in range(20)]
-            for client in clients:
-                client.send(request_bytes(target="/api/a"))
-            for client in clients:
-                client.reset()
+@pytest.mark.parametrize("raw", LIES.values(), ids=LIES.keys())
+def test_a_lying_head_is_502(legacy: Recorder, worker: OneWorker, raw: bytes) -> None:
+    """An answer whose head two readers may read differently is a 502, and its connection is never used again."""
+    legacy.answer = [raw, Hang()]
+    with worker.client() as client:
+        response = client.exchange(request_bytes(target="/api/a"))
+        told = legacy.requests[-1].connection
         legacy.answer = OK
-        for _ in range(20):
-            assert worker.ask(request_bytes(target="/api/a")).body == b"ok"
+        again = client.exchange(request_bytes(target="/api/a"))
+    legacy.wait_ended(legacy.requests[-1].connection)
+
+    assert (response.status, response.value("content-type")) == (502, b"application/problem+json")
+    assert b"broken_answer" in response.body
+    assert again.body == b"ok"
+    assert legacy.requests[-1].connection != told
+    assert legacy.wait_ended(told).ending != "open"
 
 
-def certificate(directory: Path, name: str) -> tuple[Path, Path]:
-    """Make a self-signed certificate for *name*."""
-    key, cert = directory / f"{name}.key", directory / f"{name}.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(cert), "-days", "1", "-subj", f"/CN={name}"]
-    command += ["-addext", f"subjectAltName=DNS:{name}"]
-    subprocess.run(command, check=True, capture_output=True)
-    return key, cert
+BROKEN_BODIES = {
+    "size-no-number": b"zz\r\nok\r\n0\r\n\r\n",
+    "size-signed": b"-1\r\nok\r\n0\r\n\r\n",
+    "size-prefixed": b"0x2\r\nok\r\n0\r\n\r\n",
+    "size-too-long": b"00000000000000002\r\nok\r\n0\r\n\r\n",
+    "size-empty": b"\r\nok\r\n0\r\n\r\n",
+    "size-line-feed": b"2\nok\n0\n\n",
+    "extension-cr": b"2;a\rb\r\nok\r\n0\r\n\r\n",
+    "extension-lf": b"2;a\nb\r\nok\r\n0\r\n\r\n",
+    "extension-endless": b"2;" + b"a" * 100_000,
+    "data-too-long": b"2\r\nok!\r\n0\r\n\r\n",
+    "trailer-length": b"2\r\nok\r\n0\r\nContent-Length: 2\r\n\r\n",
+    "trailer-coding": b"2\r\nok\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "trailer-host": b"2\r\nok\r\n0\r\nHost: a\r\n\r\n",
+    "trailer-without-colon": b"2\r\nok\r\n0\r\nno field\r\n\r\n",
+    "trailer-folded": b"2\r\nok\r\n0\r\nX: a\r\n b\r\n\r\n",
+    "trailers-endless": b"2\r\nok\r\n0\r\n" + b"X: a\r\n" * 20_000,
+}
 
 
-def test_tls_backends_are_verified(tmp_path: Path) -> None:
-    """A TLS backend is spoken to if its certificate is trusted for its name, and is a 502 otherwise."""
-    key, cert = certificate(tmp_path, "shop.test")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    trusted = BackendTlsSpec(ca=f"file:{cert}", server_name="shop.test")
-    with Recorder(OK, tls=context) as secure:
-        for tls, status in (
-            (trusted, 200),
-            (replace(trusted, server_name="other.test"), 502),
-            (BackendTlsSpec(server_name="shop.test"), 502),
-            (BackendTlsSpec(verify=False), 200),
-        ):
-            spec = backend("legacy", secure.url, tls=tls)
-            with OneWorker(backends={"legacy": spec, "new": secure.url}, routes=[route()]) as worker:
-                assert worker.ask(request_bytes(target="/api/a")).status == status
-
-
-def test_a_socket_that_opens_too_late_serves_nobody(legacy: Recorder) -> None:
-    """A request that stopped waiting for new and went to legacy hears nothing of new any more."""
-    gate = Gate()
-    legacy.answer = [gate, OK]
-    with socket.socket() as listening, worker_in_canary(legacy, listening) as worker:
-        with worker.client() as first, worker.client() as second:
-            first.send(request_bytes(target="/api/1", headers=USER))
-            only, _ = listening.accept()
-            with socket.create_connection(listening.getsockname()):  # from now on nobody gets in
-                start = time.monotonic()
-                second.send(request_bytes(target="/api/2", headers=USER))
-                worker.wait(lambda: time.monotonic() > start + 1.5, "the wait to be nearly over")
-                only.close()
-                legacy.wait_requests(2)
-                worker.wait(lambda: time.monotonic() > start + 3.0, "the late socket to fail")
-                gate.open()
-                assert first.read_response().body == b"ok"
-                assert second.read_response().body == b"ok"
-                assert second.leftover == b""
-        counts = worker.settled()
-
-    assert counts["requests|orders|legacy|legacy|2xx"] == 2
-    assert counts["fallbacks|orders|connect"] == 1
-
-
-USER = (("X-User-Id", "7"),)
-
-
-def worker_in_canary(legacy: Recorder, listening: socket.socket) -> OneWorker:
-    """Start a worker whose clients are all on new, which has one connection and a second to open it."""
-    listening.bind(("127.0.0.1", 0))
-    listening.listen(0)
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    return OneWorker(
-        backends={
-            "legacy": legacy.url,
-            "new": backend("new", url, max_connections=1, connect_timeout_ns=1_000_000_000),
-        },
-        routes=[route(fallback=FallbackSpec(connect=True, timeout=True))],
-        flags={"orders": flag(Stage.CANARY, percent_bp=10_000, sample_bp=0)},
-    )
-
-
-def test_an_upgrade_finds_a_place_among_idle_connections(legacy: Recorder) -> None:
-    """A request that needs a new socket gets one although the pool is full, if some of it is idle."""
-    with worker_of(legacy, max_connections=1) as worker:
-        assert worker.ask(request_bytes(target="/api/a")).body == b"ok"
-        legacy.answer = [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", Echo()]
-        upgrade = request_bytes(target="/api/ws", headers=(("Connection", "Upgrade"), ("Upgrade", "websocket")))
-        with worker.client(timeout_s=1.5) as client:
-            assert client.exchange(upgrade).status == 101
-
-
-def test_a_reload_fails_nobody_who_waits_for_a_connection(legacy: Recorder) -> None:
-    """Requests that wait for a connection of a backend whose settings change are served all the same."""
-    gate = Gate()
-    legacy.answer = [gate, OK]
-    with worker_of(legacy, max_connections=1) as worker, worker.client() as first, worker.client() as second:
-        first.send(request_bytes(target="/api/1"))
-        legacy.wait_requests(1)
-        second.send(request_bytes(target="/api/2"))
-        worker.ask(request_bytes("OPTIONS", "*"))
-        changed = tuple(replace(one, max_connections=8) for one in worker.config.backends)
-        worker.push(config=replace(worker.config, backends=changed))
-        gate.open()
-        assert first.read_response().body == b"ok"
-        assert second.read_response().body == b"ok"
+@pytest.mark.parametrize("raw", BROKEN_BODIES.values(), ids=BROKEN_BODIES.keys())
+def test_a_broken_chunk_never_ends_well(legacy: Recorder, worker: OneWorker, raw: bytes) -> None:
+    """Where the framing of a body breaks, the client's connection breaks, too: it never sees a last chunk."""
+    legacy.answer = [CHUNKED, raw, Hang()]
+    with worker.client() as client, pytest.raises((ConnectionEndedError, ConnectionResetError)):
+        client.exchange(request_bytes(target="/api/a"))
+    legacy.wait_ended(legacy.requests[-1].connection)
