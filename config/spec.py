@@ -191,6 +191,8 @@ class LimitsSpec:
     """The longest silence inside a request body."""
     write_timeout_ns: int = 60_000_000_000
     """The longest a client or backend may refuse to take bytes."""
+    half_close_timeout_ns: int = 200_000_000
+    """How long an answer may stand still once its client has sent a FIN."""
     max_connections: int = 10_000
     copy_bytes: int = 64 << 20
     """One budget over all copies of a worker, requests and answers together."""

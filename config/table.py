@@ -496,6 +496,13 @@ LIMITS: Final = Section(
             doc="The longest a client or backend may refuse to take bytes.",
             field="write_timeout_ns",
         ),
+        Key(
+            name="half_close_timeout",
+            kind=DURATION,
+            doc="How long an answer may stand still once its client has sent a FIN behind the whole request: "
+            "most such clients have left. Raise it for clients that half-close and wait.",
+            field="half_close_timeout_ns",
+        ),
         Key(name="max_connections", kind=whole(1, 1_000_000), doc="Client connections of one worker."),
         Key(
             name="copy_bytes",

@@ -126,6 +126,9 @@ FAMILIES: Final = (
     _counter("matapalo_flips_total", "route kind", "Flips, rollbacks and undos: manual, watchdog, autopilot, file."),
     _counter("matapalo_fallbacks_total", "route reason", "Canary requests that legacy answered because new failed."),
     _counter("matapalo_refused_total", "reason", "Requests that Matapalo refused before any backend."),
+    _counter(
+        "matapalo_client_aborts_total", "route side", "Requests whose client left before its answer was complete."
+    ),
     _counter("matapalo_upstream_errors_total", "backend phase", "Failures of backends by phase."),
     _counter("matapalo_access_log_dropped_total", "", "Access log lines that could not be written."),
     _counter(
@@ -157,6 +160,7 @@ _COUNTS: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
     "divergences": ("matapalo_divergences_total", (0, 1)),
     "fallbacks": ("matapalo_fallbacks_total", (0, 1)),
     "refused": ("matapalo_refused_total", (0,)),
+    "client_aborts": ("matapalo_client_aborts_total", (0, 1)),
     "upstream_errors": ("matapalo_upstream_errors_total", (0, 1)),
     "log_dropped": ("matapalo_access_log_dropped_total", ()),
 }

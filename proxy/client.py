@@ -6,8 +6,9 @@ Rules of this file:
    first in zttp's buffer (one read), then here, and then reading stops. A
    finished exchange stays in its place until the next bytes are due, so that
    nothing overtakes what came before it.
-2. End of input is a client that went away (as nginx and Go treat it): the
-   exchange in hand is cancelled on both sides.
+2. End of input in an idle connection or inside a request is a client that went
+   away: both sides are cancelled at once. Behind a whole request it may be one
+   that waits for its answer: :mod:`proxy.departures` decides. TLS knows no half-close.
 3. After an answer that ends the connection, bytes still on their way are read
    and thrown away for a moment, so that the answer is not lost to a reset
    (RFC 9112 section 9.6).
@@ -60,6 +61,8 @@ class ClientConnection(asyncio.Protocol):
     """When the client fell behind with its answer, or was last seen to take some of it."""
     lingering_since: float = 0.0
     closed: bool = False
+    ended: bool = False
+    """The client has sent its FIN, and everything before it has been read."""
     _lingered: int = 0
     _waiting_bytes: int = 0
     """What was unsent at the last check: a slow reader that makes progress is no dead one."""
@@ -210,7 +213,9 @@ class ClientConnection(asyncio.Protocol):
             self.worker.loop.call_soon(self._feed_backlog)
         else:
             self.exchange = None
-            if self._pauses:
+            if self.ended:
+                self.close()
+            elif self._pauses:
                 self.resume_reading(AHEAD | UPLOAD)
 
     def _resume(self, event: wire.Event) -> None:
@@ -227,6 +232,8 @@ class ClientConnection(asyncio.Protocol):
             self._refuse_grammar(error)
         if self._backlog is not None and not self._whole:
             self._feed_backlog()  # the rest of this request's body
+        elif self.ended:
+            self.eof_received()
 
     def _feed_backlog(self) -> None:
         if self.exchange is not None and self.exchange.done:
@@ -236,6 +243,8 @@ class ClientConnection(asyncio.Protocol):
         for data in backlog or ():
             if not self.closed:
                 self.data_received(data)
+        if self.ended:
+            self.eof_received()
 
     def _refuse_grammar(self, error: wire.GrammarError) -> None:
         status, reason = (431, "head_too_large") if "size limit" in str(error) else (400, "grammar")
@@ -264,7 +273,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _end(self) -> None:
         """Close after the last answer, gently if the client may still be sending."""
-        if self._whole:
+        if self.ended or (self._whole and not self._pauses):
             self.close()
             return
         self.lingering_since = monotonic()
@@ -283,6 +292,7 @@ class ClientConnection(asyncio.Protocol):
         """Close at once, with a reset: what was sent is not whole, and no reader may take it for that."""
         self.closed = True
         self.worker.clients.discard(self)
+        self.worker.departures.forget(self)
         with suppress(OSError):
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
@@ -295,13 +305,15 @@ class ClientConnection(asyncio.Protocol):
         """Stop the client's bytes for one more reason; idempotent."""
         if not self._pauses and not self.closed:
             self.transport.pause_reading()
+            self.worker.departures.watch(self)
         self._pauses |= reason
 
     def resume_reading(self, reasons: int = UPLOAD) -> None:
         """Let the client's bytes come again once no reason is left; idempotent."""
         if self._pauses:
             self._pauses &= ~reasons
-            if not self._pauses and not self.closed:
+            if not (self._pauses or self.closed or self.ended):
+                self.worker.departures.unwatch(self)
                 self.transport.resume_reading()
 
     def is_paused(self) -> bool:
@@ -329,15 +341,23 @@ class ClientConnection(asyncio.Protocol):
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def eof_received(self) -> bool:
-        """Treat the end of input as a client that went away."""
-        if self.lingering_since:
+        """Take the client's FIN: a whole request may still have its answer, anything else ends here; idempotent."""
+        exchange = self.exchange
+        if exchange is None or self.lingering_since:
             self.close()
-        return False
+            return False
+        self.ended = True
+        if not self._whole or self.transport.get_extra_info("sslcontext") is not None:
+            self.abort()
+            return False
+        self.worker.departures.half_closed(self)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the exchange in hand."""
         self.closed = True
         self.worker.clients.discard(self)
+        self.worker.departures.forget(self)
         exchange = self.exchange
         if exchange is not None:
             exchange.on_client_lost()

@@ -550,6 +550,8 @@ class Exchange:
             worker.counts.totals["requests", decision.route, side, backend, CODE_CLASS[status // 100]] += 1
             if side == "legacy":
                 worker.counts.last_legacy[decision.route] = time()
+        else:
+            worker.counts.totals["client_aborts", decision.route, side] += 1
         worker.served += 1
         if worker.access_log is not None:
             self._log()

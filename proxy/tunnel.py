@@ -61,10 +61,10 @@ class Tunnel:
         self.last_byte = monotonic()
         self.half_closed = 0
         client = exchange.client.transport
-        self._client_end = TunnelEnd(self, client)
+        self.client_end = TunnelEnd(self, client)
         self._backend_end = TunnelEnd(self, backend)
-        self._client_end.other, self._backend_end.other = self._backend_end, self._client_end
-        client.set_protocol(self._client_end)
+        self.client_end.other, self._backend_end.other = self._backend_end, self.client_end
+        client.set_protocol(self.client_end)
         backend.set_protocol(self._backend_end)
         worker.tunnels.add(self)
 
@@ -73,7 +73,7 @@ class Tunnel:
         worker = self._worker
         if self in worker.tunnels:
             worker.tunnels.discard(self)
-            for end in (self._client_end, self._backend_end):
+            for end in (self.client_end, self._backend_end):
                 end.transport.close()
                 if end.transport.get_write_buffer_size():
                     worker.loop.call_later(worker.limits.write_timeout_ns / 1e9, end.transport.abort)
@@ -84,6 +84,7 @@ def open_tunnel(worker: Worker, exchange: Exchange, connection: BackendConnectio
     client = exchange.client
     tunnel = Tunnel(worker, exchange, connection.transport)
     worker.clients.discard(client)
+    worker.departures.forget(client)
     if tail:
         client.transport.write(tail)
     early = client.take_backlog()
@@ -92,5 +93,7 @@ def open_tunnel(worker: Worker, exchange: Exchange, connection: BackendConnectio
         if client.is_paused():
             client.transport.resume_reading()
     assert tunnel.half_closed == 0
+    if client.ended:
+        tunnel.client_end.eof_received()
     if exchange.applied is not worker.applied:
         worker.close_tunnels()  # a rollback came while the backend made up its mind

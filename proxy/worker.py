@@ -27,6 +27,7 @@ from proxy.applied import Applied, Lane
 from proxy.client import ClientConnection
 from proxy.controllink import ControlLink
 from proxy.copies import Budget, Copy, RouteState
+from proxy.departures import Departures
 from proxy.exchange import Exchange
 from proxy.pairs import PairLink
 from proxy.tally import AccessLog, Counts
@@ -59,6 +60,7 @@ class Worker:
         self.epoch = f"{slot}-{os.getpid()}-{os.urandom(4).hex()}"
         self.counts = Counts()
         self.clients: set[ClientConnection] = set()
+        self.departures = Departures(loop)
         self.tunnels: set[Tunnel] = set()
         self.active: set[Exchange | Copy] = set()
         """Whatever has a deadline now."""
@@ -301,6 +303,9 @@ class Worker:
             for item in [item for item in self.active if item.deadline < now]:
                 if item in self.active:
                     self._guarded(item.expire)
+            # A quiet period that would end before the next sweep ends with this one.
+            quiet_s = self.limits.half_close_timeout_ns / 1e9 - SWEEP_S
+            self._guarded(partial(self.departures.sweep, now, quiet_s))
             if self.access_log is not None:
                 self.access_log.flush()
             if now - last_second >= 1.0:
@@ -359,6 +364,7 @@ class Worker:
             self.access_log.close()
         for pool in self.applied.pools():
             pool.retire()
+        self.departures.close()
         await asyncio.sleep(SWEEP_S)
 
 

@@ -37,6 +37,7 @@ CONTRACT = {
     "matapalo_flips_total": {"route", "kind"},
     "matapalo_fallbacks_total": {"route", "reason"},
     "matapalo_refused_total": {"reason"},
+    "matapalo_client_aborts_total": {"route", "side"},
     "matapalo_upstream_errors_total": {"backend", "phase"},
     "matapalo_config_last_reload_successful": set(),
     "matapalo_config_last_reload_success_timestamp_seconds": set(),
@@ -62,6 +63,7 @@ COUNTS = {
     "divergences|orders|unexplained": 1,
     "fallbacks|orders|connect": 1,
     "refused|framing": 1,
+    "client_aborts|orders|new": 3,
     "upstream_errors|shop|connect": 2,
     "log_dropped": 4,
 }
