@@ -92,6 +92,12 @@ BARS = (
     _drill("large-bodies", "1 GiB up and down", "worker RSS at most +8 MiB", drills.large_bodies),
     _drill("changes", "20 reloads and 20 flips under load, keep-alive clients", "0 failed", drills.changes_under_load),
     _drill(
+        "restarts",
+        "20 reloads and 10 restarts of the workers under load, keep-alive clients",
+        "0 failed of at least 20,000",
+        drills.restarts_under_load,
+    ),
+    _drill(
         "kill-control",
         "kill -9 of control, both cores busy",
         "0 failed; control back within 3 s",

@@ -290,6 +290,44 @@ def changes_under_load(bench: Bench, *, count: int = 20) -> Judgement:
     )
 
 
+def restarts_under_load(bench: Bench, *, reloads: int = 20, restarts: int = 10) -> Judgement:
+    """Replace both workers ten times and reload twenty times while keep-alive clients go on, and count what failed."""
+    routes, paths = [*routes_for(API, "shadow"), SPARE], _paths(API)
+    took = []
+    with (
+        _product(bench, "restarts", routes, path=paths[0], workers=2) as product,
+        _open_loop(bench, product, paths, rate=1000) as client,
+    ):
+        for number in range(reloads):
+            product.write_config(timeout=f"{30 + number}s")
+            product.call("POST", "/-/reload", {})
+            if number * restarts // reloads != (number + 1) * restarts // reloads:
+                at = time.monotonic()
+                _restart_workers(product)
+                took.append(time.monotonic() - at)
+        outcome = client.stop()
+    return Judgement(
+        passed=outcome.failed == 0 and outcome.sent >= 20_000,
+        figures=(
+            f"{reloads} reloads, {len(took)} restarts of 2 workers (median {statistics.median(took):.1f} s, slowest "
+            f"{max(took):.1f} s): {outcome.failed_text()}, {outcome.reopened} connections closed while idle"
+        ),
+    )
+
+
+def _restart_workers(product: Product) -> None:
+    run = subprocess.run(
+        [*COMMAND, "restart", "--local", "-c", str(product.config_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=product.folder,
+    )
+    if run.returncode:
+        raise BenchError(f"restart --local ended with {run.returncode}: {run.stdout}{run.stderr}")
+
+
 # --- kills ------------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -52,7 +51,7 @@ class Spread:
 class Peer:
     """Hold one linked worker or comparer."""
 
-    __slots__ = ("_writer", "acked", "hello", "refusal", "since")
+    __slots__ = ("_writer", "acked", "hello", "refusal")
 
     def __init__(self, hello: link.Hello, writer: asyncio.StreamWriter) -> None:
         self.hello = hello
@@ -60,7 +59,6 @@ class Peer:
         """The revision that it serves."""
         self.refusal: tuple[int, str] | None = None
         """The newest revision that it refused, and why."""
-        self.since = time.time()
         self._writer = writer
 
     @property
@@ -130,7 +128,7 @@ class Peers:
         self._path = path
 
     def workers(self) -> list[Peer]:
-        """List the linked workers by slot."""
+        """List the linked workers by slot; a slot has two while one is replaced, the older first."""
         return self._by_role("worker")
 
     def comparers(self) -> list[Peer]:
@@ -151,15 +149,19 @@ class Peers:
         """
         waiting = list(peers)
         await self._until(lambda: not any(_is_open(peer, revision) for peer in waiting), timeout)
+        acked = _slots(peer for peer in waiting if peer.acked >= revision)
+        missing = _slots(peer for peer in waiting if _is_open(peer, revision))
+        lost = _slots(peer for peer in waiting if peer.acked < revision and not peer.is_linked)
+        # A slot has two workers while one is replaced: it has acknowledged when both have, or one and the other left.
         return Spread(
-            acked=_slots(peer for peer in waiting if peer.acked >= revision),
-            missing=_slots(peer for peer in waiting if _is_open(peer, revision)),
+            acked=tuple(slot for slot in acked if slot not in missing),
+            missing=missing,
             refused=tuple(
                 (peer.hello.slot, peer.refusal[1])
                 for peer in waiting
                 if peer.acked < revision and peer.refusal is not None and peer.refusal[0] >= revision
             ),
-            lost=_slots(peer for peer in waiting if peer.acked < revision and not peer.is_linked),
+            lost=tuple(slot for slot in lost if slot not in acked and slot not in missing),
         )
 
     async def some_worker(self, timeout: float) -> None:
@@ -214,7 +216,7 @@ class Peers:
 
     def _by_role(self, role: str) -> list[Peer]:
         found = (peer for peer in self._peers.values() if peer.hello.role == role and peer.is_linked)
-        return sorted(found, key=lambda peer: peer.hello.slot)
+        return sorted(found, key=lambda peer: peer.hello.slot)  # stable, and the dictionary knows who came first
 
     def _tell(self) -> None:
         """Wake whoever waits for a peer."""
@@ -286,4 +288,4 @@ def _is_open(peer: Peer, revision: int) -> bool:
 
 
 def _slots(peers: Iterable[Peer]) -> tuple[int, ...]:
-    return tuple(sorted(peer.hello.slot for peer in peers))
+    return tuple(sorted({peer.hello.slot for peer in peers}))

@@ -166,7 +166,8 @@ class Reloads:
         workers = state.peers.workers()
         if not workers:
             return ["no worker was linked to try it first"]
-        first = workers[0]
+        # Of two in the first slot the younger: while a worker is replaced, the older one is about to leave.
+        first = [peer for peer in workers if peer.hello.slot == workers[0].hello.slot][-1]
         state.burn(trial.revision)
         began = time.monotonic()
         first.push(trial.revision, encode(trial))

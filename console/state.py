@@ -184,8 +184,8 @@ class ControlState:
         if not self.reload.ok:
             reasons.append(f"the last configuration was not taken over: {self.reload.error}")
         workers = self.peers.workers()
-        if len(workers) < self.config.workers:
-            reasons.append(f"{len(workers)} of {self.config.workers} workers are linked to control")
+        if (linked := len({peer.hello.slot for peer in workers})) < self.config.workers:
+            reasons.append(f"{linked} of {self.config.workers} workers are linked to control")
         reasons += [
             f"worker {peer.hello.slot} refused revision {peer.refusal[0]}: {peer.refusal[1]}"
             for peer in workers

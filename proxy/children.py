@@ -128,8 +128,12 @@ class ChildState:
         self.heard_ns = 0
         self.quick_deaths = 0
         self.restart: asyncio.TimerHandle | None = None
+        self.is_kept = True
+        """Started again when it ends; not so a successor on trial, and who leaves because its successor serves."""
         self.sentence: str = ""
         """Why the supervisor killed it, for the line that reports its death."""
+        self.fate: str = ""
+        """How its last process ended, or why it could not be started."""
 
     @property
     def name(self) -> str:

@@ -19,8 +19,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from array import array
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fcntl import ioctl
+from termios import FIONREAD
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -379,5 +382,18 @@ class ClientConnection(asyncio.Protocol):
             if self.head_since:
                 if now - self.head_since > limits.header_read_timeout_ns / 1e9:
                     self._refuse(408, "head_timeout")
-            elif self.worker.closing or now - self.idle_since > limits.keep_alive_timeout_ns / 1e9:
+            elif (
+                self.worker.hanging_up or now - self.idle_since > limits.keep_alive_timeout_ns / 1e9
+            ) and not self._has_unread():
                 self.close()
+
+    def expects_more(self) -> bool:
+        """Tell whether the client may send another request: no answer has told it that this connection ends."""
+        exchange = self.exchange
+        return not self.closed and not self.lingering_since and (exchange is None or not exchange.close)
+
+    def _has_unread(self) -> bool:
+        """Tell whether bytes have come that the loop has not read: closing now would lose a request."""
+        unread = array("i", [0])
+        ioctl(self.transport.get_extra_info("socket").fileno(), FIONREAD, unread)
+        return unread[0] > 0

@@ -17,10 +17,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -100,6 +100,13 @@ def read_holds(path: str) -> tuple[Held, str]:
         )
 
 
+class _Made(NamedTuple):
+    """Hold an answer without its acknowledgements, and who owes them, in which slot."""
+
+    changed: link.HoldsChanged
+    told: Mapping[object, int]
+
+
 class HoldsKeeper:
     """Own the current set, and let one change happen at a time.
 
@@ -107,17 +114,25 @@ class HoldsKeeper:
     """
 
     def __init__(
-        self, path: str, *, routes: Callable[[], Mapping[str, bool]], tell: Callable[[link.Holds], Collection[int]]
+        self,
+        path: str,
+        *,
+        routes: Callable[[], Mapping[str, bool]],
+        tell: Callable[[link.Holds], Mapping[object, int]],
     ) -> None:
+        """Read what is held.
+
+        Shape: ``tell`` says a new set to everybody and returns which workers heard it, each with its slot; a slot
+        has two workers while one is replaced.
+        """
         self.held, self.complaint = read_holds(path)
         """What is in effect; and why the file does not say the same, or nothing."""
         self._path = path
         self._routes = routes
         self._tell = tell
-        self._queue: asyncio.Queue[tuple[link.ChangeHolds, asyncio.Future[link.HoldsChanged]]] = asyncio.Queue(
-            MAX_QUEUED
-        )
-        self._acked: dict[int, int] = {}
+        self._queue: asyncio.Queue[tuple[link.ChangeHolds, asyncio.Future[_Made]]] = asyncio.Queue(MAX_QUEUED)
+        self._respected: dict[object, int] = {}
+        """Per living worker: the newest revision that it has acknowledged."""
         self._wake: set[asyncio.Future[None]] = set()
 
     async def change(self, change: link.ChangeHolds) -> link.HoldsChanged:
@@ -125,18 +140,16 @@ class HoldsKeeper:
 
         Bound: at most 64 changes wait; acknowledgements are awaited for one second.
         """
-        done: asyncio.Future[link.HoldsChanged] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[_Made] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait((change, done))
         except asyncio.QueueFull:
             return _refused(change, f"{MAX_QUEUED} changes of holds are waiting already; try again in a second")
-        changed = await done
-        if not changed.revision:
-            return changed
-        missing = await self._await_acks(changed.missing, changed.revision)
-        return msgspec.structs.replace(
-            changed, acked=[slot for slot in changed.missing if slot not in missing], missing=missing
-        )
+        made = await done
+        late = await self._await_acks(made.told, made.changed.revision)
+        missing = {made.told[worker] for worker in late}
+        acked = set(made.told.values()) - missing
+        return msgspec.structs.replace(made.changed, acked=sorted(acked), missing=sorted(missing))
 
     async def run(self) -> None:
         """Take changes from the queue for ever."""
@@ -146,33 +159,29 @@ class HoldsKeeper:
             if not done.done():
                 done.set_result(answer)
 
-    def acknowledge(self, slot: int, revision: int) -> None:
+    def acknowledge(self, worker: object, revision: int) -> None:
         """Note that a worker respects everything up to *revision*."""
-        self._acked[slot] = revision
+        self._respected[worker] = revision
         self._stir()
 
-    def forget(self, slot: int) -> None:
+    def forget(self, worker: object) -> None:
         """Note that a worker is gone: it answers nobody, and its successor starts with the current set."""
-        self._acked[slot] = self.held.revision
+        self._respected.pop(worker, None)
         self._stir()
 
-    async def _make(self, change: link.ChangeHolds) -> link.HoldsChanged:
+    async def _make(self, change: link.ChangeHolds) -> _Made:
         try:
             held, touched, complaint = await asyncio.to_thread(self._settle, change)
         except HoldsError as error:
-            return _refused(change, str(error))
+            return _Made(_refused(change, str(error)), {})
         self.held, self.complaint = held, complaint
-        told = sorted(self._tell(held.message()))
-        for slot in told:
-            self._acked.pop(slot, None)
-        return link.HoldsChanged(
-            request=change.request,
-            ok=not complaint,
-            revision=held.revision,
-            routes=touched,
-            missing=told,
-            reason=complaint,
+        told = self._tell(held.message())
+        for worker in told:
+            self._respected.setdefault(worker, -1)
+        changed = link.HoldsChanged(
+            request=change.request, ok=not complaint, revision=held.revision, routes=touched, reason=complaint
         )
+        return _Made(changed, told)
 
     def _settle(self, change: link.ChangeHolds) -> tuple[Held, list[str], str]:
         """Compute the new set and bring it to disk; runs in a thread."""
@@ -195,11 +204,11 @@ class HoldsKeeper:
             )
         return held, touched, ""
 
-    async def _await_acks(self, slots: Collection[int], revision: int) -> list[int]:
-        """Wait until all *slots* respect *revision*; return those that do not in time."""
+    async def _await_acks(self, workers: Iterable[object], revision: int) -> list[object]:
+        """Wait until all *workers* respect *revision* or are gone; return those that are late."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ACK_S
-        while missing := [slot for slot in slots if self._acked.get(slot, -1) < revision]:
+        while missing := [worker for worker in workers if self._respected.get(worker, revision) < revision]:
             left = deadline - loop.time()
             if left <= 0:
                 return missing

@@ -1,10 +1,10 @@
-"""Take ``matapalo rollback --local`` on ``state_dir/supervisor.sock``: the door that needs nothing else alive."""
+"""Take ``rollback --local`` and ``restart --local`` on ``state_dir/supervisor.sock``: it needs nothing else alive."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from shadow import link
@@ -17,14 +17,19 @@ MAX_CONNECTIONS: Final = 32
 
 
 class LocalServer:
-    """Answer each ChangeHolds with a HoldsChanged, in order.
+    """Answer each ChangeHolds with a HoldsChanged, in order, and RestartWorkers with RestartSteps until one is done.
 
     Shape: whoever speaks another protocol, or breaks the framing, is hung up on.
     Bound: 32 connections, 1 MiB per frame, 30 s of silence.
     """
 
-    def __init__(self, change: Callable[[link.ChangeHolds], Awaitable[link.HoldsChanged]]) -> None:
+    def __init__(
+        self,
+        change: Callable[[link.ChangeHolds], Awaitable[link.HoldsChanged]],
+        restart: Callable[[link.RestartWorkers], AsyncIterator[link.RestartStep]],
+    ) -> None:
         self._change = change
+        self._restart = restart
         self._open = 0
         self._server: asyncio.Server | None = None
         self._path = ""
@@ -67,6 +72,10 @@ class LocalServer:
                     case link.ChangeHolds():
                         writer.write(link.frame(await self._change(message)))
                         await asyncio.wait_for(writer.drain(), IDLE_S)
+                    case link.RestartWorkers():
+                        async for step in self._restart(message):
+                            writer.write(link.frame(step))
+                            await asyncio.wait_for(writer.drain(), IDLE_S)
                     case _:
                         return
 

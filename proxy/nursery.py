@@ -3,8 +3,9 @@
 Rules of this file:
 
 1. Nothing here may block the loop: a supervisor that waits cannot tell a hung worker from its own pause.
-2. A slot is filled by :meth:`Nursery.start` and refilled by the reaping of its process, by nobody else:
-   there are never two processes in one slot.
+2. A place is filled by :meth:`Nursery.start` and refilled by the reaping of its process, by nobody else:
+   there are never two processes in one :class:`ChildState`. While a worker is replaced (``proxy/rotation.py``)
+   its slot has two of those for a while; the one that is not kept disappears with its process.
 3. A process id is signalled only while its process is not reaped: it cannot mean a stranger.
 """
 
@@ -49,7 +50,7 @@ class Nursery:
         Shape: ``launch`` says how a slot is filled; ``hear`` gets every message of a living child; ``changed`` is told
         when a slot was filled or emptied.
         """
-        self.children = tuple(children)
+        self.children = list(children)
         self.killed = 0
         """Children that did not end when they were asked to."""
         self.restarting = True
@@ -69,15 +70,16 @@ class Nursery:
     # --- start -----------------------------------------------------------------------------------------------------
 
     def start(self, child: ChildState) -> None:
-        """Start a process in an empty slot; what cannot be started counts as dead on arrival."""
-        assert child.process is None, "a slot holds one process"
+        """Start a process in an empty place; what cannot be started counts as dead on arrival."""
+        assert child.process is None, "a place holds one process"
         child.restart = None
         try:
             ours = child.begin(self._launch(child), self.now_ns())
         except OSError as error:
             child.count_death(0)
-            self._tell(child, "start_failed", f"{child.name} cannot be started: {error}")
-            self._restart_later(child)
+            child.fate = f"{child.name} cannot be started: {error}"
+            self._tell(child, "start_failed", child.fate)
+            self._refill(child)
             return
         pid = child.pid
         assert pid is not None
@@ -86,6 +88,20 @@ class Nursery:
         self.beside(f"link of {child.name}", self._loop.create_unix_connection(lambda: opened, sock=ours))
         self._tell(child, "started", f"{child.name} started as {pid}", pid=pid)
         self._changed(child)
+
+    def start_beside(self, child: ChildState, other: ChildState) -> None:
+        """Start one more process in the slot of *other*; it is not started again unless it becomes a kept one."""
+        child.is_kept = False
+        self.children.insert(self.children.index(other) + 1, child)
+        self.start(child)
+
+    def let_go(self, child: ChildState) -> None:
+        """Do not start a child again when it ends; an empty place disappears at once."""
+        child.is_kept = False
+        if child.restart is not None:
+            child.restart.cancel()
+        if child.process is None:
+            self.children.remove(child)
 
     def _heard(self, child: ChildState, pid: int, message: link.Any) -> None:
         if child.pid == pid:  # last words of a predecessor must not be taken for its successor's
@@ -141,15 +157,21 @@ class Nursery:
     def _ended(self, child: ChildState, pid: int, code: int) -> None:
         how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
         why = child.sentence or (child.ready.detail if child.ready is not None and not child.ready.ok else "")
-        sentence = f"{child.name} ({pid}) ended with {how}" + (f": {why}" if why else "")
+        child.fate = f"{child.name} ({pid}) ended with {how}" + (f": {why}" if why else "")
         child.end(code, self.now_ns())
-        self._tell(child, "died" if self.restarting or code else "ended", sentence, pid=pid, code=code)
-        if self.restarting:
-            self._restart_later(child)
+        is_loss = code != 0 or (self.restarting and child.is_kept)
+        self._tell(child, "died" if is_loss else "ended", child.fate, pid=pid, code=code)
+        self._refill(child)
         self._changed(child)
         self.stir()
 
-    def _restart_later(self, child: ChildState) -> None:
+    def _refill(self, child: ChildState) -> None:
+        """Start a child again, at once or after a pause; one that is not kept disappears."""
+        if not child.is_kept:
+            self.children.remove(child)
+            return
+        if not self.restarting:
+            return
         pause_ns = restart_pause_ns(child.quick_deaths)
         if pause_ns:
             sentence = f"{child.name} died {child.quick_deaths} times in a row; next start in {pause_ns / SECOND:g} s"
@@ -165,14 +187,16 @@ class Nursery:
             if child.restart is not None:
                 child.restart.cancel()
 
-    async def end(self, children: Iterable[ChildState], deadline_ns: int, hurry: asyncio.Event) -> None:
+    async def end(
+        self, children: Iterable[ChildState], deadline_ns: int, hurry: asyncio.Event, *, patience_ns: int = 0
+    ) -> None:
         """Ask children to end; kill who has not at the deadline, or as soon as the operator is in a hurry."""
         living = [child for child in children if child.process is not None]
         for child in living:
-            if not hurry.is_set() and not child.send(link.Drain(deadline_ns=deadline_ns)):
+            if not hurry.is_set() and not child.send(link.Drain(deadline_ns=deadline_ns, patience_ns=patience_ns)):
                 child.signal(signal.SIGTERM)  # it has not introduced itself: nothing is in flight
         gone = partial(_are_gone, living)
-        await self.until(lambda: gone() or hurry.is_set(), deadline_ns / SECOND + MARGIN_S)
+        await self.until(lambda: gone() or hurry.is_set(), (patience_ns + deadline_ns) / SECOND + MARGIN_S)
         for child in living:
             if child.process is not None:
                 self.killed += 1

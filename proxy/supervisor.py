@@ -12,7 +12,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -25,6 +25,7 @@ from proxy.holds import HoldsKeeper
 from proxy.localsocket import LocalServer
 from proxy.notes import Notes
 from proxy.nursery import Nursery
+from proxy.rotation import Rotation
 from proxy.sockets import Listeners, open_health, probe, text_of
 from proxy.statedir import StartError, StateDir, claim
 from rules.snapshot import SnapshotError
@@ -105,6 +106,7 @@ class Supervisor:
         self._command = command
         self._log = EventLog("supervisor")
         self._workers = [ChildState(Role.WORKER, slot) for slot in range(self._spec.workers)]
+        """Who is in charge of each slot; for a while the nursery has another process beside it."""
         self._comparers = [ChildState(Role.COMPARER, slot) for slot in range(self._spec.comparers)]
         self._control = ChildState(Role.CONTROL, 0)
         self._nursery = Nursery(
@@ -118,6 +120,14 @@ class Supervisor:
         self._notes = Notes(self._state, self._log)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._rotation = Rotation(
+            self._workers,
+            self._nursery,
+            self._log,
+            limits=self._limits,
+            stopping=self._stopping,
+            hurry=self._hurry,
+        )
         self._skip_lame_duck = False
         self._served = False
         for complaint in filter(None, (opened.complaint, self._keeper.complaint)):
@@ -128,7 +138,7 @@ class Supervisor:
     async def live(self) -> int:
         """Run everything from the first child to the last; the result is the exit code."""
         self._take_signals()
-        health, local = HealthServer(self._standing), LocalServer(self._keeper.change)
+        health, local = HealthServer(self._standing), LocalServer(self._keeper.change, self._restart_for)
         assert self._opened.health is not None
         self._health_text = text_of(self._spec.health, self._opened.health)
         await health.open(self._opened.health)
@@ -177,16 +187,20 @@ class Supervisor:
         if limits.lame_duck_ns and not self._skip_lame_duck:
             seconds = limits.lame_duck_ns / SECOND
             self._log.say("lame_duck", f"not ready any more; answering for {seconds:g} s, then draining")
-            for worker in self._workers:
+            for worker in self._all_workers():
                 worker.send(link.LameDuck())
             await self._nursery.until(self._hurry.is_set, seconds)
         self._nursery.stop_restarting()
         # The workers close theirs when they hear Drain; only then do new connections go elsewhere.
         self._opened.listeners.close()
         self._log.say("draining", f"draining; in-flight requests have {limits.drain_ns / SECOND:g} s")
-        await self._nursery.end(self._workers, limits.drain_ns, self._hurry)
+        await self._nursery.end(self._all_workers(), limits.drain_ns, self._hurry)
         await self._nursery.end(self._comparers, LAST_DRAIN_NS, self._hurry)
         await self._nursery.end([self._control], LAST_DRAIN_NS, self._hurry)
+
+    def _all_workers(self) -> list[ChildState]:
+        """Name everybody who may have clients."""
+        return [child for child in self._nursery.children if child.role is Role.WORKER]
 
     def _launch(self, child: ChildState) -> Launch:
         """Say how the process in a slot is started."""
@@ -209,10 +223,11 @@ class Supervisor:
                 self._introduced(child, message)
             case link.Beat():
                 child.beat = message
+                self._nursery.stir()
             case link.Ready():
                 self._is_ready(child, message)
             case link.HoldsAck(revision=revision) if child.role is Role.WORKER:
-                self._keeper.acknowledge(child.slot, revision)
+                self._keeper.acknowledge(child, revision)
             case link.ChangeHolds() if child.role is Role.CONTROL:
                 self._nursery.beside(f"holds for {child.name}", self._change_for(child, message))
             case _:
@@ -243,7 +258,7 @@ class Supervisor:
 
     def _slot_changed(self, child: ChildState) -> None:
         if child.role is Role.WORKER and child.process is None:
-            self._keeper.forget(child.slot)
+            self._keeper.forget(child)
         self._notes.children(self._nursery.children)
 
     # --- holds -----------------------------------------------------------------------------------------------------
@@ -251,13 +266,25 @@ class Supervisor:
     async def _change_for(self, child: ChildState, change: link.ChangeHolds) -> None:
         child.send(await self._keeper.change(change))
 
-    def _tell_holds(self, holds: link.Holds) -> list[int]:
-        """Tell everybody whom holds concern; return the slots of the workers that were told."""
+    def _tell_holds(self, holds: link.Holds) -> Mapping[object, int]:
+        """Tell everybody whom holds concern; return the workers that were told, with their slots."""
         self._control.send(holds)
-        return [worker.slot for worker in self._workers if worker.send(holds)]
+        return {worker: worker.slot for worker in self._all_workers() if worker.send(holds)}
 
     def _routes(self) -> Mapping[str, bool]:
         return routes_at_rest(self._state.place("snapshot"), self._spec)
+
+    # --- restarts --------------------------------------------------------------------------------------------------
+
+    async def _restart_for(self, asked: link.RestartWorkers) -> AsyncIterator[link.RestartStep]:
+        """Begin a restart; it goes on when whoever asked hangs up."""
+        steps: asyncio.Queue[link.RestartStep] = asyncio.Queue()
+        self._rotation.begin("restart --local", asked.request, steps.put_nowait)
+        while True:
+            step = await steps.get()
+            yield step
+            if step.done:
+                return
 
     # --- signals ---------------------------------------------------------------------------------------------------
 
@@ -266,6 +293,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        loop.add_signal_handler(signal.SIGUSR2, self._rotation.begin, "SIGUSR2")
         loop.add_signal_handler(signal.SIGCHLD, self._nursery.reap)
 
     def _asked_to_stop(self, number: signal.Signals) -> None:

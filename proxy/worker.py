@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -67,13 +68,14 @@ class Worker:
         self.served = 0
         self.closing = False
         """Every answer says ``Connection: close``."""
+        self.hanging_up = False
+        """Connections without a request are closed."""
         self.accepting = False
         self.applied: Applied
         self.access_log: AccessLog | None = None
         self.worker_count = 1
         self.budget = Budget(LimitsSpec().copy_bytes)
         self.limits = LimitsSpec()
-        self.drain_deadline_ns: asyncio.Future[int] = loop.create_future()
         self.holds_known = asyncio.Event()
         self._group = group
         self._holds: list[Hold] = []
@@ -85,6 +87,9 @@ class Worker:
         self._pair_links: list[PairLink] = []
         self._failure_lines = 0
         self._servers: list[asyncio.Server] = []
+        self._drain_asked = asyncio.Event()
+        self._patient_until = inf
+        self._end_by = inf
         hello = link.Hello(protocol=link.PROTOCOL, role="worker", slot=slot, epoch=self.epoch, pid=os.getpid())
         self._hello = hello
         self.control = ControlLink(os.path.join(state_dir, "control.sock"), hello, self.on_push)
@@ -227,7 +232,7 @@ class Worker:
         elif type(message) is link.LameDuck:
             self.closing = True
         elif type(message) is link.Drain:
-            self.start_drain(message.deadline_ns)
+            self.start_drain(message.deadline_ns, message.patience_ns)
 
     def _on_holds(self, message: link.Holds) -> None:
         self._holds = [
@@ -241,11 +246,13 @@ class Worker:
         self.holds_known.set()
         self.parent.send(link.HoldsAck(revision=message.revision))
 
-    def start_drain(self, deadline_ns: int) -> None:
-        """Begin to stop; idempotent."""
+    def start_drain(self, deadline_ns: int, patience_ns: int = 0) -> None:
+        """Begin to stop; asked again, the earlier deadlines count."""
         self.closing = True
-        if not self.drain_deadline_ns.done():
-            self.drain_deadline_ns.set_result(deadline_ns)
+        patient_until = monotonic() + patience_ns / 1e9
+        self._patient_until = min(self._patient_until, patient_until)
+        self._end_by = min(self._end_by, patient_until + deadline_ns / 1e9)
+        self._drain_asked.set()
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -285,7 +292,8 @@ class Worker:
         self.spawn("control link", self.control.keep())
         self.spawn("sweep", self._sweep())
         self.spawn("tally", self._tally())
-        await self._drain(await self.drain_deadline_ns)
+        await self._drain_asked.wait()
+        await self._drain()
 
     def _beat(self) -> link.Beat:
         return link.Beat(
@@ -333,15 +341,17 @@ class Worker:
             self.counts.gauges[("connections",)] = len(self.clients) + len(self.tunnels)
             self.control.send(self.counts.tally(self.epoch))
 
-    async def _drain(self, deadline_ns: int) -> None:
-        """Stop accepting, let what is in flight end, then cut."""
-        deadline = monotonic() + deadline_ns / 1e9
+    async def _drain(self) -> None:
+        """Stop accepting, let connections hear that they end and what is in flight finish, then cut."""
         self.accepting = False
         # The kernel may hold connections that are complete and not accepted yet: one more turn takes them.
         await asyncio.sleep(SWEEP_S)
         for server in self._servers:
             server.close()
-        while (self.clients or self.tunnels or self.active) and monotonic() < deadline:
+        while monotonic() < self._patient_until and any(client.expects_more() for client in self.clients):  # noqa: ASYNC110 - clients come and go in C
+            await asyncio.sleep(SWEEP_S)
+        self.hanging_up = True
+        while (self.clients or self.tunnels or self.active) and monotonic() < self._end_by:
             now = monotonic()
             for client in list(self.clients):
                 # A connection that was just made may have its first request on the way.

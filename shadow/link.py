@@ -169,6 +169,30 @@ class Drain(Message, frozen=True, kw_only=True, tag="drain"):
     """Supervisor to child: stop accepting, finish what is in flight, exit within ``deadline_ns``."""
 
     deadline_ns: int
+    patience_ns: int = 0
+    """Worker: so long before that, connections stay open until an answer has told them ``Connection: close``."""
+
+
+class RestartWorkers(Message, frozen=True, kw_only=True, tag="restart_workers"):
+    """``restart --local`` to supervisor: replace every worker by a fresh process, one after the other."""
+
+    request: str
+
+
+class RestartStep(Message, frozen=True, kw_only=True, tag="restart_step"):
+    """Supervisor to whoever asked: one worker was replaced, or the restart is done, or why it is not."""
+
+    request: str
+    slot: int = -1
+    pid: int = 0
+    """Who serves in this slot now."""
+    former: int = 0
+    """Whom it replaced; 0: the slot was empty."""
+    done: bool = False
+    """Nothing follows; ``reason`` is empty if every worker was replaced."""
+    reason: str = ""
+    within_s: float = 0.0
+    """The next step comes within so many seconds."""
 
 
 class AnswerHead(msgspec.Struct, frozen=True, array_like=True):
@@ -259,6 +283,8 @@ Any = (
     | Reload
     | LameDuck
     | Drain
+    | RestartWorkers
+    | RestartStep
     | Pair
     | Verdict
     | Finding

@@ -54,6 +54,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_IN}.reload:reload",
         "Read the configuration again; a bad one never replaces the one that serves.",
     ),
+    "restart": (
+        f"{_IN}.restart:restart",
+        "Replace every worker by a fresh process, one after the other, without losing a request.",
+    ),
 }
 """Name to (``module:object``, help line), in the order of ``--help``."""
 

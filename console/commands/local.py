@@ -10,26 +10,20 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import time
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import click
 
-from config.errors import ConfigError
-from config.loader import load
 from config.spec import RouteSpec
-from console.commands.admin import OutOfReachError
-from console.commands.options import DEFAULT_CONFIG
 from console.commands.output import print_json
+from console.commands.supervisor import ask, state_dir_of
 from console.commands.target import Target
 from rules.flag import Stage
 from rules.snapshot import SnapshotError, SnapshotSpec, decode
 from shadow import link
 
-ANSWER_TIMEOUT_S = 10.0
-"""The supervisor waits 2 s for its workers' acknowledgements; the rest is a busy machine."""
 PROBE_TIMEOUT_S = 1.0
 
 
@@ -44,7 +38,7 @@ def rollback_locally(
     as_json: bool,
 ) -> int:
     """Hold the target's routes on legacy, and print which workers obey; the result is the exit code."""
-    home = state_dir or _state_dir_from(config_path or DEFAULT_CONFIG, named=config_path is not None)
+    home = state_dir_of(state_dir, config_path)
     snapshot = _snapshot_in(home)
     names = None if target.everything else _names(target, snapshot)
     if not anyway and snapshot is not None:
@@ -62,22 +56,11 @@ def rollback_locally(
         all_routes=names is None,
         template=template if names is None else None,
     )
-    changed = _ask(os.path.join(home, "supervisor.sock"), request)
+    changed = next(ask(home, request, link.HoldsChanged))
     if not changed.ok:
         raise click.ClickException(changed.reason or "the supervisor refused without a reason; see its log")
     _print(changed, as_json=as_json)
     return int(bool(changed.missing))
-
-
-def _state_dir_from(config_path: str, *, named: bool) -> str:
-    try:
-        return load(config_path).state_dir
-    except ConfigError as error:
-        first = error.problems[0]
-        what = f"{config_path} cannot be used ({first})" if named else f"no usable {config_path} here ({first.message})"
-        raise click.ClickException(
-            f"{what}; say where the server's state is: --state-dir DIR (its `state_dir`)"
-        ) from error
 
 
 def _snapshot_in(home: str) -> SnapshotSpec | None:
@@ -154,35 +137,6 @@ def _for_route(template: link.HoldItem, name: str) -> link.HoldItem:
         reason=template.reason,
         actor=template.actor,
         at=template.at,
-    )
-
-
-def _ask(path: str, request: link.ChangeHolds) -> link.HoldsChanged:
-    """Send one request to the supervisor and wait for its answer.
-
-    Raises: OutOfReachError when no supervisor answers there.
-    """
-    deadline = time.monotonic() + ANSWER_TIMEOUT_S
-    reader = link.FrameReader()
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ANSWER_TIMEOUT_S)
-            connection.connect(path)
-            connection.sendall(link.frame(request))
-            while (left_s := deadline - time.monotonic()) > 0:
-                connection.settimeout(left_s)
-                data = connection.recv(65_536)
-                if not data:
-                    break
-                for message, _ in reader.feed(data):
-                    if isinstance(message, link.HoldsChanged) and message.request == request.request:
-                        return message
-            reason = "it closed the connection without an answer"
-    except (OSError, link.LinkError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    raise OutOfReachError(
-        f"the supervisor does not answer at {path} ({reason}); is `matapalo serve` running on this machine, and is "
-        "--state-dir its `state_dir`?"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,9 @@ def test_a_hold_without_a_legacy_side_is_refused(name: str) -> None:
 
 
 def run(
-    path: Path, tell: Callable[[link.Holds], list[int]], body: Callable[[HoldsKeeper], Coroutine[Any, Any, None]]
+    path: Path,
+    tell: Callable[[link.Holds], Mapping[object, int]],
+    body: Callable[[HoldsKeeper], Coroutine[Any, Any, None]],
 ) -> None:
     """Run a test body beside a keeper."""
 
@@ -82,10 +84,10 @@ def test_a_hold_is_on_disk_before_anybody_hears_of_it(tmp_path: Path) -> None:
     """When workers are told of a hold, the file already holds it."""
     at_rest: list[set[str]] = []
 
-    def tell(_: link.Holds) -> list[int]:
+    def tell(_: link.Holds) -> Mapping[object, int]:
         held, _complaint = read_holds(str(tmp_path / "holds"))
         at_rest.append(set(held.items))
-        return []
+        return {}
 
     async def body(keeper: HoldsKeeper) -> None:
         changed = await keeper.change(change("orders"))
@@ -112,7 +114,7 @@ def test_changes_are_acknowledged_by_revision(tmp_path: Path) -> None:
 
         assert changed.missing == []
 
-    run(tmp_path / "holds", lambda _: [0, 1], body)
+    run(tmp_path / "holds", lambda _: {0: 0, 1: 1}, body)
 
 
 def test_many_changes_at_once_all_count(tmp_path: Path) -> None:
@@ -126,7 +128,7 @@ def test_many_changes_at_once_all_count(tmp_path: Path) -> None:
         assert [answer.revision for answer in answers] == [1, 2, 3]
         assert set(keeper.held.items) == {"carts"}
 
-    run(tmp_path / "holds", lambda _: [], body)
+    run(tmp_path / "holds", lambda _: {}, body)
 
 
 def test_a_hold_on_a_full_disk_holds_and_says_that_it_will_be_forgotten(tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_a_hold_on_a_full_disk_holds_and_says_that_it_will_be_forgotten(tmp_path
         assert keeper.complaint == ""
         assert set(read_holds(str(path))[0].items) == {"orders", "carts"}
 
-    run(path, lambda _: [], body)
+    run(path, lambda _: {}, body)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"t":"holds","revision":1,"holds":[{"t":"hold"}]}'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,17 @@ async def obey(change: link.ChangeHolds) -> link.HoldsChanged:
     return link.HoldsChanged(request=change.request, ok=True, revision=1, routes=[item.route for item in change.add])
 
 
+async def restart(asked: link.RestartWorkers) -> AsyncIterator[link.RestartStep]:
+    """Answer as the supervisor of one worker would."""
+    yield link.RestartStep(request=asked.request, slot=0, former=1, pid=2)
+    yield link.RestartStep(request=asked.request, done=True)
+
+
 def talk(path: Path, sent: bytes, *, answers: int) -> list[link.Any]:
     """Send bytes to a server, read so many messages, or until it hangs up."""
 
     async def main() -> list[link.Any]:
-        server = LocalServer(obey)
+        server = LocalServer(obey, restart)
         await server.open(str(path))
         assert os.stat(path).st_mode & 0o777 == 0o600
         reader, writer = await asyncio.open_unix_connection(str(path))

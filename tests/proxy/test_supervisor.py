@@ -20,7 +20,7 @@ import pytest
 
 from config.spec import AddressSpec, AdminSpec, LimitsSpec
 from shadow import link
-from tests.support.fakenode import FakeNode, is_alive, note, spec_for
+from tests.support.fakenode import FakeNode, is_alive, note, slow_request, spec_for
 from tests.support.product import Node, Product, wait_until
 from tests.support.recorder import Gate, Recorder, answer
 
@@ -520,15 +520,6 @@ def children_of(parent: int) -> set[int]:
                 if int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]) == parent:
                     found.add(int(name))
     return found
-
-
-@contextlib.contextmanager
-def slow_request(node: FakeNode) -> Iterator[socket.socket]:
-    """Hold a request in flight: the worker has it, and answers when ``state_dir/go`` exists."""
-    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as slow:
-        slow.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert slow.recv(100).startswith(b"HTTP/1.1 103")
-        yield slow
 
 
 def read_all(connection: socket.socket) -> bytes:

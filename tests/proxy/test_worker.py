@@ -101,6 +101,32 @@ def test_drain_finishes_what_is_in_flight(legacy: Recorder) -> None:
     assert worker.tallies[-1].counts["requests|orders|legacy|legacy|2xx"] == 1
 
 
+def test_a_patient_drain_hangs_up_on_nobody_who_speaks(legacy: Recorder) -> None:
+    """With patience a silent connection stays open until its next answer says close; then the worker ends at once."""
+    with worker_of(legacy) as worker, worker.client() as client, worker.client() as unused:
+        client.exchange(request_bytes(target="/api/a"))
+        worker.parent(link.Drain(deadline_ns=1_000_000_000, patience_ns=60_000_000_000))
+        worker.wait(lambda: not worker.beats[-1].accepting, "the worker to leave")
+        seen = len(worker.tallies)
+        worker.wait(lambda: len(worker.tallies) > seen + 6, "more than a second, so that every deadline was looked at")
+        late = [one.exchange(request_bytes(target="/api/a")) for one in (client, unused)]
+        assert worker.process.wait(5) == 0
+
+    assert [(one.status, one.value("connection")) for one in late] == [(200, b"close")] * 2
+
+
+def test_patience_ends(legacy: Recorder) -> None:
+    """Who stays silent for longer than a drain's patience is hung up on, and a second drain ends the patience."""
+    with worker_of(legacy) as worker, worker.client() as client:
+        client.exchange(request_bytes(target="/api/a"))
+        worker.parent(link.Drain(deadline_ns=1_000_000_000, patience_ns=60_000_000_000))
+        worker.wait(lambda: not worker.beats[-1].accepting, "the worker to leave")
+        worker.parent(link.Drain(deadline_ns=1_000_000_000, patience_ns=300_000_000))
+
+        assert client.ending() == "eof"
+        assert worker.process.wait(5) == 0
+
+
 def test_drain_ends_at_its_deadline(legacy: Recorder) -> None:
     """A request that does not end is cut at the drain's deadline."""
     gate = Gate()

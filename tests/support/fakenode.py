@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,15 @@ def change_holds(state_dir: Path, change: link.ChangeHolds) -> link.HoldsChanged
                 assert isinstance(message, link.HoldsChanged)
                 return message
     raise AssertionError("the supervisor hung up without an answer")
+
+
+@contextlib.contextmanager
+def slow_request(node: FakeNode) -> Iterator[socket.socket]:
+    """Hold a request in flight: the worker has it, and answers when ``state_dir/go`` exists."""
+    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as slow:
+        slow.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert slow.recv(100).startswith(b"HTTP/1.1 103")
+        yield slow
 
 
 def is_alive(pid: int) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,15 @@ from proxy.holds import HoldsKeeper
 from proxy.localsocket import LocalServer
 from rules.flag import Flag, Stage
 from rules.snapshot import SnapshotSpec, encode
+from shadow import link
 from tests.console.commands.conftest import Cli
 from tests.rules.made import config, flag, route
 from tests.support.loopthread import LoopThread
+
+
+async def no_restart(asked: link.RestartWorkers) -> AsyncIterator[link.RestartStep]:
+    """Refuse: there are no workers here."""
+    yield link.RestartStep(request=asked.request, done=True, reason="no workers")
 
 
 class Supervisor:
@@ -31,9 +37,9 @@ class Supervisor:
         self._loop.call(self._open(routes))
 
     async def _open(self, routes: dict[str, bool]) -> None:
-        keeper = HoldsKeeper(str(self.home / "holds"), routes=lambda: routes, tell=lambda _: [])
+        keeper = HoldsKeeper(str(self.home / "holds"), routes=lambda: routes, tell=lambda _: {})
         self._task = asyncio.create_task(keeper.run())
-        self._server = LocalServer(keeper.change)
+        self._server = LocalServer(keeper.change, no_restart)
         await self._server.open(str(self.home / "supervisor.sock"))
 
     def held(self) -> dict[str, dict[str, object]]:
