@@ -103,8 +103,7 @@ def _worker(words: list[str]) -> int:
     """Carry bytes in one slot."""
     from proxy.worker import run
 
-    flags = _child_flags("_worker", words)
-    return run(state_dir=flags.state_dir, slot=flags.slot, parent_fd=flags.parent_fd, listen_fds=flags.listen_fd)
+    return run(**vars(_child_flags("_worker", words)))
 
 
 def _comparer(words: list[str]) -> int:
@@ -133,7 +132,8 @@ def _child_flags(name: str, words: list[str]) -> Namespace:
     else:
         parser.add_argument("--slot", type=int, required=True)
     if name == "_worker":
-        parser.add_argument("--listen-fd", type=int, action="append", required=True)
+        parser.add_argument("--listen-fd", dest="listen_fds", type=int, action="append", required=True)
+        parser.add_argument("--node", default="")
     return parser.parse_args(words)
 
 

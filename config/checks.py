@@ -18,6 +18,10 @@ MAX_LISTENERS: Final = 64
 """Each worker slot holds a socket for each address; every address is held against every other."""
 
 
+_THIS_MACHINE: Final = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv4Address(0))
+"""Connecting to 0.0.0.0 reaches the same listener as 127.0.0.1."""
+
+
 def check_stage_keys(filled: Filled, flags: str, reader: Reader) -> None:
     """Refuse the stage keys that the other flag source uses."""
     wrong, right = ("initial_", "") if flags == "file" else ("", "initial_")
@@ -107,16 +111,30 @@ def _overlap(one: str, other: str) -> bool:
 def _leads_to(host: str, listened: str) -> bool:
     """Tell, without a resolver, whether connecting to *host* reaches a listener on *listened*."""
     listener = ipaddress.ip_address(listened)
-    if host == "localhost":
+    if _is_localhost(host):
         return listener.is_loopback or listener.is_unspecified
-    try:
-        target = ipaddress.ip_address(host)
-    except ValueError:
+    target = _as_address(host)
+    if target is None:
         return False
     local = target.is_loopback or target.is_unspecified
     return target == listener or (
         local and (listener.is_unspecified or (target.is_unspecified and listener.is_loopback))
     )
+
+
+def _is_localhost(host: str) -> bool:
+    """Tell whether a name means this machine wherever it is resolved (RFC 6761 section 6.3)."""
+    name = host.lower().rstrip(".")
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Read a host that is an address, an IPv4 one in IPv6 clothes as what it is; ``None``: it is a name."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def check_routes(
@@ -194,11 +212,13 @@ def _same(legacy: str, new: str, backends: Mapping[str, BackendSpec]) -> bool:
 
 
 def _target(backend: BackendSpec) -> BackendSpec:
-    """Keep of a backend only what decides who gets which request."""
+    """Keep of a backend only what decides who gets which request, this machine under one name."""
+    address = _as_address(backend.host)
+    is_here = _is_localhost(backend.host) or (address is not None and address in _THIS_MACHINE)
     return BackendSpec(
         name="",
         scheme=backend.scheme,
-        host=backend.host,
+        host="localhost" if is_here else backend.host.lower(),
         port=backend.port,
         host_header=backend.host_header,
         path_strip=backend.path_strip,

@@ -84,7 +84,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]  # a server makes Transports
         worker = self.worker
         address = transport.get_extra_info("peername")
-        self.peer = Peer(address[0] if address else "", trusted_networks=worker.applied.networks)
+        self.peer = Peer(address[0] if address else "", trusted_networks=worker.applied.networks, via=worker.via_line)
         self.idle_since = monotonic()
         if len(worker.clients) >= worker.limits.max_connections:
             worker.counts.totals["refused", "connections"] += 1

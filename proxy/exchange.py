@@ -99,6 +99,9 @@ class Exchange:
         if head.target == b"*":
             self._answer_options()
             return
+        if head.via and forward.is_loop(head.via, worker.node):
+            self.refuse(508, "loop")
+            return
         decision, self.bucket = applied.snapshot.decide(head.method, head.target, head.fields, address, request_id)
         self.decision = decision
         if decision.ambiguous:
@@ -110,6 +113,8 @@ class Exchange:
         self.side = decision.side
         self.lane = lane = applied.lanes[decision.backend]
         self.own_lines = b"X-Request-Id: %b\r\n%b" % (request_id, peer.forwarding_lines(head))
+        if head.via:
+            self.own_lines = forward.via_line(head.via) + self.own_lines
         spec = decision.spec
         if spec is not None:
             if spec.timeout_ns is not None:

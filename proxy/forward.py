@@ -14,6 +14,9 @@ from config.spec import BackendSpec
 from proxy import wire
 
 SHADOW_LINE: Final = b"X-Matapalo-Shadow: 1"
+
+MAX_NODES: Final = 8
+"""Matapalo nodes that one request may pass; a chain of proxies is short, a circle is not."""
 _SPAN: Final = re.compile(rb"(?i)(traceparent: *[0-9a-f]{2}-[0-9a-f]{32}-)([0-9a-f]{16})(-[0-9a-f]{2}.*)")
 
 _HEAD_ONLY: Final = frozenset(
@@ -169,13 +172,17 @@ class Peer:
     Cost: an untrusted peer's lines are made once per connection.
     """
 
-    __slots__ = ("address", "lines", "scheme", "trusted")
+    __slots__ = ("address", "lines", "scheme", "trusted", "via")
 
-    def __init__(self, address: str, *, trusted_networks: tuple[Network, ...], scheme: bytes = b"http") -> None:
+    def __init__(
+        self, address: str, *, trusted_networks: tuple[Network, ...], scheme: bytes = b"http", via: bytes = b""
+    ) -> None:
+        """Make the lines; *via* is this node's own line (:func:`via_line`)."""
         self.address = address
         self.scheme = scheme
+        self.via = via
         self.trusted = bool(trusted_networks) and is_trusted(address, trusted_networks)
-        self.lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address.encode(), scheme)
+        self.lines = b"%bX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (via, address.encode(), scheme)
 
     def client_ip(self, head: wire.RequestHead, networks: tuple[Network, ...]) -> str:
         """Resolve the client's address: from the right, the first address that is no trusted proxy."""
@@ -210,7 +217,18 @@ class Peer:
         if forwarded:
             node = b'"[%b]"' % self.address.encode() if ":" in self.address else self.address.encode()
             out.append(b"Forwarded: " + b", ".join([*forwarded, b"for=%b;proto=%b" % (node, self.scheme)]))
-        return b"\r\n".join(out) + b"\r\n"
+        return self.via + b"\r\n".join(out) + b"\r\n"
+
+
+def via_line(nodes: bytes) -> bytes:
+    """Write the field that says which nodes a request has passed; a list, so it may stand in several lines."""
+    return b"X-Matapalo-Via: %b\r\n" % nodes
+
+
+def is_loop(nodes: bytes, own: bytes) -> bool:
+    """Tell whether a request that passed *nodes* (comma separated) goes in a circle through us, or too far."""
+    passed = [node.strip(b" \t") for node in nodes.split(b",")]
+    return own in passed or len(passed) > MAX_NODES
 
 
 def is_trusted(address: str, networks: tuple[Network, ...]) -> bool:

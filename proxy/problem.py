@@ -22,6 +22,7 @@ TITLES: Final = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
     505: "HTTP Version Not Supported",
+    508: "Loop Detected",
 }
 
 DETAILS: Final = {
@@ -37,6 +38,7 @@ DETAILS: Final = {
     "host": "Exactly one valid Host field is required.",
     "http_version": "Only HTTP/1.1 and HTTP/1.0 are spoken here.",
     "internal": "The request met a fault in the proxy; it was not sent again.",
+    "loop": "This request has passed this proxy before, or too many others: the services lead in a circle.",
     "method": "This method cannot be forwarded.",
     "target": "The request target must be a path, or a URL of the named host.",
     "too_large": "The request body is larger than this route accepts.",

@@ -105,6 +105,8 @@ class Supervisor:
         self._state = opened.state
         self._command = command
         self._log = EventLog("supervisor")
+        # Anew at each start: an id on disk is copied with it, and two nodes in a row would take each other for one.
+        self._node = os.urandom(6).hex()
         self._workers = [ChildState(Role.WORKER, slot) for slot in range(self._spec.workers)]
         """Who is in charge of each slot; for a while the nursery has another process beside it."""
         self._comparers = [ChildState(Role.COMPARER, slot) for slot in range(self._spec.comparers)]
@@ -213,6 +215,7 @@ class Supervisor:
         if child.role is Role.WORKER:
             fds = self._opened.listeners.fds(child.slot)
             words += [word for fd in fds for word in ("--listen-fd", str(fd))]
+            words += ["--node", self._node]
         return Launch(words=words, fds=(self._state.lock_fd, *fds))
 
     # --- what children say -----------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ CREDENTIAL: Final = 13
 TRACE: Final = 14
 EXPECT: Final = 15
 ACCEPT: Final = 16
+VIA: Final = 17
+"""Which Matapalo nodes a request has passed: the one control field that is read from anybody."""
 
 _KINDS: Final[dict[bytes, int]] = {
     b"connection": CONNECTION,
@@ -84,6 +86,7 @@ _KINDS: Final[dict[bytes, int]] = {
     b"traceparent": TRACE,
     b"expect": EXPECT,
     b"accept": ACCEPT,
+    b"x-matapalo-via": VIA,
 }
 
 _MEMO_BOUND: Final = 2_048
@@ -141,7 +144,7 @@ def kind_of(name: bytes) -> int:
     kind = _kinds.get(name)
     if kind is None:
         lower = name.lower()
-        kind = CONTROL if lower.startswith(b"x-matapalo-") else _KINDS.get(lower, PLAIN)
+        kind = _KINDS.get(lower, CONTROL if lower.startswith(b"x-matapalo-") else PLAIN)
         if len(_kinds) < _MEMO_BOUND and len(name) <= _MEMO_LENGTH:
             _kinds[name] = kind
     return kind
@@ -183,6 +186,8 @@ class RequestHead:
     """Holds a field that a copy may have to change: a condition, credentials or a trace."""
     event_stream: bool = False
     asks_side: bool = False
+    via: bytes = b""
+    """The nodes that this request has passed, comma separated; empty: it comes from a client."""
 
 
 def read_request(event: Request) -> RequestHead:
@@ -270,6 +275,8 @@ def read_request(event: Request) -> RequestHead:
             lines.append(b": ".join(pair))
         elif kind == TE:
             head.trailers_welcome = b"trailers" in value.lower()
+        elif kind == VIA:
+            head.via = b"%b, %b" % (head.via, value) if head.via else value
         elif kind == CONTROL and pair[0].lower() == b"x-matapalo-side":
             head.asks_side = True
     if hosts != 1 and (hosts or head.minor):

@@ -24,6 +24,7 @@ import uvloop
 
 from config.errors import MatapaloError
 from config.spec import LimitsSpec
+from proxy import forward
 from proxy.applied import Applied, Lane
 from proxy.client import ClientConnection
 from proxy.controllink import ControlLink
@@ -54,9 +55,14 @@ MAX_FAILURE_LINES_PER_S: Final = 20
 class Worker:
     """Own everything inside one worker process."""
 
-    def __init__(self, state_dir: str, slot: int, loop: asyncio.AbstractEventLoop, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, state_dir: str, slot: int, loop: asyncio.AbstractEventLoop, group: asyncio.TaskGroup, node: str = ""
+    ) -> None:
         self.state_dir = state_dir
         self.slot = slot
+        self.node = (node or os.urandom(6).hex()).encode()
+        """Who we are in ``X-Matapalo-Via``: the same in every worker of one supervisor."""
+        self.via_line = forward.via_line(self.node)
         self.loop = loop
         self.epoch = f"{slot}-{os.getpid()}-{os.urandom(4).hex()}"
         self.counts = Counts()
@@ -382,11 +388,11 @@ class _Stopped(Exception):  # noqa: N818 - not an error: it ends the task group
     """The worker has drained."""
 
 
-async def _main(state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[int]) -> None:
+async def _main(state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[int], node: str) -> None:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.TaskGroup() as group:
-            worker = Worker(state_dir, slot, loop, group)
+            worker = Worker(state_dir, slot, loop, group, node)
             loop.set_exception_handler(
                 lambda _, context: worker.say(
                     "callback failed", message=context.get("message"), error=repr(context.get("exception"))
@@ -398,14 +404,17 @@ async def _main(state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[
         pass
 
 
-def run(*, state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[int]) -> int:
-    """Be a worker process until the supervisor says drain; the result is the exit code."""
+def run(*, state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[int], node: str = "") -> int:
+    """Be a worker process until the supervisor says drain; the result is the exit code.
+
+    Shape: *node* is the name that all workers of one supervisor share; empty: this worker makes its own.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1 << 20), hard))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_main(state_dir, slot, parent_fd, listen_fds))
+            runner.run(_main(state_dir, slot, parent_fd, listen_fds, node))
     except BaseExceptionGroup as errors:
         for error in errors.exceptions:
             sys.stderr.write(

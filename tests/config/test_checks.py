@@ -114,6 +114,15 @@ def test_different_methods_hosts_and_values_are_different_matches() -> None:
     assert len(spec.routes) == 8
 
 
+@pytest.mark.parametrize("other", ["localhost:90", "LocalHost:90", "[::ffff:127.0.0.1]:90", "0.0.0.0:90"])
+def test_this_machine_under_another_name_is_the_same_place(other: str) -> None:
+    """A route between two names of one address is refused: a copy would ask the same service twice."""
+    text = f'backends: {{old: {{url: "http://127.0.0.1:90"}}, new: {{url: "http://{other}"}}}}\n'
+    routes = "defaults: {legacy: old, new: new}\nroutes: [{name: a, match: {path: /a}}]\n"
+
+    assert "found new, which leads to the same place as old on both sides" in problems_of(text + routes)[0]
+
+
 def load_listening(listen: str, backend: str, rest: str = "") -> ConfigSpec:
     """Load a configuration with one listener and one backend."""
     return load_text(f'listen: "{listen}"\nbackends: {{a: {{url: "{backend}"}}}}\n{rest}')
@@ -129,6 +138,10 @@ def load_listening(listen: str, backend: str, rest: str = "") -> ConfigSpec:
         ("10.0.0.1:80", "http://10.0.0.1"),
         ("127.0.0.1:8000", "http://127.0.0.1:8081"),
         ("127.0.0.1:8000", "http://localhost:8082"),
+        ("127.0.0.1:8080", "http://LocalHost:8080"),
+        ("127.0.0.1:8080", "http://a.localhost:8080"),
+        ("127.0.0.1:8080", "http://[::ffff:127.0.0.1]:8080"),
+        ("[::]:8080", "http://127.0.0.1:8080"),
     ],
 )
 def test_a_backend_that_is_matapalo_itself_is_refused(listen: str, backend: str) -> None:

@@ -82,3 +82,22 @@ def test_a_v6_backend_is_named_in_brackets() -> None:
     assert forward.Target(backend("b", "http://[::1]:8000", host_header="backend")).host == b"[::1]:8000"
     assert forward.Target(backend("b", "http://h:80", host_header="backend")).host == b"h"
     assert forward.Target(backend("b", "http://h:80", host_header="fixed.test")).host == b"fixed.test"
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_our_name_is_in_every_request(trusted: bool) -> None:
+    """X-Matapalo-Via stands in front of the forwarding fields, whoever the peer is."""
+    networks = NETWORKS if trusted else ()
+    peer = forward.Peer("10.0.0.1", trusted_networks=networks, via=forward.via_line(b"me"))
+    head = head_of(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n")
+
+    assert peer.forwarding_lines(head).startswith(b"X-Matapalo-Via: me\r\nX-Forwarded-For: ")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [(b"me", True), (b"a,me", True), (b"a, \tme ,b", True), (b"meme", False), (b"a,b,c,d,e,f,g,h", False)],
+)
+def test_a_loop_is_our_own_name_as_a_whole(nodes: bytes, expected: bool) -> None:
+    """Our name anywhere in the list is a loop; a longer name that holds it is not."""
+    assert forward.is_loop(nodes, b"me") is expected
