@@ -41,6 +41,10 @@ MAX_KEPT_ANSWER: Final = link.MAX_PAIR_BODIES // 2
 """Per answer, so that a pair always fits its bound."""
 
 
+STREAMS: Final = (b"text/event-stream", b"application/x-ndjson", b"application/ndjson", b"multipart/x-mixed-replace")
+"""Content types of answers that go on for as long as their client listens, unless they have a length."""
+
+
 class Budget:
     """Count the bytes that all copies of one worker hold."""
 
@@ -142,6 +146,14 @@ def is_identical(one: Answer, other: Answer, watch: tuple[bytes, ...]) -> bool:
     if left is None or right is None:
         return one.digest() == other.digest()
     return left == right
+
+
+def is_stream(head: wire.ResponseHead) -> bool:
+    """Tell whether an answer has no end that anybody could wait for: events or records as they happen."""
+    if head.length >= 0:
+        return False
+    kind = head.fields.get(b"content-type")
+    return kind is not None and kind.lower().startswith(STREAMS)
 
 
 class RouteState:

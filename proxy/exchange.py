@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy import failure, forward, wire
 from proxy.backend import BackendConnection
-from proxy.copies import Copy
+from proxy.copies import Copy, is_stream
 from proxy.problem import problem_bytes
 from proxy.tally import CODE_CLASS, AccessRecord
 from proxy.tunnel import open_tunnel
@@ -178,7 +178,7 @@ class Exchange:
         if copy is None:
             return
         copy.launch(self._head_bytes)
-        if self.decision.fallback_backend is None or self.started:
+        if self.started:
             copy.count()
 
     # --- send ------------------------------------------------------------------------------------------------------
@@ -358,9 +358,11 @@ class Exchange:
         self._out.append(forward.response_bytes(head, framing + self._answer_lines(head)))
         copy = self.copy
         if copy is not None:
+            if is_stream(head):
+                copy.skip("streaming")
+                return
             if request.conditional and not copy.launched:
                 if status == 304:
-                    self.copy = None
                     copy.skip("conditional")
                     return
                 if self.body_whole:

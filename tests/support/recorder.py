@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import socket
 import ssl
 import struct
@@ -157,6 +158,8 @@ class RecordedRequest:
     """Decoded of chunks; cut at the recorder's ``keep_bytes``."""
     body_bytes: int = 0
     """The whole length, also where :attr:`body` was cut."""
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256, repr=False)
+    """SHA-256 of the whole body."""
     chunks: list[int] = field(default_factory=list)
     """Sizes of the chunks as sent, without the last one; empty without chunked coding."""
     trailers: Headers = ()
@@ -380,6 +383,7 @@ class _Connection(asyncio.Protocol):
             del self._buffer[: len(part)]
             size -= len(part)
             request.body_bytes += len(part)
+            request.digest.update(part)
             kept += part[: max(0, self._owner._keep_bytes - len(kept))]
         request.body = bytes(kept)
 

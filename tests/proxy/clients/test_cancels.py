@@ -10,7 +10,7 @@ from config.spec import LimitsSpec
 from rules.flag import Stage
 from tests.support.oneworker import OneWorker, backend, flag, route
 
-COUNT = int(os.environ.get("MATAPALO_TEST_CANCELS", "3000"))
+COUNT = int(os.environ.get("MATAPALO_TEST_CANCELS", "2000"))
 PLACES = 8
 """Connections to the backend, for forty clients at once: most of them wait for a place."""
 
