@@ -39,13 +39,15 @@ def _script(request: RecordedRequest) -> Iterable[Step]:
     return BY_NUMBER[int(number)].steps
 
 
-def hear(address: tuple[str, int], backend: Recorder, number: int, *, patience_s: float = 5.0) -> Heard:
+def hear(
+    address: tuple[str, int], backend: Recorder, number: int, *, patience_s: float = 5.0, leave_s: float = LEAVE_S
+) -> Heard:
     """Ask for one lie, then for the truth, each over a client connection of its own."""
     lie = BY_NUMBER[number]
     before = len(backend.requests)
     status, faults = _hear_lie(address, lie, number, patience_s)
     told = [one for one in backend.requests[before:] if one.target.startswith(b"/lie/")]
-    kept = not _left(backend, {one.connection for one in told})
+    kept = not _left(backend, {one.connection for one in told}, leave_s)
     truth = _hear_truth(address, number, patience_s)
     if truth:
         faults.append(truth)
@@ -55,11 +57,11 @@ def hear(address: tuple[str, int], backend: Recorder, number: int, *, patience_s
     return Heard(status=status, faults=tuple(faults), kept=kept)
 
 
-def _left(backend: Recorder, connections: set[int]) -> bool:
+def _left(backend: Recorder, connections: set[int], leave_s: float) -> bool:
     """Wait a moment for the proxy to leave; what comes late must have come before the next request is asked."""
     try:
         backend.wait_until(
-            lambda: all(backend.connections[one].ending != "open" for one in connections), "end", timeout_s=LEAVE_S
+            lambda: all(backend.connections[one].ending != "open" for one in connections), "end", timeout_s=leave_s
         )
     except TimeoutError:
         return False

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from tests.conformance.generated import GENERATED
 from tests.conformance.legal import LEGAL, MAY
 from tests.conformance.must_reject import MUST_REJECT
 from tests.conformance.vectors import TAG, Legal, Vector
@@ -45,9 +46,9 @@ def worker(volley: Volley) -> Iterator[OneWorker]:
         yield worker
 
 
-def misses(outcomes: list[Outcome]) -> dict[str, list[str]]:
+def misses(outcomes: list[Outcome], vectors: Sequence[Vector] = MUST_REJECT) -> dict[str, list[str]]:
     """Say what was wrong with each must-reject vector that was not refused as it must be."""
-    found = {vector.id: faults(vector, outcome) for vector, outcome in zip(MUST_REJECT, outcomes, strict=True)}
+    found = {vector.id: faults(vector, outcome) for vector, outcome in zip(vectors, outcomes, strict=True)}
     return {name: wrong for name, wrong in found.items() if wrong and name not in KNOWN_MISSES}
 
 
@@ -58,6 +59,7 @@ def test_the_corpus_is_large_and_each_vector_has_a_name_and_a_tag() -> None:
 
     assert len(MUST_REJECT) >= 450
     assert len(LEGAL) >= 85
+    assert len({vector.id for vector in GENERATED}) >= 2_800
     assert len(names) == len(set(names))
     assert [one.id for one in corpus if TAG not in one.raw] == [
         "A12/no-parts",
@@ -70,6 +72,14 @@ def test_what_must_be_refused_never_reaches_a_backend(volley: Volley, worker: On
     outcomes = volley.fire(worker.address, [whole(vector.raw) for vector in MUST_REJECT])
 
     assert misses(outcomes) == {}
+    assert volley.sink.strays == []
+
+
+def test_every_odd_byte_around_the_framing_is_refused(volley: Volley, worker: OneWorker) -> None:
+    """Whatever byte stands beside a framing field, at a line end or inside a chunk: refused, and nothing goes on."""
+    outcomes = volley.fire(worker.address, [whole(vector.raw) for vector in GENERATED], at_once=128)
+
+    assert misses(outcomes, GENERATED) == {}
     assert volley.sink.strays == []
 
 

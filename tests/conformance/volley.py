@@ -31,7 +31,7 @@ SETTLE_S = 0.03
 """How long a connection that was answered is watched for a second answer."""
 QUIET_S = 0.05
 """How long the backend end must have seen nothing before its arrivals are read."""
-PART_S = 2.0
+PART_S = 0.5
 """How long a proxy may hold a backend connection that has ended."""
 
 Ending: TypeAlias = Literal["closed", "open", "hang"]
