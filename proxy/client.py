@@ -86,7 +86,7 @@ class ClientConnection(asyncio.Protocol):
         address = transport.get_extra_info("peername")
         self.peer = Peer(address[0] if address else "", trusted_networks=worker.applied.networks, via=worker.via_line)
         self.idle_since = monotonic()
-        if len(worker.clients) >= worker.limits.max_connections:
+        if len(worker.clients) + len(worker.tunnels) >= worker.limits.max_connections:
             worker.counts.totals["refused", "connections"] += 1
             self.transport.write(problem_bytes(503, "connections", b"-", close=True))
             self.transport.close()

@@ -209,3 +209,16 @@ def test_a_tunnel_end_that_nobody_reads_frees_its_descriptor(legacy: Recorder, n
 
         legacy.wait_until(lambda: len(legacy.requests) == 20, "20 upgrades")
         worker.wait(lambda: worker.open_fds() <= before + 1, "descriptors to come back", 5.0)
+
+
+def test_tunnels_count_against_the_limit_of_connections(legacy: Recorder, new: Recorder) -> None:
+    """A client that has switched still holds a place: no number of tunnels gets around ``limits.max_connections``."""
+    limits = LimitsSpec(max_connections=2)
+    with worker_of(legacy, new, limits=limits) as worker, worker.client() as one, worker.client() as two:
+        for client in (one, two):
+            client.send(request_bytes(target="/api/ws", headers=UPGRADE))
+            assert client.read_head().status == 101
+        with worker.client() as three:
+            assert three.read_response().status == 503
+        one.send(b"still here")
+        assert one.read_exactly(10) == b"still here"
