@@ -406,7 +406,7 @@ class Exchange:
         """The answer is whole."""
         self.connection = None
         if self.rechunk:
-            self._out.append(forward.trailer_bytes(trailers if self.head.trailers_welcome else []))
+            self._out.append(forward.trailer_bytes(trailers))
         copy, self.copy = self.copy, None
         if copy is not None:
             if copy.counted:

@@ -20,7 +20,8 @@ from shadow.link import DURATION_BOUNDS_S, Tally
 _BUCKETS: Final = len(DURATION_BOUNDS_S) + 2
 """One per bound, the overflow, and the sum in microseconds."""
 
-CODE_CLASS: Final = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")
+CODE_CLASS: Final = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx", "5xx", "5xx", "5xx", "5xx")
+"""By the first digit; what is beyond 599 counts as a server's error (RFC 9110 section 15)."""
 
 
 class RouteCounts:

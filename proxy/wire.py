@@ -107,6 +107,10 @@ _HOP_LINES: Final = re.compile(
 zttp has seen the head before: each field is one line, names are tokens, no bare CR or LF is left.
 """
 
+_UPGRADE_LINES: Final = re.compile(rb"(?<=\r\n)upgrade:[^\r]*\r\n", re.IGNORECASE)
+_CODING_LINES: Final = re.compile(rb"\r\ntransfer-encoding:[^\r]*", re.IGNORECASE)
+_BEYOND_599: Final = re.compile(rb"HTTP/1\.[01] [6-9][0-9]{2}[ \r]")
+
 _hosts: Final[set[bytes]] = set()
 
 _MAX_DIGITS: Final = 18
@@ -183,7 +187,7 @@ class RequestHead:
     conditional: bool = False
     ranged: bool = False
     special: bool = False
-    """Holds a field that a copy may have to change: a condition, credentials or a trace."""
+    """Holds a field that a copy may have to change: a condition, an expectation, credentials or a trace."""
     event_stream: bool = False
     asks_side: bool = False
     via: bytes = b""
@@ -270,8 +274,11 @@ def read_request(event: Request) -> RequestHead:
             head.event_stream = b"text/event-stream" in value
             lines.append(b": ".join(pair))
         elif kind == EXPECT:
+            if not head.minor:
+                continue  # HTTP/1.0 has no interim answers: the expectation is ignored (RFC 9110 section 10.1.1)
             if value.lower() != b"100-continue":
                 raise RefusedError(417, "expectation")
+            head.special = True
             lines.append(b": ".join(pair))
         elif kind == TE:
             head.trailers_welcome = b"trailers" in value.lower()
@@ -332,7 +339,10 @@ def _read_target(head: RequestHead) -> None:
         authority, rest = match.groups()
         if authority.lower() != head.host.lower() or not authority or b"#" in rest:
             raise RefusedError(400, "target")
-        head.target = rest if rest[:1] == b"/" else b"/" + rest
+        if rest == b"" and head.method == b"OPTIONS":
+            head.target = b"*"  # RFC 9112 section 3.2.4
+        else:
+            head.target = rest if rest[:1] == b"/" else b"/" + rest
         return
     if head.target == b"*" and head.method == b"OPTIONS":
         return
@@ -365,7 +375,10 @@ def read_response(raw: bytes) -> ResponseHead:
     Cost: 2 microseconds; a copy needs no more than this.
     """
     parser = zttp.Connection(zttp.CLIENT)
-    event = parser.receive_event(raw)
+    try:
+        event = parser.receive_event(raw)
+    except GrammarError as error:
+        return _read_odd_response(raw, error)
     if type(event) is not zttp.Response:
         raise GrammarError("no response head before the empty line")
     head = ResponseHead(raw)
@@ -398,6 +411,26 @@ def read_response(raw: bytes) -> ResponseHead:
     return head
 
 
+def _read_odd_response(raw: bytes, refusal: GrammarError) -> ResponseHead:
+    """Read the two heads that zttp refuses although they have one reading, which nginx and HAProxy pass on, too.
+
+    A status from 600 to 999 is framed as any other. A 204 has no body, whatever its Transfer-Encoding says
+    (RFC 9112 section 6.3); whether its sender knows that is unknown, so its connection is not used again.
+    """
+    if _BEYOND_599.match(raw):
+        head = read_response(b"%b599%b" % (raw[:9], raw[12:]))
+        head.status = int(raw[9:12])
+    elif raw[9:12] == b"204" and (bare := _CODING_LINES.sub(b"", raw)) != raw:
+        head = read_response(bare)
+        if head.length >= 0:
+            raise refusal  # two framings
+        head.keep_alive = False
+    else:
+        raise refusal
+    head.raw = raw
+    return head
+
+
 def _read_options(head: ResponseHead) -> None:
     """Take a Connection field apart (RFC 9110 section 7.6.1)."""
     options = options_of(head.fields)
@@ -424,6 +457,9 @@ def passed_on(head: ResponseHead) -> bytes:
         lines = raw[:-4].split(b"\r\n")
         kept = [line for line in lines[1:] if line[: line.index(b":")].lower() not in head.listed]
         raw = b"\r\n".join([lines[0], *kept, b"", b""])
+    if head.status == 426 and (upgrade := b"".join(_UPGRADE_LINES.findall(head.raw))):
+        # It must say which protocol is required (RFC 9110 section 15.5.22).
+        raw = b"%bConnection: Upgrade\r\n%b\r\n" % (raw[:-2], upgrade)
     return raw[:-2] if head.minor else b"HTTP/1.1" + raw[8:-2]
 
 

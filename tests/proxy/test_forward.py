@@ -69,6 +69,34 @@ def test_the_client_address_is_the_first_untrusted_from_the_right(peer: str, val
     assert forward.Peer(peer, trusted_networks=NETWORKS).client_ip(head, NETWORKS) == expected
 
 
+@pytest.mark.parametrize(
+    ("sent", "copied"),
+    [
+        (b"Expect: 100-continue\r\nContent-Length: 0\r\n", b"Content-Length: 0\r\n"),
+        (b"If-None-Match: a\r\nContent-Length: 1\r\n", b"Content-Length: 1\r\n"),
+        (b"X: 1\r\nTransfer-Encoding: chunked\r\nY: 2\r\n", b"X: 1\r\nY: 2\r\nContent-Length: 1\r\n"),
+    ],
+)
+def test_a_copy_differs_by_its_marks_only(sent: bytes, copied: bytes) -> None:
+    """A copy keeps every line in its place but for conditions, expectations and chunks; its mark comes last."""
+    head = head_of(b"POST /a HTTP/1.1\r\nHost: a\r\n" + sent + b"\r\n")
+    target = forward.Target(backend("b", "http://h:80"))
+    body_length = 1 if head.chunked or head.length > 0 else -1
+
+    copy = forward.copy_bytes(
+        head,
+        target,
+        b"Own: 1\r\n",
+        primary_bytes=forward.request_bytes(head, target, b"Own: 1\r\n"),
+        primary_plain=True,
+        credentials="pass",
+        authorization=b"",
+        body_length=body_length,
+    )
+
+    assert copy == b"POST /a HTTP/1.1\r\nHost: a\r\n" + copied + b"Own: 1\r\nX-Matapalo-Shadow: 1\r\n\r\n"
+
+
 def test_trailers_never_bring_framing_fields() -> None:
     """Trailer fields that belong into a head are left out."""
     trailers = [(b"X-Sum", b"1"), (b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked"), (b"Host", b"a")]

@@ -137,3 +137,44 @@ def test_long_spellings_are_not_remembered() -> None:
     tracemalloc.stop()
 
     assert grown < 4 << 20
+
+
+@pytest.mark.parametrize("status", [600, 999])
+def test_a_status_beyond_599_is_framed_as_any_other(status: int) -> None:
+    """An answer with a status that the standard does not know is passed on as it is, chunks and all."""
+    raw = b"HTTP/1.1 %d Odd\r\nTransfer-Encoding: chunked\r\n\r\n" % status
+
+    head = wire.read_response(raw)
+
+    assert (head.status, head.reason, head.chunked, head.keep_alive) == (status, b"Odd", True, True)
+    assert wire.passed_on(head) == b"HTTP/1.1 %d Odd\r\n" % status
+
+
+def test_a_204_has_no_body_whatever_it_says() -> None:
+    """A 204 with a coding is passed on without it, and its connection is not trusted any more; two framings are not."""
+    raw = b"HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\nETag: a\r\n\r\n"
+
+    head = wire.read_response(raw)
+
+    assert (head.status, head.chunked, head.keep_alive) == (204, False, False)
+    assert wire.passed_on(head) == b"HTTP/1.1 204 No Content\r\nETag: a\r\n"
+    with pytest.raises(wire.GrammarError):
+        wire.read_response(raw.replace(b"ETag: a", b"Content-Length: 1"))
+
+
+def test_an_upgrade_that_is_required_is_named() -> None:
+    """A 426 keeps its Upgrade field and lists it, even where the backend forgot to."""
+    head = wire.read_response(b"HTTP/1.1 426 U\r\nupgrade: websocket\r\nConnection: close\r\nX: 1\r\n\r\n")
+
+    assert wire.passed_on(head) == b"HTTP/1.1 426 U\r\nX: 1\r\nConnection: Upgrade\r\nupgrade: websocket\r\n"
+
+
+def test_an_old_client_expects_nothing() -> None:
+    """HTTP/1.0 has no interim answers: an Expect field there is ignored, whatever it says."""
+    assert read(b"POST / HTTP/1.0\r\nHost: a\r\nExpect: x\r\nContent-Length: 0\r\n\r\n").lines == [b"Content-Length: 0"]
+
+
+def test_options_of_a_whole_server_in_absolute_form() -> None:
+    """``OPTIONS http://host`` asks about the server, as ``*`` does; with a path it asks about that."""
+    assert read(b"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n").target == b"*"
+    assert read(b"OPTIONS http://a/ HTTP/1.1\r\nHost: a\r\n\r\n").target == b"/"
