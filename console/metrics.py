@@ -129,6 +129,11 @@ FAMILIES: Final = (
     _counter(
         "matapalo_client_aborts_total", "route side", "Requests whose client left before its answer was complete."
     ),
+    _counter(
+        "matapalo_retries_total",
+        "backend outcome",
+        "Requests that met a connection as the backend closed it: sent again, or refused for want of budget.",
+    ),
     _counter("matapalo_upstream_errors_total", "backend phase", "Failures of backends by phase."),
     _counter("matapalo_access_log_dropped_total", "", "Access log lines that could not be written."),
     _counter(
@@ -161,6 +166,7 @@ _COUNTS: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
     "fallbacks": ("matapalo_fallbacks_total", (0, 1)),
     "refused": ("matapalo_refused_total", (0,)),
     "client_aborts": ("matapalo_client_aborts_total", (0, 1)),
+    "retries": ("matapalo_retries_total", (0, 1)),
     "upstream_errors": ("matapalo_upstream_errors_total", (0, 1)),
     "log_dropped": ("matapalo_access_log_dropped_total", ()),
 }

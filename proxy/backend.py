@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES: Final = 64 << 10
 """An answer's head; the same ceiling as zttp's."""
 
+MAX_INTERIMS: Final = 32
+"""Heads of 1xx before one answer: two or three are usual, and each goes into the client's buffer."""
+
+MAX_FRAMING: Final = 64 << 10
+"""Bytes of chunk sizes, extensions and trailers beyond ten times their body; chunks of one byte stay within."""
+
+_FRAMING_FREE: Final = 11
+"""A body byte pays for itself and ten bytes of framing."""
+
 
 class Sink(Protocol):
     """Take one exchange's events. Every method is called from the event loop and must not raise."""
@@ -85,10 +94,14 @@ class BackendConnection(asyncio.Protocol):
     _head_only: bool = False
     _buffer: bytes = b""
     _left: int = 0
+    """Body bytes still to come; with chunks, framing bytes that no body has paid for."""
+    _interims: int = 0
     _reusable: bool = False
     _parser: wire.Parser | None = None
     _listed: frozenset[bytes] = frozenset()
     closed: bool = False
+    retired: bool = False
+    """Not to be used again: the configuration, or the name service, no longer knows this connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""
@@ -98,6 +111,7 @@ class BackendConnection(asyncio.Protocol):
         """Write a request head; *whole* if no body follows."""
         self._state = _HEAD
         self._head_only = head_only
+        self._interims = 0
         self.answered = False
         self.request_sent = whole
         self.transport.write(head)
@@ -150,6 +164,10 @@ class BackendConnection(asyncio.Protocol):
                 self.pool.forget(self)
                 sink.on_switch(head, self, tail)
                 return
+            self._interims += 1
+            if self._interims > MAX_INTERIMS:
+                self._fail("head", f"more than {MAX_INTERIMS} interim answers")
+                return
             sink.on_informational(head)
             if not tail or self.sink is None:
                 return
@@ -161,6 +179,7 @@ class BackendConnection(asyncio.Protocol):
                 self._finish([], surplus=bool(tail))
         elif head.chunked:
             self._state = _CHUNKED
+            self._left = 0
             self._parser = head.parser
             self._listed = head.listed
             sink.on_head(head)
@@ -197,6 +216,7 @@ class BackendConnection(asyncio.Protocol):
     def _read_chunked(self, data: bytes) -> None:
         parser = self._parser
         assert parser is not None
+        framing = self._left + len(data)
         try:
             event: wire.Event = parser.receive_event(data)
             while event is not wire.NEED_DATA:
@@ -204,6 +224,7 @@ class BackendConnection(asyncio.Protocol):
                 if sink is None:
                     return
                 if type(event) is wire.Data:
+                    framing -= _FRAMING_FREE * len(event.data)
                     sink.on_body(event.data)
                 elif type(event) is wire.EndOfMessage:
                     trailers = event.trailers
@@ -214,6 +235,10 @@ class BackendConnection(asyncio.Protocol):
                 event = parser.next_event()
         except wire.GrammarError as error:
             self._fail("body", f"malformed chunk: {error}")
+            return
+        if framing > MAX_FRAMING:
+            self._fail("body", "the chunks are nearly all framing")
+        self._left = max(framing, 0)
 
     def _finish(self, trailers: wire.Trailers, *, surplus: bool) -> None:
         sink = self.sink

@@ -183,15 +183,15 @@ class Exchange:
 
     # --- send ------------------------------------------------------------------------------------------------------
 
-    def _lease(self, lane: Lane, *, fresh: bool = False) -> None:
+    def _lease(self, lane: Lane) -> None:
         self.phase = "connect"
         self.leasing = True
-        connection = lane.primary.lease(self, fresh=fresh or bool(self.head.upgrade))
+        connection = lane.primary.lease(self, idle_s=failure.idle_limit(self))
         if connection is not None:
             self.on_connection(connection)
         else:
             # The pool bounds opening a socket; this bounds the wait for a place as well.
-            self.deadline = min(self.total_deadline, monotonic() + lane.spec.connect_timeout_ns / 1e9 + 1.0)
+            self.deadline = min(self.total_deadline, monotonic() + lane.spec.connect_timeout_ns / 1e9)
 
     def on_connection(self, connection: BackendConnection) -> None:
         """Write the head and what has come of the body."""
@@ -203,6 +203,8 @@ class Exchange:
             self._head_bytes, head_only=self.head.method == b"HEAD", whole=self.body_whole and self._trailers is None
         )
         self.sent_at = now = monotonic()
+        if self.client.write_paused_since:
+            connection.transport.pause_reading()  # as its predecessor was: the client still does not take
         if early:
             self.client.resume_reading()
             self._write_body(bytes(early))
@@ -428,13 +430,18 @@ class Exchange:
         self.worker.log_failure(self, phase, reason)
         if self.started:
             self._abort()
-        elif failure.may_retry(self, connection, phase):
+        elif failure.may_retry(self, connection, phase) and self._take_retry():
             self.retried = True
-            self._lease(self.lane, fresh=True)
+            self._lease(self.lane)
         elif failure.may_fall_back(self, phase):
             self._fall_back(phase)
         else:
             self.answer_problem(*failure.answer_to(phase, late=late))
+
+    def _take_retry(self) -> bool:
+        granted = self.lane.primary.take_retry()
+        self.worker.counts.totals["retries", self.lane.target.name, "sent" if granted else "refused"] += 1
+        return granted
 
     def _fall_back(self, why: str) -> None:
         """Send the request to legacy instead."""
@@ -464,8 +471,9 @@ class Exchange:
             self.deadline = min(self.total_deadline, now + self.lane.spec.read_timeout_ns / 1e9)
             return
         if self.leasing:
-            self.lane.primary.cancel(self)
-            self.on_failure("connect", "no connection within the connect timeout", late=True)
+            what = self.lane.primary.cancel(self)
+            reason = "all places of the pool were taken" if what == "pool" else "no connection"
+            self.on_failure(what, f"{reason} within the connect timeout", late=True)
             return
         connection, self.connection = self.connection, None
         if connection is not None:

@@ -14,13 +14,18 @@ Rules of this file:
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
+from proxy.pool import FRESH
 from rules import SAFE_METHODS
 
 if TYPE_CHECKING:
     from proxy.backend import BackendConnection
     from proxy.exchange import Exchange
+
+UNREPLAYABLE_IDLE_S: Final = 0.01
+"""A request that cannot be sent again takes no connection that was idle for longer: it may be closing."""
 
 _ANSWERS: Final = {
     "pool": (503, "overloaded"),
@@ -37,6 +42,13 @@ _ANSWERS: Final = {
 def is_replayable(exchange: Exchange) -> bool:
     """Tell whether a request may be sent again although a backend has seen it: its method is safe, it has no body."""
     return exchange.head.bodiless and exchange.head.method in SAFE_METHODS
+
+
+def idle_limit(exchange: Exchange) -> float:
+    """Say how long a connection for this request may have been idle; an upgrade and a second try get a new one."""
+    if exchange.retried or exchange.head.upgrade:
+        return FRESH
+    return inf if is_replayable(exchange) else UNREPLAYABLE_IDLE_S
 
 
 def may_retry(exchange: Exchange, connection: BackendConnection | None, phase: str) -> bool:

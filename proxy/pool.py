@@ -15,8 +15,8 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -26,6 +26,17 @@ from proxy.backend import BackendConnection, Sink
 
 MAX_WAITERS: Final = 1_024
 """Requests waiting for a connection of one pool; more are refused at once."""
+
+RETRY_SHARE: Final = 0.1
+"""Requests that may be sent again, of all: a dying backend gets a tenth more, not twice as much."""
+
+RETRIES_AT_FIRST: Final = 10.0
+RETRIES_SAVED: Final = 100.0
+"""A restarted backend closes all its idle connections at once; so many requests may meet one."""
+
+
+FRESH: Final = -1.0
+"""As the longest idle time of a connection: none will do, it must be a new one."""
 
 
 class Pool:
@@ -44,18 +55,29 @@ class Pool:
         self.connecting = 0
         self.waiters: deque[Sink] = deque()
         self.retired = False
+        self._leased = 0
+        self._leased_before = 0
+        self._retries = RETRIES_AT_FIRST
         self._loop = loop
         self._spawn = spawn
         self._ssl = _ssl_context(spec) if spec.scheme == "https" else None
 
-    def lease(self, sink: Sink, *, fresh: bool = False) -> BackendConnection | None:
+    def lease(self, sink: Sink, *, idle_s: float = inf) -> BackendConnection | None:
         """Take an idle connection now, or be called back with ``on_connection`` or ``on_failure``.
 
-        Order: last in, first out, so that a quiet pool shrinks. *fresh* asks for a new socket.
+        Order: last in, first out, so that a quiet pool shrinks.
+        Bound: *idle_s* is the longest that the connection may have been idle; :data:`FRESH` asks for a new socket.
         Cost: one list pop when a connection is idle.
+        Source: docs/decisions/0010-stale-connections.md.
         """
-        while self.idle and not fresh:
-            connection = self.idle.pop()
+        self._leased += 1
+        while self.idle:
+            connection = self.idle[-1]
+            if idle_s is not inf and monotonic() - connection.idle_since > idle_s:
+                # The others are older. The oldest goes for the new one: who asks like this does not make the pool grow.
+                self.idle[0].close()
+                break
+            self.idle.pop()
             if not connection.closed:
                 connection.sink = sink
                 connection.reused = True
@@ -63,20 +85,35 @@ class Pool:
         if len(self.waiters) - self.connecting >= MAX_WAITERS:
             self._loop.call_soon(sink.on_failure, "pool", f"{MAX_WAITERS} requests already wait for a connection")
             return None
-        if self.idle and len(self.open) + self.connecting >= self.spec.max_connections:
-            self.idle[0].close()  # makes room for the fresh one
         self.waiters.append(sink)
         self._connect()
         return None
 
-    def cancel(self, sink: Sink) -> None:
-        """Forget a sink that waits: it is not called any more."""
-        with suppress(ValueError):
-            self.waiters.remove(sink)
+    def cancel(self, sink: Sink) -> str:
+        """Forget a sink that waits: it is not called any more. Say what it waited for: ``connect`` or ``pool``."""
+        try:
+            place = self.waiters.index(sink)
+        except ValueError:
+            return "connect"
+        del self.waiters[place]
+        return "connect" if place < self.connecting else "pool"
+
+    def take_retry(self) -> bool:
+        """Take one retry out of the budget, if there is one left.
+
+        Bound: a tenth of the requests, at most 100 saved up.
+        """
+        earned = RETRY_SHARE * (self._leased - self._leased_before)
+        self._leased_before = self._leased
+        self._retries = min(RETRIES_SAVED, self._retries + earned)
+        if self._retries < 1.0:
+            return False
+        self._retries -= 1.0
+        return True
 
     def give_back(self, connection: BackendConnection) -> None:
         """Take a clean connection back, or hand it to whoever waits."""
-        if self.retired:
+        if connection.retired:
             connection.close()
             return
         connection.idle_since = monotonic()
@@ -113,8 +150,13 @@ class Pool:
         Whoever waits already is served: one request uses one snapshot from start to end.
         """
         self.retired = True
-        for connection in list(self.idle):
-            connection.close()
+        self._retire(list(self.open))
+
+    def _retire(self, connections: Iterable[BackendConnection]) -> None:
+        for connection in connections:
+            connection.retired = True
+            if connection.sink is None:
+                connection.close()
 
     def _connect(self) -> None:
         """Open one more socket, if somebody waits for whom none is being opened and there is room."""
@@ -167,6 +209,7 @@ class Pool:
     def _take(self, connection: BackendConnection) -> None:
         """Give a new connection to whoever waits longest, or keep it for the next one."""
         self.open.add(connection)
+        connection.retired = self.retired
         if not self.waiters:
             self.give_back(connection)
             return

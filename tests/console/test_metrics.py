@@ -38,6 +38,7 @@ CONTRACT = {
     "matapalo_fallbacks_total": {"route", "reason"},
     "matapalo_refused_total": {"reason"},
     "matapalo_client_aborts_total": {"route", "side"},
+    "matapalo_retries_total": {"backend", "outcome"},
     "matapalo_upstream_errors_total": {"backend", "phase"},
     "matapalo_config_last_reload_successful": set(),
     "matapalo_config_last_reload_success_timestamp_seconds": set(),
@@ -64,6 +65,7 @@ COUNTS = {
     "fallbacks|orders|connect": 1,
     "refused|framing": 1,
     "client_aborts|orders|new": 3,
+    "retries|shop|sent": 3,
     "upstream_errors|shop|connect": 2,
     "log_dropped": 4,
 }

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.oneworker import OneWorker, backend, route
 from tests.support.rawclient import ConnectionEndedError, request_bytes
-from tests.support.recorder import Hang, Recorder, answer
+from tests.support.recorder import Close, Gate, Hang, Recorder, Sliced, answer
 
 OK = answer(b"ok", headers=(("Connection", "close"),))
 """Closes its connection, so that no case leaves one behind for the next."""
@@ -128,3 +128,67 @@ def test_a_broken_chunk_never_ends_well(legacy: Recorder, worker: OneWorker, raw
     with worker.client() as client, pytest.raises((ConnectionEndedError, ConnectionResetError)):
         client.exchange(request_bytes(target="/api/a"))
     legacy.wait_ended(legacy.requests[-1].connection)
+
+
+@pytest.mark.parametrize("count", [32, 33])
+def test_interim_answers_are_bounded(legacy: Recorder, worker: OneWorker, count: int) -> None:
+    """Up to 32 interim answers are passed on; a backend that sends more of them is a 502."""
+    legacy.answer = [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * count, OK]
+
+    response = worker.ask(request_bytes(target="/api/a"))
+    legacy.wait_ended(legacy.requests[-1].connection)
+
+    assert response.status == (200 if count == 32 else 502)
+    assert len(response.interim) == 32
+
+
+def test_a_flood_of_chunk_extensions_is_cut(legacy: Recorder, worker: OneWorker) -> None:
+    """A body that is nearly all framing is cut after 64 KiB of it, however small its pieces are."""
+    legacy.answer = [CHUNKED, Sliced(data=(b"1;" + b"a" * 1_000 + b"\r\nx\r\n") * 400, size=16_384), Hang()]
+
+    with worker.client() as client, pytest.raises((ConnectionEndedError, ConnectionResetError)):
+        client.exchange(request_bytes(target="/api/a"))
+    legacy.wait_ended(legacy.requests[-1].connection)
+
+
+def test_single_byte_chunks_are_a_body(legacy: Recorder, worker: OneWorker) -> None:
+    """A backend may send each byte of a large body as a chunk of its own."""
+    legacy.answer = [CHUNKED, b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n", Close()]
+
+    response = worker.ask(request_bytes(target="/api/a"))
+    legacy.wait_ended(legacy.requests[-1].connection)
+
+    assert response.body == b"x" * 50_000
+
+
+@pytest.mark.parametrize("poison", [b"X", b"\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"])
+@pytest.mark.parametrize(
+    ("method", "good"),
+    [
+        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        ("GET", CHUNKED + b"2\r\nok\r\n0\r\n\r\n"),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"),
+    ],
+    ids=["length", "chunked", "204", "304", "head"],
+)
+def test_bytes_behind_an_answer_reach_nobody(
+    legacy: Recorder, worker: OneWorker, method: str, good: bytes, poison: bytes
+) -> None:
+    """What a backend sends behind a complete answer, at once or later, ends its connection and reaches no client."""
+    gate = Gate()
+    for script in ([good + poison], [good, gate, poison]):
+        legacy.answer = [*script, Hang()]
+        with worker.client() as client:
+            first = client.exchange(request_bytes(method, "/api/a"), method)
+            told = legacy.requests[-1].connection
+            gate.open()
+            legacy.wait_ended(told)
+            legacy.answer = OK
+            second = client.exchange(request_bytes(target="/api/a"))
+        legacy.wait_ended(legacy.requests[-1].connection)
+
+        assert first.body == (b"ok" if first.status == 200 and method == "GET" else b"")
+        assert second.body == b"ok"
+        assert legacy.requests[-1].connection != told
