@@ -67,16 +67,21 @@ class Pool:
 
         Order: last in, first out, so that a quiet pool shrinks.
         Bound: *idle_s* is the longest that the connection may have been idle; :data:`FRESH` asks for a new socket.
+        A connection that is asked for with a bound is looked at, too: its end may be there already.
         Cost: one list pop when a connection is idle.
         Source: docs/decisions/0010-stale-connections.md.
         """
         self._leased += 1
         while self.idle:
             connection = self.idle[-1]
-            if idle_s is not inf and monotonic() - connection.idle_since > idle_s:
-                # The others are older. The oldest goes for the new one: who asks like this does not make the pool grow.
-                self.idle[0].close()
-                break
+            if idle_s is not inf:
+                if monotonic() - connection.idle_since > idle_s:
+                    # The others are older. The oldest goes for the new one: the pool does not grow by such requests.
+                    self.idle[0].close()
+                    break
+                if not connection.is_quiet():
+                    connection.close()
+                    continue
             self.idle.pop()
             if not connection.closed:
                 connection.sink = sink
