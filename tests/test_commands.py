@@ -137,6 +137,7 @@ def test_every_command_answers_in_one_json_object(say: Say, words: list[str]) ->
     assert isinstance(json.loads(say(*words, "--json")), dict)
 
 
+@pytest.mark.alone
 def test_rollback_local_takes_effect_within_a_second(product: Product, say: Say) -> None:
     """Through the supervisor's socket alone, traffic is on legacy within a second, and release undoes it."""
     say("release", "--all")

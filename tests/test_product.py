@@ -97,6 +97,7 @@ def test_reloads_and_flips_lose_no_request(legacy: Recorder, new: Recorder) -> N
     assert slowest < 0.5
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("role", ["control", "comparer"])
 def test_a_killed_helper_process_costs_no_request(legacy: Recorder, new: Recorder, role: str) -> None:
     """``kill -9`` of control or of a comparer fails no request; it is back by itself and no count is lost."""
@@ -245,6 +246,7 @@ def test_bad_input_is_one_clear_sentence(legacy: Recorder, new: Recorder) -> Non
     assert "inital_stage" in str(reload["errors"])
 
 
+@pytest.mark.alone
 def test_the_first_request_is_served_soon(legacy: Recorder, new: Recorder) -> None:
     """From the start of the supervisor to the first answer it takes at most 1.5 s, with control still starting."""
     with Product(config(legacy, new), wait_for_control=False) as product:

@@ -40,6 +40,7 @@ async def test_an_address_in_use_is_a_sentence_and_is_tried_again(tmp_path: Path
     assert answer.status_code == 200
 
 
+@pytest.mark.alone
 async def test_a_slow_client_does_not_hold_up_the_others(tmp_path: Path) -> None:
     """A client that never finishes its body costs the others nothing."""
     async with running(tmp_path) as node:

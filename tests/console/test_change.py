@@ -115,6 +115,7 @@ async def test_concurrent_flips_each_get_a_revision_of_their_own(tmp_path: Path)
     assert worker.revision == max(revisions)
 
 
+@pytest.mark.alone
 async def test_a_killed_worker_does_not_delay_a_flip(tmp_path: Path) -> None:
     """A worker that dies while a flip is on its way is no laggard: the answer comes at once and says so."""
     node = ControlNode(tmp_path)

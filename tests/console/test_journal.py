@@ -6,6 +6,8 @@ import json
 import os
 import time
 
+import pytest
+
 from console.journal import MAX_WAITING, Journal, moment_text
 
 
@@ -27,6 +29,7 @@ def test_an_event_is_one_json_line_whatever_it_holds() -> None:
     assert told["time"].endswith("Z")
 
 
+@pytest.mark.alone
 def test_a_reader_that_stops_costs_lines_and_no_time() -> None:
     """A full pipe drops events beyond the bound, counts them, and nobody waits."""
     reader, writer = os.pipe()

@@ -178,6 +178,7 @@ async def test_watch_reloads_when_the_files_change(tmp_path: Path) -> None:
     assert worker.spec.config.routes[1].match[0].path == "/basket"
 
 
+@pytest.mark.alone
 async def test_a_flip_during_a_reload_is_not_lost(tmp_path: Path) -> None:
     """A flip while the first worker tries a new configuration is in force at once and after the reload."""
     import asyncio

@@ -294,6 +294,7 @@ def test_a_sick_shadow_changes_nothing_for_the_client(legacy: Recorder, new: Rec
     assert holds_law(counts)
 
 
+@pytest.mark.alone
 def test_a_hanging_shadow_does_not_delay_the_client(legacy: Recorder, new: Recorder) -> None:
     """Requests on one connection go on at full speed while every copy hangs until its deadline."""
     new.answer = [Hang()]

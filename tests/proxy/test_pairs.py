@@ -79,6 +79,7 @@ def test_a_pair_is_sent_at_most_twice(worker: OneWorker) -> None:
     assert counts["undecided|orders|legacy|lost"] == 1
 
 
+@pytest.mark.alone
 def test_waiting_pairs_are_bounded(worker: OneWorker) -> None:
     """With a comparer that does not answer, pairs beyond the bound are dropped and counted; clients do not notice."""
     worker.verdict = lambda pair: None

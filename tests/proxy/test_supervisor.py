@@ -42,6 +42,7 @@ def all_pids(node: Node) -> list[int]:
 # --- who dies is back ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("role", ["worker", "comparer", "control"])
 def test_a_killed_child_is_back_while_the_others_serve(node: FakeNode, role: str) -> None:
     """Killing a child with SIGKILL loses no new connection, and its successor is there within three seconds."""
@@ -75,6 +76,7 @@ def test_a_connection_made_while_a_worker_is_replaced_is_answered(node: FakeNode
     assert not {answer["pid"] for answer in answers if answer} & set(former)
 
 
+@pytest.mark.alone
 def test_a_silent_worker_is_killed_and_replaced(node: FakeNode) -> None:
     """A worker that says nothing for five seconds is killed and replaced, and stops counting as ready after two."""
     former = node.pids()["worker"]
@@ -155,6 +157,7 @@ def test_readiness_needs_one_serving_worker_and_nothing_else(node: FakeNode) -> 
 # --- holds -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_rollback_works_with_control_dead(node: FakeNode) -> None:
     """``rollback --local --all`` is in force on every worker within a second while control is dead."""
     (node.state_dir / "crash-control-0").touch()
@@ -193,6 +196,7 @@ def test_holds_survive_workers_and_supervisors(node: FakeNode) -> None:
     assert node.ask()["held"] == ["orders"]
 
 
+@pytest.mark.alone
 def test_a_hung_worker_is_named_as_missing(node: FakeNode) -> None:
     """A hold that one worker does not acknowledge within a second is answered with that worker's slot."""
     os.kill(node.pids()["worker"][1], signal.SIGSTOP)
@@ -348,6 +352,7 @@ def test_an_interrupt_skips_the_lame_duck() -> None:
         assert node.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.alone
 def test_a_second_signal_ends_everything_now(node: FakeNode) -> None:
     """A second SIGTERM during a drain kills what is left; the exit code says that it was not clean."""
     children = all_pids(node)

@@ -127,6 +127,7 @@ def test_patience_ends(legacy: Recorder) -> None:
         assert worker.process.wait(5) == 0
 
 
+@pytest.mark.alone
 def test_drain_ends_at_its_deadline(legacy: Recorder) -> None:
     """A request that does not end is cut at the drain's deadline."""
     gate = Gate()

@@ -170,10 +170,11 @@ class FaultProxy:
                 if faults.delay_s:
                     await asyncio.sleep(faults.delay_s)
                 if size > 0:
+                    # Counted first: whoever has the byte may look at the count.
+                    self.passed[direction] += size
                     writer.write(data[:size])
                     await writer.drain()
                     data, passed = data[size:], passed + size
-                    self.passed[direction] += size
                     if faults.bytes_per_s:
                         await asyncio.sleep(size / faults.bytes_per_s)
                 if faults.cut_after is not None and passed >= faults.cut_after:
