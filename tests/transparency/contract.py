@@ -14,6 +14,7 @@ from typing import Final
 _DOCUMENT: Final = (Path(__file__).resolve().parents[2] / "docs" / "wire.md").read_text()
 
 PEER: Final = b"127.0.0.1"
+NODE: Final = re.compile(rb"[0-9A-Za-z._-]+")
 NEW_ID: Final = re.compile(rb"[0-9a-f]{24}")
 _KEPT_ID: Final = re.compile(rb"[!#-+\--:<-\[\]-~]{1,128}")
 """Visible ASCII that may stand in a cookie: no quotation mark, comma, semicolon, backslash (RFC 6265 section 4.1.1)."""
@@ -71,7 +72,9 @@ def kept_lines(fields: Fields) -> list[bytes]:
     return [name + b": " + value for name, value in fields if name.lower() not in gone and not _is_ours(name.lower())]
 
 
-def forwarded_head(method: bytes, target: bytes, version: bytes, fields: Fields, new_id: bytes) -> bytes:
+def forwarded_head(
+    method: bytes, target: bytes, version: bytes, fields: Fields, *, new_id: bytes, node: bytes
+) -> bytes:
     """Write the head that a backend must get for a request that reads so."""
     fields = list(fields)
     host = b"".join(values(fields, b"host"))
@@ -92,13 +95,14 @@ def forwarded_head(method: bytes, target: bytes, version: bytes, fields: Fields,
         lines += [b"Connection: Upgrade", b"Upgrade: " + upgrades[0]]
     elif b"trailers" in b",".join(values(fields, b"te")).lower():
         lines += [b"TE: trailers", b"Connection: TE"]
-    lines += added_lines(host, request_id(fields) or new_id)
+    lines += added_lines(host, request_id(fields) or new_id, node)
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def added_lines(host: bytes, identity: bytes) -> list[bytes]:
+def added_lines(host: bytes, identity: bytes, node: bytes) -> list[bytes]:
     """List what we add to a stranger's request."""
-    lines = [b"X-Request-Id: " + identity, b"X-Forwarded-For: " + PEER, b"X-Forwarded-Proto: http"]
+    lines = [b"X-Request-Id: " + identity, b"X-Matapalo-Via: " + node]
+    lines += [b"X-Forwarded-For: " + PEER, b"X-Forwarded-Proto: http"]
     return [*lines, b"X-Forwarded-Host: " + host] if host else lines
 
 

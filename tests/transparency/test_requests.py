@@ -141,12 +141,13 @@ def test_a_request_arrives_as_it_was_sent(passages: Passages, name: str) -> None
         here = passages[name][way]
         assert here.response is not None, here.failure
         (got,) = here.arrived
-        new_id = b"".join(got.values("x-request-id"))
+        new_id, node = b"".join(got.values("x-request-id")), b"".join(got.values("x-matapalo-via"))
 
         assert got.raw_head == contract.forwarded_head(
-            sent.method, sent.target, sent.version, sent.headers, new_id=new_id
+            sent.method, sent.target, sent.version, sent.headers, new_id=new_id, node=node
         )
         assert contract.request_id(sent.headers) == new_id or contract.NEW_ID.fullmatch(new_id)
+        assert contract.NODE.fullmatch(node)
         assert got.body == sent.body
         assert bool(got.chunks) == bool(sent.chunks)
         assert got.trailers == contract.kept_trailers(sent.trailers, sent.headers, contract.HOP)
