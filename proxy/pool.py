@@ -12,6 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections import deque
@@ -187,6 +188,8 @@ class Pool:
             # A name that IDNA does not know is a UnicodeError.
             phase, reason = "resolve", str(error)
         except OSError as error:
+            # Without a descriptor it is we who are full, not the backend that is down.
+            phase = "pool" if error.errno in (errno.EMFILE, errno.ENFILE) else "connect"
             reason = str(error)
         finally:
             self.connecting -= 1

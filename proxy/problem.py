@@ -29,6 +29,7 @@ DETAILS: Final = {
     "ambiguous_target": "The request target has several readings, and they lead to different services.",
     "connections": "This proxy has no room for another connection. Try again later.",
     "content_length": "Content-Length must be one run of digits.",
+    "descriptors": "This proxy has no room for another connection. Try again later.",
     "expectation": "The only expectation that is understood is 100-continue.",
     "framing": "The message's length is stated in two ways.",
     "gone": "This endpoint was retired and has no successor.",
