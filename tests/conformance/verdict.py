@@ -20,6 +20,7 @@ OURS = frozenset(
         b"x-request-id",
         b"forwarded",
         b"via",
+        b"x-matapalo-via",
         b"x-envoy-expected-rq-timeout-ms",
         b"x-envoy-internal",
         b"x-envoy-external-address",
