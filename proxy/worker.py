@@ -336,6 +336,8 @@ class Worker:
                     self._guarded(partial(client.check, now))
                 for pool in self.applied.pools():
                     pool.close_idle(now)
+                for lane in self.applied.lanes.values():
+                    lane.addresses.refresh(now)
                 idle = now - self.limits.tunnel_idle_timeout_ns / 1e9
                 for tunnel in [tunnel for tunnel in self.tunnels if tunnel.last_byte < idle]:
                     tunnel.close()
