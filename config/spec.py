@@ -194,6 +194,13 @@ class LimitsSpec:
     half_close_timeout_ns: int = 200_000_000
     """How long an answer may stand still once its client has sent a FIN."""
     max_connections: int = 10_000
+    max_head_bytes: int = 64 << 10
+    max_fields: int = 100
+    max_target_bytes: int = 8 << 10
+    max_body_bytes: int | None = None
+    """For requests whose route sets none; ``None``: no limit."""
+    max_chunk_overhead_bytes: int = 16 << 10
+    """What the framing of a chunked body may cost, unless it is less than ten times the body."""
     copy_bytes: int = 64 << 20
     """One budget over all copies of a worker, requests and answers together."""
     drain_ns: int = 30_000_000_000

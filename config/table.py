@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from config import forms, secret, units
+from config.errors import UnfitError
 from config.kinds import Key, Many, Section, Table, Word, boolean, choice, whole
 from config.spec import (
     AddressSpec,
@@ -55,6 +56,21 @@ DURATION: Final = Word(
 SIZE: Final = Word(
     words=units.SIZE, parse=units.size_bytes, show=units.format_size, limits={"pattern": units.SIZE_PATTERN}
 )
+
+
+def size(low_bytes: int, high_bytes: int) -> Word:
+    """Make the kind of a size between two bounds."""
+    words = f"a size from {units.format_size(low_bytes)} to {units.format_size(high_bytes)}, such as 8KiB"
+
+    def parse(text: str) -> int:
+        value = units.size_bytes(text)
+        if not low_bytes <= value <= high_bytes:
+            raise UnfitError(text, words)
+        return value
+
+    return Word(words=words, parse=parse, show=units.format_size, limits={"pattern": units.SIZE_PATTERN})
+
+
 SHARE: Final = Word(
     words=units.SHARE, parse=units.share_bp, show=units.format_share, limits={"pattern": units.SHARE_PATTERN}
 )
@@ -504,6 +520,31 @@ LIMITS: Final = Section(
             field="half_close_timeout_ns",
         ),
         Key(name="max_connections", kind=whole(1, 1_000_000), doc="Client connections of one worker."),
+        Key(
+            name="max_head",
+            kind=size(256, 64 << 10),
+            doc="A larger request head is answered 431, and so is a single line of it beyond 16 KiB.",
+            field="max_head_bytes",
+        ),
+        Key(name="max_fields", kind=whole(1, 100), doc="A request head with more fields is answered 431."),
+        Key(
+            name="max_target",
+            kind=size(64, 16_000),
+            doc="A longer request target is answered 414.",
+            field="max_target_bytes",
+        ),
+        Key(
+            name="max_body",
+            kind=SIZE,
+            doc="A larger request body is answered 413 where its route sets no `max_body`; without it no limit.",
+            field="max_body_bytes",
+        ),
+        Key(
+            name="max_chunk_overhead",
+            kind=SIZE,
+            doc="A chunked request body is answered 400 when its framing costs more than this and ten times the body.",
+            field="max_chunk_overhead_bytes",
+        ),
         Key(
             name="copy_bytes",
             kind=SIZE,

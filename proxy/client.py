@@ -31,6 +31,8 @@ from proxy import wire
 from proxy.exchange import Exchange
 from proxy.forward import Peer
 from proxy.problem import problem_bytes
+from proxy.refusal import PartialHead, check_size, escaped, explain, shown
+from proxy.tally import CODE_CLASS, AccessRecord
 
 if TYPE_CHECKING:
     from proxy.worker import Worker
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
 LINGER_S: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
 
-TURNED_AWAY: Final = 256
-"""Connections beyond the limit that may wait for their 503 to be read; more are closed at once."""
+CHUNK_OVERHEAD_RATIO: Final = 10
+"""Times the body: a client that sends single bytes as chunks stays at five."""
+
+SLICE: Final = 16 << 10
+"""What the parser gets at a time of a body that may be chunked: its framing is weighed between two slices."""
 
 AHEAD: Final = 1
 """Why reading is stopped: the client has sent ahead."""
@@ -75,7 +80,12 @@ class ClientConnection(asyncio.Protocol):
     _whole: bool = True
     """The current request has been read to its end."""
     _backlog: list[bytes] | None = None
-    _raw_head: bytes = b""
+    _partial: PartialHead | None = None
+    """What has come of a head that is not whole."""
+    _first: bool = True
+    """Nothing was answered here yet: what comes begins a head."""
+    _chunk_overhead: int = 0
+    """Bytes read of the current chunked body that were no body."""
     _tail: bytes = b""
     """What came behind the head of an upgrade; zttp holds it as well, for the case that there is no switch."""
     _pauses: int = 0
@@ -90,24 +100,11 @@ class ClientConnection(asyncio.Protocol):
         self.peer = Peer(address[0] if address else "", trusted_networks=worker.applied.networks, via=worker.via_line)
         self.idle_since = monotonic()
         if len(worker.clients) + len(worker.tunnels) >= worker.limits.max_connections:
-            self._turn_away("connections")
-        elif not worker.descriptors.has_room_for_client(transport.get_extra_info("socket").fileno()):
-            self._turn_away("descriptors")
-        else:
-            worker.clients.add(self)
-
-    def _turn_away(self, reason: str) -> None:
-        """Answer 503 to a connection for which there is no room; it may linger, unless too many others do."""
-        worker = self.worker
-        worker.counts.totals["refused", reason] += 1
-        self.transport.write(problem_bytes(503, reason, worker.next_request_id(), close=True))
-        if len(worker.clients) < worker.limits.max_connections + TURNED_AWAY and reason == "connections":
-            # Its request is probably on the way: a close before it is read would be a reset, and the answer lost.
-            worker.clients.add(self)
-            self._whole = False
-            self._end()
-        else:
-            self.close()
+            worker.counts.totals["refused", "connections"] += 1
+            self.transport.write(problem_bytes(503, "connections", b"-", close=True))
+            self.transport.close()
+            return
+        worker.clients.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, or hold what came too early."""
@@ -120,13 +117,16 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None and self._whole:
             self._hold(data)
             return
+        if len(data) > SLICE and (exchange is None or exchange.head.chunked):
+            for start in range(0, len(data), SLICE):
+                if not self.closed:
+                    self.data_received(data[start : start + SLICE])
+            return
         try:
             if exchange is None:
                 event: wire.Event = self._parser.receive_event(data)
                 if event is wire.NEED_DATA:
-                    if not self.head_since:
-                        self.head_since = monotonic()
-                    self._raw_head += data
+                    self._wait_for_head(data)
                     return
                 assert type(event) is wire.Request
                 self._start(event, data)
@@ -134,48 +134,76 @@ class ClientConnection(asyncio.Protocol):
                     return
                 event = self._parser.next_event()
             else:
+                self._chunk_overhead += len(data)
                 event = self._parser.receive_event(data)
             self._read_body(event)
         except wire.GrammarError as error:
-            self._refuse_grammar(error)
+            self._refuse_grammar(error, data)
+
+    def _wait_for_head(self, data: bytes) -> None:
+        """Keep a part of a head, and its deadline: one over the whole head, however slowly it comes."""
+        if self._partial is None:
+            self.head_since = monotonic()
+            self._partial = PartialHead(begins=self._first)
+        refusal = self._partial.add(data, self.worker.limits)
+        if refusal is not None:
+            self._refuse(refusal, *shown(bytes(self._partial.raw)))
 
     def _start(self, event: wire.Request, data: bytes | None) -> None:
         """Begin an exchange; *data* is the read that completed the head, if nothing else was before it."""
         self._whole = event.end_stream
         self.head_since = 0.0
+        worker = self.worker
+        partial = self._partial
         try:
+            if data is None or partial is not None or len(data) > worker.head_room:
+                check_size(event, worker.limits)
             head = wire.read_request(event)
         except wire.RefusedError as refusal:
-            self._raw_head = b""
-            self._refuse(refusal.status, refusal.reason)
+            self._refuse(refusal, escaped(event.method), escaped(event.target))
             return
+        if partial is not None:
+            self._partial = None
+            data = None if data is None else bytes(partial.raw) + data
         if head.upgrade:
-            tail = None if data is None else wire.tail_behind(event, self._raw_head + data)
+            tail = None if data is None else wire.tail_behind(event, data)
             if tail is None:
                 head.upgrade = b""  # begun ahead of an answer: its tail cannot be told apart
             else:
                 self._tail = tail
-        if self._raw_head:
-            self._raw_head = b""
-        self.exchange = exchange = Exchange(self.worker, self, head, head.bodiless)
+        elif head.chunked:
+            self._chunk_overhead = 0 if data is None else len(data) - data.find(b"\r\n\r\n") - 4
+        self.exchange = exchange = Exchange(worker, self, head, head.bodiless)
         exchange.start()
 
     def _read_body(self, event: wire.Event) -> None:
-        while event is not wire.NEED_DATA:
-            exchange = self.exchange
-            if type(event) is wire.Data:
-                if exchange is not None:
-                    exchange.on_request_body(event.data)
-            elif type(event) is wire.EndOfMessage:
-                self._whole = True
-                if exchange is not None:
-                    exchange.on_request_end(event.trailers)
-                return
-            else:
-                return
+        """Pass on what one read brought of a body, in one piece: a chunk of one byte costs no write of its own."""
+        exchange = self.exchange
+        pieces = []
+        while type(event) is wire.Data:
+            pieces.append(event.data)
+            event = self._parser.next_event()
+        if exchange is None or self.lingering_since or self.closed:
+            return
+        if pieces:
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._chunk_overhead -= len(body)
+            exchange.on_request_body(body)
             if self.lingering_since or self.closed:
                 return
-            event = self._parser.next_event()
+        if type(event) is wire.EndOfMessage:
+            if event.trailers:
+                try:
+                    wire.check_trailers(event.trailers)
+                except wire.RefusedError as refusal:
+                    self._break_off(refusal)
+                    return
+            self._whole = True
+            exchange.on_request_end(event.trailers)
+        elif self._chunk_overhead > max(
+            self.worker.limits.max_chunk_overhead_bytes, CHUNK_OVERHEAD_RATIO * exchange.body_bytes
+        ):
+            self._break_off(wire.RefusedError(400, "chunk_overhead"))
 
     def _hold(self, data: bytes) -> None:
         """Keep what was sent ahead, and stop reading: the bound is one read."""
@@ -220,11 +248,12 @@ class ClientConnection(asyncio.Protocol):
         Order: the next request starts from the loop; a long run of them sent ahead would nest as deep.
         """
         self.idle_since = monotonic()
+        self._first = False
         try:
             self._parser.start_next_cycle()
             event = self._parser.next_event()
-        except wire.GrammarError:
-            self.worker.loop.call_soon(self._refuse, 400, "grammar")
+        except wire.GrammarError as error:
+            self.worker.loop.call_soon(self._refuse_grammar, error, b"")
             return
         if event is not wire.NEED_DATA:
             self.worker.loop.call_soon(self._resume, event)
@@ -248,7 +277,7 @@ class ClientConnection(asyncio.Protocol):
             if not self._whole and not self.lingering_since:
                 self._read_body(self._parser.next_event())
         except wire.GrammarError as error:
-            self._refuse_grammar(error)
+            self._refuse_grammar(error, b"")
         if self._backlog is not None and not self._whole:
             self._feed_backlog()  # the rest of this request's body
         elif self.ended:
@@ -265,29 +294,60 @@ class ClientConnection(asyncio.Protocol):
         if self.ended:
             self.eof_received()
 
-    def _refuse_grammar(self, error: wire.GrammarError) -> None:
-        status, reason = (431, "head_too_large") if "size limit" in str(error) else (400, "grammar")
+    def _refuse_grammar(self, error: wire.GrammarError, data: bytes) -> None:
         exchange = self.exchange
-        if exchange is None:
-            self._refuse(status, reason)
-        elif exchange.started:
-            # The body broke while the answer is on its way: both sides must see the end.
-            exchange.close = True
-            exchange.on_client_lost()
+        if exchange is not None and not exchange.done:
+            self._break_off(wire.RefusedError(400, "grammar"))
+            return
+        raw = data if self._partial is None else bytes(self._partial.raw) + data
+        self._refuse(explain(error, raw, self.worker.limits), *shown(raw))
+
+    def _break_off(self, refusal: wire.RefusedError) -> None:
+        """End an exchange whose request turned out malformed: the backend must not see a good end of it."""
+        exchange = self.exchange
+        assert exchange is not None
+        self._whole = False
+        if exchange.started:
+            # The answer is on its way: both sides must see the end.
+            self.worker.counts.totals["refused", refusal.reason] += 1
             self.abort()
         else:
-            self._whole = False
-            exchange.refuse(400, "grammar")
+            exchange.refuse(refusal.status, refusal.reason)
 
-    def _refuse(self, status: int, reason: str) -> None:
-        """Answer what never became an exchange and end the connection."""
+    def _refuse(self, refusal: wire.RefusedError, method: str, target: str) -> None:
+        """Answer what never became an exchange, count and log it, and end the connection."""
         if self.closed:
             return
+        self.exchange = self._partial = None
         self._whole = False
         worker = self.worker
+        status, reason = refusal.status, refusal.reason
+        request_id = worker.next_request_id()
         worker.counts.totals["refused", reason] += 1
-        worker.counts.totals["requests", "-", "none", "-", "4xx" if status < 500 else "5xx"] += 1
-        self.write(problem_bytes(status, reason, worker.next_request_id(), close=True))
+        worker.counts.totals["requests", "-", "none", "-", CODE_CLASS[status // 100]] += 1
+        if worker.access_log is not None:
+            worker.access_log.append(
+                AccessRecord(
+                    time=worker.access_log.now(),
+                    request_id=request_id.decode(),
+                    client=self.peer.address,
+                    method=method,
+                    target=target,
+                    route="-",
+                    side="none",
+                    backend="-",
+                    revision=worker.applied.snapshot.revision,
+                    bucket=-1,
+                    reason=reason,
+                    status=status,
+                    response_bytes=0,
+                    head_us=0,
+                    total_us=0,
+                    fallback="",
+                    copied=False,
+                )
+            )
+        self.write(problem_bytes(status, reason, request_id, close=True))
         self._end()
 
     def _end(self) -> None:
@@ -397,7 +457,8 @@ class ClientConnection(asyncio.Protocol):
         elif self.exchange is None:
             if self.head_since:
                 if now - self.head_since > limits.header_read_timeout_ns / 1e9:
-                    self._refuse(408, "head_timeout")
+                    raw = self._partial.raw if self._partial is not None else b""
+                    self._refuse(wire.RefusedError(408, "head_timeout"), *shown(bytes(raw)))
             elif (
                 self.worker.hanging_up or now - self.idle_since > limits.keep_alive_timeout_ns / 1e9
             ) and not self._has_unread():

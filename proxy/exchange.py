@@ -72,6 +72,7 @@ class Exchange:
     deadline: float = inf
     phase: str = ""
     fallback: str = ""
+    refusal: str = ""
     retried: bool = False
     touched: bool = False
     """At least one byte of the request was written to some backend socket."""
@@ -116,11 +117,12 @@ class Exchange:
         if head.via:
             self.own_lines = forward.via_line(head.via) + self.own_lines
         spec = decision.spec
-        if spec is not None:
-            if spec.timeout_ns is not None:
-                self.total_deadline = self.started_at + spec.timeout_ns / 1e9
-            self.body_limit = spec.max_body_bytes
-            if self.body_limit is not None and head.length > self.body_limit:
+        if spec is not None and spec.timeout_ns is not None:
+            self.total_deadline = self.started_at + spec.timeout_ns / 1e9
+        if not head.bodiless:
+            limit = spec.max_body_bytes if spec is not None else None
+            self.body_limit = limit = worker.limits.max_body_bytes if limit is None else limit
+            if limit is not None and head.length > limit:
                 self.refuse(413, "too_large")
                 return
         worker.active.add(self)
@@ -144,7 +146,6 @@ class Exchange:
         assert spec is not None
         assert decision.copy_backend is not None
         policy = self.applied.policies[decision.index]
-        lane = self.applied.lanes[decision.copy_backend]
         state = policy.state
         shadow = spec.shadow
         reason = ""
@@ -152,9 +153,9 @@ class Exchange:
             reason = decision.skip
         elif head.upgrade:
             reason = "upgrade"
-        elif head.ranged:
+        elif head.marks & wire.RANGE:
             reason = "conditional"
-        elif head.event_stream:
+        elif head.wants_event_stream():
             reason = "streaming"
         elif state.in_flight >= shadow.max_in_flight:
             reason = "in_flight"
@@ -162,18 +163,16 @@ class Exchange:
             reason = "budget"
         elif head.length > shadow.max_body_bytes:
             reason = "oversize"
-        elif not lane.shadow.idle and not self.worker.descriptors.has_room_for_copy(lane.shadow.connecting):
-            reason = "descriptors"
         elif policy.per_second is not None and not state.take_token(policy.per_second):
             reason = "rate"
         if reason:
             policy.counts.eligible += 1
             totals["skipped", route, reason] += 1
             return
-        self.copy = copy = Copy(self.worker, self, policy, lane)
+        self.copy = copy = Copy(self.worker, self, policy, self.applied.lanes[decision.copy_backend])
         if not head.bodiless:
             copy.expect_body()
-        elif not head.conditional:
+        elif not head.marks & wire.CONDITIONAL:
             self._launch_copy()
 
     def _launch_copy(self) -> None:
@@ -285,7 +284,7 @@ class Exchange:
             self._write_body_end()
             if not self.started and self.phase != "send":
                 self._await_head(monotonic())
-        if self.copy is not None and not self.head.conditional:
+        if self.copy is not None and not self.head.marks & wire.CONDITIONAL:
             self._launch_copy()
 
     def on_writable(self, writable: bool) -> None:
@@ -366,7 +365,7 @@ class Exchange:
             if is_stream(head):
                 copy.skip("streaming")
                 return
-            if request.conditional and not copy.launched:
+            if request.marks & wire.CONDITIONAL and not copy.launched:
                 if status == 304:
                     copy.skip("conditional")
                     return
@@ -525,6 +524,7 @@ class Exchange:
     def refuse(self, status: int, reason: str) -> None:
         """Answer in our own name because of what the client asked."""
         self.worker.counts.totals["refused", reason] += 1
+        self.refusal = reason
         self._drop_upstream()
         self.side = "none"
         self.answer_problem(status, reason)
@@ -587,13 +587,13 @@ class Exchange:
                 self.request_id.decode("latin-1"),
                 self.client.peer.address,
                 head.method.decode("latin-1"),
-                head.target.decode("latin-1"),
+                head.target.decode("ascii", "backslashreplace"),
                 decision.route,
                 self.side,
                 self.lane.target.name if self.side != "none" else "-",
                 self.applied.snapshot.revision,
                 self.bucket,
-                decision.reason,
+                self.refusal or decision.reason,
                 self.status,
                 self.response_bytes,
                 int((self.head_at - self.sent_at) * 1e6) if self.head_at else 0,

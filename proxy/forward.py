@@ -25,6 +25,9 @@ _HEAD_ONLY: Final = frozenset(
 )
 """Plain fields that mean something only in front of a body."""
 
+_CHANGED: Final = wire.CONDITIONAL | wire.TRACE | wire.EXPECT
+"""Marks of a head whose copy is not the primary's bytes."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -123,7 +126,7 @@ def copy_bytes(
         and target.plain
         and body_length < 0
         and not head.trailers_welcome
-        and not (head.special and _differs(head, credentials))
+        and not head.marks & (_CHANGED if credentials == "pass" else _CHANGED | wire.CREDENTIAL)
     ):
         return primary_bytes[:-2] + SHADOW_LINE + b"\r\n\r\n"
     lines: list[bytes] = []
@@ -140,20 +143,8 @@ def copy_bytes(
         lines.append(b"Authorization: " + authorization)
     if head.chunked:
         lines.append(b"Content-Length: %d" % body_length)
-    changed = wire.RequestHead()
-    changed.method, changed.target, changed.host, changed.lines = head.method, head.target, head.host, lines
+    changed = wire.RequestHead(head.method, head.target, head.host, head.fields, lines)
     return request_bytes(changed, target, b"%b%b\r\n" % (own_lines, SHADOW_LINE))
-
-
-def _differs(head: wire.RequestHead, credentials: str) -> bool:
-    """Tell whether a copy may not have every field of the primary's request."""
-    fields = head.fields
-    return (
-        head.conditional
-        or credentials != "pass"
-        or fields.get(b"traceparent") is not None
-        or fields.get(b"expect") is not None
-    )
 
 
 def response_bytes(head: wire.ResponseHead, own_lines: bytes) -> bytes:
@@ -171,7 +162,7 @@ def trailer_bytes(trailers: wire.Trailers) -> bytes:
     kept = [
         b": ".join(pair) + b"\r\n"
         for pair in trailers
-        if wire.kind_of(pair[0]) == wire.PLAIN and pair[0].lower() not in _HEAD_ONLY
+        if wire.kind_of(pair[0]) in (wire.PLAIN, wire.UNDERSCORED) and pair[0].lower() not in _HEAD_ONLY
     ]
     return b"0\r\n" + b"".join(kept) + b"\r\n"
 

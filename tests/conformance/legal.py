@@ -194,6 +194,7 @@ _EITHER = [
     ("underscore-cl", "an underscored length beside a coding", chunked(THREE + LAST, b"Content_Length: 5")),
     ("underscore-te-cl", "an underscored coding beside a length", ask(b"Transfer_Encoding: chunked", b"Content-Length: 5", body=FIVE)),
     ("underscore-forwarded", "the twin of a field that proxies write", get(b"X_Forwarded_For: 10.0.0.1")),
+    ("underscore-forwarded-twin", "both are the proxy's to write", get(b"X-Forwarded-For: 10.0.0.1", b"X_Forwarded_For: 10.0.0.2")),
     ("upgrade-body", "an upgrade with a body", ask(b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 5", body=FIVE)),
     ("upgrade-two", "two upgrades", get(b"Connection: Upgrade", b"Upgrade: websocket, h2c")),
     ("connection-lists-host", "a client that strips what the backend needs", get(b"Connection: Host, Content-Length, Transfer-Encoding")),

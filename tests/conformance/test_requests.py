@@ -14,20 +14,7 @@ from tests.conformance.verdict import alterations, faults
 from tests.conformance.volley import Outcome, Shot, Volley, byte_by_byte, second, whole
 from tests.support.oneworker import OneWorker
 
-KNOWN_MISSES: frozenset[str] = frozenset(
-    {
-        *(vector.id for vector in MUST_REJECT if vector.group == "A11"),
-        "A9/extensions-many",
-        "A13/percent-open",
-        "A13/percent-bad",
-        "A13/port-65536",
-        "A13/port-99999",
-        "A13/port-only",
-        "A13/ip6-colons",
-        "B5/authorization",
-        *(f"may/{name}" for name in ("underscore-cl", "underscore-te-cl", "underscore-forwarded")),
-    }
-)
+KNOWN_MISSES: frozenset[str] = frozenset()
 """What is not refused yet. This list may only shrink."""
 
 

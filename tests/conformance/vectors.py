@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 TAG = b"tag00000"
 """Stands for one sending of one vector; the runner puts eight other bytes in its place."""
@@ -57,9 +57,7 @@ def rejected(
     statuses: Iterable[int],
     rows: Rows,
     *,
-    late: bool = False,
-    size: bool = False,
-    lenient: bool = False,
+    kind: Literal["head", "late", "size", "lenient"] = "head",
 ) -> Iterator[Vector]:
     """Make the vectors of one group that share their statuses."""
     allowed = frozenset(statuses)
@@ -70,9 +68,9 @@ def rejected(
             raw=raw,
             statuses=allowed,
             why=why,
-            late=late,
-            size=size,
-            lenient=lenient,
+            late=kind == "late",
+            size=kind == "size",
+            lenient=kind == "lenient",
         )
 
 

@@ -73,51 +73,6 @@ def test_a_request_in_single_bytes_works(legacy: Recorder) -> None:
     assert legacy.requests[0].body == b"hello"
 
 
-REFUSED = {
-    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
-    "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
-    "bad host": (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
-    "user in host": (b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400),
-    "length and chunked": (
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        400,
-    ),
-    "two lengths": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400),
-    "signed length": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx", 400),
-    "coding list": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
-    "chunked on 1.0": (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    "connect": (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405),
-    "trace": (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
-    "star": (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "fragment": (b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "other authority": (b"GET http://b/a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "expectation": (b"POST / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nContent-Length: 1\r\n\r\nx", 417),
-    "bare lf": (b"GET / HTTP/1.1\nHost: a\n\n", 400),
-    "fold": (b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n", 400),
-    "version": (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505),
-    "nul": (b"GET / HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n", 400),
-    "huge head": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431),
-    "too many fields": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 120 + b"\r\n", 431),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_an_ambiguous_request_reaches_no_backend(legacy: Recorder, name: str) -> None:
-    """What two readers could read differently is refused with its status, and the connection ends."""
-    raw, status = REFUSED[name]
-    with worker_of(legacy) as worker:
-        with worker.client() as client:
-            client.send(raw)
-            response = client.read_response()
-            assert client.ending() in ("eof", "reset")
-        counts = worker.settled()
-
-    assert response.status == status
-    assert response.value("connection") == b"close"
-    assert legacy.requests == []
-    assert sum(value for key, value in counts.items() if key.startswith("refused|")) == 1
-
-
 def test_absolute_form_is_brought_to_origin_form(legacy: Recorder) -> None:
     """A target in absolute form of the named host is forwarded as a path."""
     with worker_of(legacy) as worker:
@@ -137,14 +92,6 @@ def test_a_broken_chunk_ends_the_exchange(legacy: Recorder) -> None:
         legacy.wait_ended(0)
 
     assert not legacy.requests[0].complete
-
-
-def test_a_slow_head_is_408(legacy: Recorder) -> None:
-    """A head that does not arrive in time is answered 408 and the connection ends."""
-    with worker_of(legacy, LimitsSpec(header_read_timeout_ns=300_000_000)) as worker, worker.client() as client:
-        client.send(b"GET /api/a HTTP/1.1\r\nHost:")
-
-        assert client.read_response().status == 408
 
 
 def test_an_idle_connection_is_closed(legacy: Recorder) -> None:
@@ -373,26 +320,3 @@ def test_a_slow_reader_gets_an_early_answer_whole() -> None:
             time.sleep(0.1)
         for client, size in clients:
             assert len(client.read_response("POST").body) == size
-
-
-def test_a_refused_request_is_refused_once(legacy: Recorder) -> None:
-    """A request with two faults is answered once and counted once."""
-    with worker_of(legacy) as worker:
-        with worker.client() as client:
-            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n\r\n")
-            assert client.read_response("POST").status == 417
-            assert client.ending() == "eof"
-        counts = worker.settled()
-
-    assert [key for key in counts if key.startswith("refused|")] == ["refused|expectation"]
-
-
-def test_a_connection_too_many_that_asks_at_once_still_reads_its_503(legacy: Recorder) -> None:
-    """A request on its way to a connection that is turned away does not turn the 503 into a reset."""
-    with worker_of(legacy, LimitsSpec(max_connections=1)) as worker, worker.client() as inside:
-        inside.exchange(request_bytes(target="/api/a"))
-        for _ in range(20):
-            with worker.client() as outside:
-                assert outside.exchange(request_bytes("POST", "/api/a", body=b"b" * 50_000)).status == 503
-        assert inside.exchange(request_bytes(target="/api/a")).status == 200
-        assert worker.totals(lambda counts: counts.get("refused|connections") == 20)

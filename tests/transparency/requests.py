@@ -132,7 +132,8 @@ TARGETS: Final = [
     of_target("query-utf8", "/a?b=ñandú".encode(), "raw UTF-8 in a query"),
     of_target("query-high", b"/a?b=\xff\xfe", "bytes that are no text"),
     of_target("query-nul", b"/a?b=%00", "an encoded NUL in a query"),
-    of_target("query-10001", b"/a?" + b"&" * 10_000, "10,001 parameters, all empty"),
+    of_target("query-8001", b"/a?" + b"&" * 8_000, "8,001 parameters, all empty"),
+    of_target("query-10001", b"/a?" + b"&" * 10_000, "more than 8 KiB", refused=414),
     of_target("query-1000", b"/a?" + b"&".join(b"p%d=%d" % (n, n) for n in range(600)), "600 parameters in order"),
     of_target("query-pipe", b"/a?b=c|d^e`f", "characters that are not legal and common"),
     of_target("query-backslash", b"/a?b=\\c", "a backslash in a query"),
@@ -553,7 +554,7 @@ OLD: Final = [
     whole("host-none", b"GET /host HTTP/1.1\r\n\r\n", "no Host", 400),
     whole("host-two", b"GET /host HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "two of them", 400),
     whole("http-1.2", b"GET /a HTTP/1.2\r\nHost: a\r\n\r\n", "a version that does not exist", 505),
-    whole("http-0.9", b"GET /a\r\n\r\n", "no version", 400),
+    whole("http-0.9", b"GET /a\r\n\r\n", "no version", 505),
 ]
 
 REQUESTS: Final = [*TARGETS, *FIELDS, *METHODS, *BODIES, *OLD]
