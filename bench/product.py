@@ -10,9 +10,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bench.process import (
@@ -66,13 +67,14 @@ class Product:
         cores: Cores,
         workers: int = 1,
         comparers: int = 1,
+        backend_keys: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = "matapalo"
         self.folder, self.cores = folder, cores
         self.port, self.admin_port = free_port(), free_port()
         self.config_path = folder / "matapalo.yaml"
-        self._routes, self._backends = list(routes), backends
+        self._routes, self._backends, self._backend_keys = list(routes), backends, backend_keys
         self._workers, self._comparers = workers, comparers
         self._health_port = free_port()
         self.write_config()
@@ -89,7 +91,7 @@ class Product:
             "workers": self._workers,
             "comparers": self._comparers,
             "access_log": True,
-            "backends": {name: {"url": url} for name, url in self._backends.items()},
+            "backends": {name: {"url": url, **self._backend_keys} for name, url in self._backends.items()},
             "defaults": {
                 "sticky": ["header:X-User-Id"],
                 "timeout": timeout,
@@ -245,3 +247,10 @@ class Product:
                 key = label[1] if label else ""
                 sums[key] = sums.get(key, 0) + round(float(line.rpartition(" ")[2]))
         return sums
+
+    def gauge(self, family: str) -> int:
+        """Read a gauge without labels from ``/metrics``; 0 while there is no such series.
+
+        Raises: BenchError when control does not answer.
+        """
+        return self.totals(family).get("", 0)

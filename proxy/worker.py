@@ -72,6 +72,7 @@ class Worker:
         self.tunnels: set[Tunnel] = set()
         self.active: set[Exchange | Copy] = set()
         """Whatever has a deadline now."""
+        self.tasks = 0
         self.served = 0
         self.closing = False
         """Every answer says ``Connection: close``."""
@@ -154,11 +155,14 @@ class Worker:
         self._group.create_task(self._guard(name, coroutine), name=name)
 
     async def _guard(self, name: str, coroutine: Coroutine[object, object, object]) -> None:
+        self.tasks += 1
         try:
             await coroutine
         except Exception as error:
             self.counts.totals["refused", "internal"] += 1
             self.say("task failed", task=name, error=repr(error))
+        finally:
+            self.tasks -= 1
 
     # --- snapshots and holds ---------------------------------------------------------------------------------------
 
@@ -348,6 +352,7 @@ class Worker:
     async def _tally(self) -> None:
         while True:
             await asyncio.sleep(TALLY_S)
+            self.counts.gauges[("tasks",)] = self.tasks
             self.counts.gauges[("connections",)] = len(self.clients) + len(self.tunnels)
             self.control.send(self.counts.tally(self.epoch))
 

@@ -81,7 +81,7 @@ def scene(**changed: object) -> Scene:
                 epoch="e1",
                 slot=0,
                 counts=COUNTS,
-                gauges={"in_flight|orders|legacy": 2, "queued|orders|legacy": 1, "connections": 7},
+                gauges={"in_flight|orders|legacy": 2, "queued|orders|legacy": 1, "connections": 7, "tasks": 6},
                 histograms={"request_duration|orders|new": HISTOGRAM, "shadow_duration|orders|legacy": HISTOGRAM},
             )
         ],
