@@ -16,7 +16,7 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -77,7 +77,7 @@ async def _ahead(one: _Leaver) -> None:
 async def _satisfied(one: _Leaver) -> None:
     """Leave after one whole answer, the connection idle."""
     await one.send(_head("GET", "quick"))
-    await one.receive(100)
+    await one.receive(50)
 
 
 PHASES: Final[dict[str, Callable[[_Leaver], Coroutine[object, object, None]]]] = {
@@ -134,7 +134,15 @@ class _Leaver:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
-def leave(address: tuple[str, int], *, count: int, seed: int, at_once: int = 40) -> Counter[str]:
+def leave(
+    address: tuple[str, int],
+    *,
+    count: int,
+    seed: int,
+    at_once: int = 40,
+    phases: Sequence[str] = tuple(PHASES),
+    ways: Sequence[str] = WAYS,
+) -> Counter[str]:
     """Come and leave *count* times, *at_once* of them at a time; give how often in which phase and way.
 
     Order: the sequence of phases, ways and moods follows from the seed; their timing does not.
@@ -144,7 +152,7 @@ def leave(address: tuple[str, int], *, count: int, seed: int, at_once: int = 40)
     async def some(number: int) -> None:
         chance = random.Random(f"{seed}/{number}")
         for _ in range(number, count, at_once):
-            phase, way = chance.choice(list(PHASES)), chance.choice(WAYS)
+            phase, way = chance.choice(phases), chance.choice(ways)
             await _Leaver(address, chance).leave(phase, way)
             done[f"{phase}, {way}"] += 1
 

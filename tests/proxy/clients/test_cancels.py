@@ -43,3 +43,17 @@ def test_clients_that_leave_at_random_moments_leave_nothing_behind() -> None:
             worker.wait(lambda: worker.open_fds() <= before + 2 * PLACES, "descriptors to come back")
             assert "refused|internal" not in counts, worker.errors()
             assert "callback failed" not in worker.errors()
+
+
+def test_resets_behind_an_answer_retain_nothing() -> None:
+    """Short connections, reset after their answer, leave neither memory nor descriptors behind."""
+    with Moody() as legacy, OneWorker(backends={"legacy": legacy.url}) as worker:
+        grown = []
+        for seed in range(3):
+            before = worker.rss_bytes()
+            leave(worker.address, count=800, seed=seed, phases=("satisfied",), ways=("reset",))
+            worker.wait(lambda: worker.tallies[-1].gauges.get("connections", 0) == 0, "every client to be gone")
+            grown.append(worker.rss_bytes() - before)
+
+        assert min(grown[1:]) < 1 << 20
+        assert worker.open_fds() < 80
