@@ -48,6 +48,7 @@ def test_clients_that_leave_at_random_moments_leave_nothing_behind() -> None:
 def test_resets_behind_an_answer_retain_nothing() -> None:
     """Short connections, reset after their answer, leave neither memory nor descriptors behind."""
     with Moody() as legacy, OneWorker(backends={"legacy": legacy.url}) as worker:
+        worker.settled()
         grown = []
         for seed in range(3):
             before = worker.rss_bytes()
