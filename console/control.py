@@ -36,6 +36,7 @@ from console.supervised import Supervisor
 from console.views import Views
 from rules.flag import Hold
 from shadow import link
+from shadow.lines import take_stderr
 from store.database import StoreError
 from store.flags import Commit, Entry, hold_as_json
 
@@ -54,7 +55,7 @@ def run(state_dir: str, config_path: str, parent_fd: int) -> int:
 
     Runs: blocks; installs signal handlers, so on the main thread only.
     """
-    journal = Journal()
+    journal = Journal(take_stderr())
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(Control(state_dir, config_path, parent_fd, journal).live())

@@ -66,6 +66,8 @@ class Scene:
     reload_ok: bool
     reload_success_at: float
     findings_dropped: int
+    events_dropped: int
+    """Lines of control itself that its log did not take."""
     degraded: int
 
 
@@ -136,6 +138,7 @@ FAMILIES: Final = (
     ),
     _counter("matapalo_upstream_errors_total", "backend phase", "Failures of backends by phase."),
     _counter("matapalo_access_log_dropped_total", "", "Access log lines that could not be written."),
+    _counter("matapalo_log_dropped_total", "process", "Lines of worker and control on stderr that nobody took."),
     _counter(
         "matapalo_findings_dropped_total", "", "Findings of comparers that were not kept: too many groups at once."
     ),
@@ -170,6 +173,7 @@ _COUNTS: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
     "retries": ("matapalo_retries_total", (0, 1)),
     "upstream_errors": ("matapalo_upstream_errors_total", (0, 1)),
     "log_dropped": ("matapalo_access_log_dropped_total", ()),
+    "events_dropped": ("matapalo_log_dropped_total", (0,)),
 }
 _VERDICTS: Final = ("identical", "tolerated", "divergent", "errored", "undecided")
 _GAUGES: Final = {
@@ -281,6 +285,8 @@ def _add_scene(series: Series, scene: Scene) -> None:
     for slot, revision in scene.worker_revisions.items():
         _add(series, "matapalo_snapshot_revision", (str(slot),), revision)
     _add(series, "matapalo_findings_dropped_total", (), scene.findings_dropped)
+    if scene.events_dropped:
+        _add(series, "matapalo_log_dropped_total", ("control",), scene.events_dropped)
     _add(series, "matapalo_config_last_reload_successful", (), scene.reload_ok)
     _add(series, "matapalo_config_last_reload_success_timestamp_seconds", (), scene.reload_success_at)
     _add(series, "matapalo_degraded", (), scene.degraded)

@@ -91,6 +91,7 @@ class Views:
             reload_ok=state.reload.ok,
             reload_success_at=state.reload.success_at,
             findings_dropped=state.groups.dropped,
+            events_dropped=state.journal.dropped,
             degraded=len(state.degraded()),
         )
         async with asyncio.timeout(RENDER_S):

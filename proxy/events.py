@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import sys
 from datetime import UTC, datetime
 from typing import Final
+
+from shadow.lines import Lines
 
 MAX_LINE: Final = 4_000
 """Below PIPE_BUF (4,096): a line is written whole or not at all, and does not mix with the children's."""
@@ -16,23 +17,21 @@ MAX_LINE: Final = 4_000
 class EventLog:
     """Write the supervisor's log lines: JSON, or plain text where a person looks on.
 
-    Bound: a line that a full pipe or a stopped terminal cannot take at once is dropped and counted: a supervisor
-    that waits for a log reader no longer watches its children.
+    Bound: 1 MiB waits for a full pipe or a stopped terminal; a further line is dropped, and the next one that is
+    taken says how many. A supervisor that waits for a log reader no longer watches its children.
     """
 
     def __init__(self, process: str, fd: int = 2) -> None:
         self._process = process
-        self._fd = fd
-        self._plain = os.isatty(fd) if _is_open(fd) else False
-        self._dropped = 0
+        self._lines = Lines(fd, name="events")
+        self._plain = os.isatty(fd)
+        self._dropped_told = 0
 
     def say(self, event: str, message: str, **details: object) -> None:
         """Write one event: its name for machines, a sentence for people, details for both."""
-        if not self._can_write():
-            self._dropped += 1
-            return
-        if self._dropped:
-            details["dropped_lines"], self._dropped = self._dropped, 0
+        dropped = self._lines.dropped
+        if dropped != self._dropped_told:
+            details["dropped_lines"] = dropped - self._dropped_told
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self._plain:
             line = f"{now} {self._process}: {message}"
@@ -41,29 +40,14 @@ class EventLog:
             line = json.dumps(fields, default=str)
             if len(line) > MAX_LINE:
                 line = json.dumps({"time": now, "process": self._process, "event": event, "message": message[:1_000]})
-        try:
-            os.write(self._fd, line.encode(errors="replace")[:MAX_LINE] + b"\n")
-        except OSError:  # the reader is gone; there is nobody left to tell
-            self._dropped += 1
+        if self._lines.write(line.encode(errors="replace")[:MAX_LINE] + b"\n"):
+            self._dropped_told = dropped
 
-    def _can_write(self) -> bool:
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        try:
-            # A file always answers POLLOUT; a pipe without a reader answers POLLERR, a closed descriptor POLLNVAL.
-            return any(state & select.POLLOUT for _, state in poll.poll(0))
-        except OSError:
-            return False
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what waits, within *timeout* seconds."""
+        self._lines.close(timeout)
 
 
 def complain(sentence: str) -> None:
     """Tell whoever started this process why it does not start."""
     sys.stderr.write(f"matapalo: {sentence}\n")
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True

@@ -30,6 +30,7 @@ from proxy.sockets import Listeners, open_health, probe, text_of
 from proxy.statedir import StartError, StateDir, claim
 from rules.snapshot import SnapshotError
 from shadow import link
+from shadow.lines import open_standard_fds
 
 HEAD_START_S: Final = 1.0
 """Workers get the cores for themselves for so long: the first request matters more than the first scrape."""
@@ -45,8 +46,17 @@ def run(config_path: str, spec: ConfigSpec, *, command: Command = product_comman
     ``drop`` names routes whose flags may be lost with this configuration.
     Runs: blocks; installs signal handlers, so on the main thread only.
     """
+    open_standard_fds()
+    log = EventLog("supervisor")
     try:
-        state = claim(spec.state_dir, partial(EventLog("supervisor").say, "waiting"))
+        return _serve(config_path, spec, command, drop, log)
+    finally:
+        log.close()
+
+
+def _serve(config_path: str, spec: ConfigSpec, command: Command, drop: Collection[str], log: EventLog) -> int:
+    try:
+        state = claim(spec.state_dir, partial(log.say, "waiting"))
     except StartError as error:
         complain(str(error))
         return 1
@@ -57,11 +67,11 @@ def run(config_path: str, spec: ConfigSpec, *, command: Command = product_comman
         state.release()
         return 1
     with asyncio.Runner() as runner:
-        return runner.run(_live(opened, command))
+        return runner.run(_live(opened, command, log))
 
 
-async def _live(opened: Opened, command: Command) -> int:
-    return await Supervisor(opened, command).live()
+async def _live(opened: Opened, command: Command, log: EventLog) -> int:
+    return await Supervisor(opened, command, log).live()
 
 
 class Opened:
@@ -99,12 +109,12 @@ class Supervisor:
     Runs: on one asyncio loop; every method but :meth:`live` returns at once.
     """
 
-    def __init__(self, opened: Opened, command: Command) -> None:
+    def __init__(self, opened: Opened, command: Command, log: EventLog) -> None:
         self._opened = opened
         self._spec = opened.spec
         self._state = opened.state
         self._command = command
-        self._log = EventLog("supervisor")
+        self._log = log
         # Anew at each start: an id on disk is copied with it, and two nodes in a row would take each other for one.
         self._node = os.urandom(6).hex()
         self._workers = [ChildState(Role.WORKER, slot) for slot in range(self._spec.workers)]

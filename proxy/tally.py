@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import select
-import stat
-import threading
 from bisect import bisect_left
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from time import time
@@ -15,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from shadow.lines import Lines
 from shadow.link import DURATION_BOUNDS_S, Tally
 
 _BUCKETS: Final = len(DURATION_BOUNDS_S) + 2
@@ -148,32 +145,19 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
 class AccessLog:
     """Write JSON lines to a file descriptor without ever blocking the event loop.
 
-    A thread does the writing; the loop only appends to a buffer.
     Bound: 4 MiB waiting; a line beyond that is dropped and counted.
     """
 
     MAX_WAITING_BYTES: Final = 4 << 20
 
     def __init__(self, fd: int, counts: Counts) -> None:
-        self.fd = fd
+        self._lines = Lines(fd, max_bytes=self.MAX_WAITING_BYTES, name="access-log")
         self._counts = counts
         self._buffer = bytearray()
         self._encoder = msgspec.json.Encoder()
-        self._is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
-        self._chunks: deque[bytes] = deque()
-        self._handed = 0
-        """Bytes given to the thread. Each side writes its own numbers only, so that none is ever lost between them."""
-        self._done = 0
-        """Bytes that the thread is through with."""
-        self._lost = 0
-        """Lines that the thread could not write."""
         self._lost_counted = 0
-        self._wake = threading.Event()
-        self._closing = False
         self._second = 0
         self._prefix = ""
-        self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
-        self._thread.start()
 
     def now(self) -> str:
         """Give the time in RFC 3339 with milliseconds; the date part is made once per second."""
@@ -189,7 +173,7 @@ class AccessLog:
 
         Cost: about 1 microsecond.
         """
-        if self._handed - self._done + len(self._buffer) > self.MAX_WAITING_BYTES:
+        if self._lines.waiting_bytes + len(self._buffer) > self.MAX_WAITING_BYTES:
             self._counts.totals[("log_dropped",)] += 1
             return
         self._encoder.encode_into(record, self._buffer, -1)
@@ -197,50 +181,15 @@ class AccessLog:
 
     def flush(self) -> None:
         """Hand the buffer to the writing thread; called a few times per second."""
-        lost = self._lost - self._lost_counted
+        if self._buffer:
+            self._lines.write(bytes(self._buffer))
+            self._buffer.clear()
+        lost = self._lines.dropped - self._lost_counted
         if lost:
             self._lost_counted += lost
             self._counts.totals[("log_dropped",)] += lost
-        if self._buffer:
-            self._handed += len(self._buffer)
-            self._chunks.append(bytes(self._buffer))
-            self._buffer.clear()
-            self._wake.set()
 
-    def close(self, timeout: float = 2.0) -> None:
+    def close(self, timeout: float = 0.5) -> None:
         """Write what is left, within *timeout* seconds."""
         self.flush()
-        self._closing = True
-        self._wake.set()
-        self._thread.join(timeout)
-
-    def _write(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            while self._chunks:
-                chunk = self._chunks.popleft()
-                for piece in self._pieces(chunk):
-                    self._write_piece(piece)
-                self._done += len(chunk)
-            if self._closing:
-                return
-
-    def _pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """Cut whole lines for a pipe that several workers share: up to PIPE_BUF a write is atomic."""
-        start = 0
-        while self._is_pipe and len(chunk) - start > select.PIPE_BUF:
-            end = chunk.rfind(b"\n", start, start + select.PIPE_BUF) + 1 or chunk.find(b"\n", start) + 1
-            yield chunk[start:end]
-            start = end
-        yield chunk[start:]
-
-    def _write_piece(self, piece: bytes) -> None:
-        view = memoryview(piece)
-        while view:
-            try:
-                view = view[os.write(self.fd, view) :]
-            except OSError:
-                # A closed or full log must not cost a request; the loss is counted.
-                self._lost += bytes(view).count(b"\n")
-                return
+        self._lines.close(timeout)

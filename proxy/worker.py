@@ -38,6 +38,7 @@ from proxy.tunnel import Tunnel
 from rules.flag import Hold, Stage
 from rules.snapshot import SnapshotSpec, decode
 from shadow import link
+from shadow.lines import Lines, take_stderr
 from shadow.parent import ParentLink
 
 __all__ = ["Lane", "Worker", "run"]
@@ -57,7 +58,14 @@ class Worker:
     """Own everything inside one worker process."""
 
     def __init__(
-        self, state_dir: str, slot: int, loop: asyncio.AbstractEventLoop, group: asyncio.TaskGroup, node: str = ""
+        self,
+        state_dir: str,
+        slot: int,
+        loop: asyncio.AbstractEventLoop,
+        group: asyncio.TaskGroup,
+        node: str = "",
+        *,
+        events: Lines | None = None,
     ) -> None:
         self.state_dir = state_dir
         self.slot = slot
@@ -88,6 +96,7 @@ class Worker:
         """A client's head of so many bytes is within every limit."""
         self.holds_known = asyncio.Event()
         self._group = group
+        self._events = events
         self._holds: list[Hold] = []
         self._holds_revision = 0
         self._id_prefix = os.urandom(8).hex().encode()
@@ -144,10 +153,9 @@ class Worker:
             )
 
     def say(self, event: str, **details: object) -> None:
-        """Write one JSON line to stderr."""
+        """Write one JSON line to stderr; see :func:`shadow.lines.take_stderr` for why that takes no time."""
         line = json.dumps({"process": "worker", "slot": self.slot, "event": event, **details}, default=str)
         sys.stderr.write(line + "\n")
-        sys.stderr.flush()
 
     def spawn(self, name: str, coroutine: object) -> None:
         """Start a named task whose failure is logged and counted, and ends nothing else."""
@@ -353,6 +361,8 @@ class Worker:
         while True:
             await asyncio.sleep(TALLY_S)
             self.counts.gauges[("tasks",)] = self.tasks
+            if self._events is not None and self._events.dropped:
+                self.counts.totals["events_dropped", "worker"] = self._events.dropped
             self.counts.gauges[("connections",)] = len(self.clients) + len(self.tunnels)
             self.control.send(self.counts.tally(self.epoch))
 
@@ -397,11 +407,11 @@ class _Stopped(Exception):  # noqa: N818 - not an error: it ends the task group
     """The worker has drained."""
 
 
-async def _main(state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[int], node: str) -> None:
+async def _main(state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[int], node: str, events: Lines) -> None:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.TaskGroup() as group:
-            worker = Worker(state_dir, slot, loop, group, node)
+            worker = Worker(state_dir, slot, loop, group, node, events=events)
             loop.set_exception_handler(
                 lambda _, context: worker.say(
                     "callback failed", message=context.get("message"), error=repr(context.get("exception"))
@@ -418,12 +428,13 @@ def run(*, state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[int],
 
     Shape: *node* is the name that all workers of one supervisor share; empty: this worker makes its own.
     """
+    events = take_stderr()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1 << 20), hard))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_main(state_dir, slot, parent_fd, listen_fds, node))
+            runner.run(_main(state_dir, slot, parent_fd, listen_fds, node, events))
     except BaseExceptionGroup as errors:
         for error in errors.exceptions:
             sys.stderr.write(

@@ -17,9 +17,9 @@ import asyncio
 import contextlib
 import os
 import resource
+import select
 import signal
 import socket
-import sys
 import time
 import traceback
 from collections import deque
@@ -32,6 +32,9 @@ from shadow.parent import ParentLink
 
 NICENESS: Final = 10
 """Answering clients goes before comparing, on a busy machine too."""
+
+MAX_LINE: Final = 4_000
+"""Below PIPE_BUF: a pipe that can take anything can take this much at once."""
 
 MEMORY_BYTES: Final = 1 << 30
 """Cap on the address space: two bodies of 16 MiB, their text at four bytes a character, 250,000 values each and
@@ -387,7 +390,16 @@ def _cap_memory(memory_bytes: int) -> None:
 
 
 def _log(text: str) -> None:
-    print(f"comparer: {text}", file=sys.stderr, flush=True)  # noqa: T201  # the supervisor collects stderr
+    """Say something on stderr, unless its reader has stopped.
+
+    No thread as in :mod:`shadow.lines`: its arena would count against the memory cap. Should another process take the
+    last room in a shared pipe between the question and the write, a comparer waits, and nobody's request with it.
+    """
+    poll = select.poll()
+    poll.register(2, select.POLLOUT)
+    if any(state & select.POLLOUT for _, state in poll.poll(0)):
+        with contextlib.suppress(OSError):
+            os.write(2, f"comparer: {text}\n".encode(errors="backslashreplace")[-MAX_LINE:])
 
 
 def run(

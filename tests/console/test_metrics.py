@@ -68,6 +68,7 @@ COUNTS = {
     "retries|shop|sent": 3,
     "upstream_errors|shop|connect": 2,
     "log_dropped": 4,
+    "events_dropped|worker": 5,
 }
 HISTOGRAM = [1, *([0] * (len(DURATION_BOUNDS_S) - 1)), 2, 65_000_000]
 
@@ -92,6 +93,7 @@ def scene(**changed: object) -> Scene:
         "reload_ok": True,
         "reload_success_at": 1_700_000_000.0,
         "findings_dropped": 0,
+        "events_dropped": 2,
         "degraded": 0,
     }
     return Scene(**{**values, **changed})  # type: ignore[arg-type]  # a bundle of keywords

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from proxy.children import ChildState, Role
 from proxy.events import EventLog
@@ -12,12 +15,20 @@ from proxy.notes import Notes
 from proxy.statedir import StateDir
 
 
-def test_notes_of_a_killed_predecessor_are_gone_before_new_ones_are_written(tmp_path: Path) -> None:
+@pytest.fixture
+def log() -> Iterator[EventLog]:
+    """Make a log that ends with its test."""
+    made = EventLog("t")
+    yield made
+    made.close()
+
+
+def test_notes_of_a_killed_predecessor_are_gone_before_new_ones_are_written(tmp_path: Path, log: EventLog) -> None:
     """A reader never takes a former process's addresses for this one's."""
     (tmp_path / "addresses.json").write_text("{}")
     (tmp_path / "children.json").write_text("{}")
 
-    notes = Notes(StateDir(path=str(tmp_path), lock_fd=-1), EventLog("t"))
+    notes = Notes(StateDir(path=str(tmp_path), lock_fd=-1), log)
     between = os.listdir(tmp_path)
     notes.addresses(listen=["127.0.0.1:1"], admin=None, health="127.0.0.1:2")
     notes.children([ChildState(Role.WORKER, 0)])
@@ -31,9 +42,9 @@ def test_notes_of_a_killed_predecessor_are_gone_before_new_ones_are_written(tmp_
     assert json.loads((tmp_path / "children.json").read_text()) == {"supervisor": os.getpid(), "children": []}
 
 
-def test_a_note_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+def test_a_note_that_cannot_be_written_ends_nothing(tmp_path: Path, log: EventLog) -> None:
     """A state directory that vanished costs the notes and nothing else."""
-    notes = Notes(StateDir(path=str(tmp_path / "gone"), lock_fd=-1), EventLog("t"))
+    notes = Notes(StateDir(path=str(tmp_path / "gone"), lock_fd=-1), log)
 
     notes.children([])
     notes.remove()

@@ -123,6 +123,7 @@ def main() -> int:
     parser.add_argument("--slot", type=int, default=0)
     parser.add_argument("--listen-fd", type=int, action="append")
     parser.add_argument("--config")
+    parser.add_argument("--node")
     flags = parser.parse_args()
     if os.path.exists(os.path.join(flags.state_dir, f"crash-{flags.role.removeprefix('_')}-{flags.slot}")):
         return 7
