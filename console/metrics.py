@@ -143,7 +143,7 @@ FAMILIES: Final = (
         "matapalo_findings_dropped_total", "", "Findings of comparers that were not kept: too many groups at once."
     ),
     _gauge("matapalo_connections", "", "Open client connections."),
-    _gauge("matapalo_worker_tasks", "", "Tasks inside the workers: six each when idle, one more per socket being opened."),
+    _gauge("matapalo_worker_tasks", "", "Tasks inside the workers: six each when idle, one per opening socket."),
     _gauge("matapalo_config_last_reload_successful", "", "1 if the last reading of the configuration was taken over."),
     _gauge(
         "matapalo_config_last_reload_success_timestamp_seconds",

@@ -6,9 +6,11 @@ import asyncio
 import ipaddress
 from collections.abc import Callable, Iterable
 from copy import copy
+from functools import partial
 
 from config.secret import resolve
 from config.spec import BackendSpec, RouteSpec
+from proxy.addresses import Addresses, system_lookup
 from proxy.copies import RouteState
 from proxy.forward import Network, Target
 from proxy.pool import Pool
@@ -22,11 +24,12 @@ Spawn = Callable[[str, object], None]
 class Lane:
     """Join a backend's policy with this worker's connections to it, one pool per purpose."""
 
-    __slots__ = ("primary", "shadow", "spec", "target")
+    __slots__ = ("addresses", "primary", "shadow", "spec", "target")
 
-    def __init__(self, spec: BackendSpec, target: Target, primary: Pool, shadow: Pool) -> None:
+    def __init__(self, spec: BackendSpec, target: Target, addresses: Addresses, primary: Pool, shadow: Pool) -> None:
         self.spec = spec
         self.target = target
+        self.addresses = addresses
         self.primary = primary
         self.shadow = shadow
 
@@ -96,11 +99,18 @@ class Applied:
         for backend in config.backends:
             old = previous.lanes.get(backend.name) if previous is not None else None
             if old is not None and old.spec == backend:
-                primary, shadow = old.primary, old.shadow
+                addresses, primary, shadow = old.addresses, old.primary, old.shadow
             else:
-                primary = Pool(backend, loop=loop, spawn=spawn)
-                shadow = Pool(backend, loop=loop, spawn=spawn)
-            self.lanes[backend.name] = Lane(backend, Target(backend, stripped), primary, shadow)
+                addresses = Addresses(
+                    backend.host,
+                    backend.port,
+                    lookup=system_lookup(loop),
+                    spawn=spawn,
+                    on_failure=partial(counts.add, "upstream_errors", backend.name, "resolve"),
+                )
+                primary = Pool(backend, addresses, loop=loop, spawn=spawn)
+                shadow = Pool(backend, addresses, loop=loop, spawn=spawn)
+            self.lanes[backend.name] = Lane(backend, Target(backend, stripped), addresses, primary, shadow)
 
     def under(self, holds: Iterable[Hold]) -> Applied:
         """Give the same configuration under other holds.

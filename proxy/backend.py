@@ -82,6 +82,7 @@ class BackendConnection(asyncio.Protocol):
     """Speak HTTP/1.1 to one backend socket."""
 
     pool: Pool
+    address: str = ""
     sink: Sink | None = None
     transport: asyncio.Transport = field(init=False)
     reused: bool = False

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 LINGER_S: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
 
+TURNED_AWAY: Final = 256
+"""Connections beyond the limit that may wait for their 503 to be read; more are closed at once."""
+
 CHUNK_OVERHEAD_RATIO: Final = 10
 """Times the body: a client that sends single bytes as chunks stays at five."""
 
@@ -100,11 +103,24 @@ class ClientConnection(asyncio.Protocol):
         self.peer = Peer(address[0] if address else "", trusted_networks=worker.applied.networks, via=worker.via_line)
         self.idle_since = monotonic()
         if len(worker.clients) + len(worker.tunnels) >= worker.limits.max_connections:
-            worker.counts.totals["refused", "connections"] += 1
-            self.transport.write(problem_bytes(503, "connections", b"-", close=True))
-            self.transport.close()
-            return
-        worker.clients.add(self)
+            self._turn_away("connections")
+        elif not worker.descriptors.has_room_for_client(transport.get_extra_info("socket").fileno()):
+            self._turn_away("descriptors")
+        else:
+            worker.clients.add(self)
+
+    def _turn_away(self, reason: str) -> None:
+        """Answer 503 to a connection for which there is no room; it may linger, unless too many others do."""
+        worker = self.worker
+        worker.counts.totals["refused", reason] += 1
+        self.transport.write(problem_bytes(503, reason, worker.next_request_id(), close=True))
+        if len(worker.clients) < worker.limits.max_connections + TURNED_AWAY and reason == "connections":
+            # Its request is probably on the way: a close before it is read would be a reset, and the answer lost.
+            worker.clients.add(self)
+            self._whole = False
+            self._end()
+        else:
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, or hold what came too early."""

@@ -146,6 +146,7 @@ class Exchange:
         assert spec is not None
         assert decision.copy_backend is not None
         policy = self.applied.policies[decision.index]
+        lane = self.applied.lanes[decision.copy_backend]
         state = policy.state
         shadow = spec.shadow
         reason = ""
@@ -163,13 +164,15 @@ class Exchange:
             reason = "budget"
         elif head.length > shadow.max_body_bytes:
             reason = "oversize"
+        elif not lane.shadow.idle and not self.worker.descriptors.has_room_for_copy(lane.shadow.connecting):
+            reason = "descriptors"
         elif policy.per_second is not None and not state.take_token(policy.per_second):
             reason = "rate"
         if reason:
             policy.counts.eligible += 1
             totals["skipped", route, reason] += 1
             return
-        self.copy = copy = Copy(self.worker, self, policy, self.applied.lanes[decision.copy_backend])
+        self.copy = copy = Copy(self.worker, self, policy, lane)
         if not head.bodiless:
             copy.expect_body()
         elif not head.marks & wire.CONDITIONAL:

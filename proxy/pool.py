@@ -12,6 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections import deque
@@ -22,6 +23,7 @@ from typing import Final
 
 from config.secret import resolve
 from config.spec import BackendSpec
+from proxy.addresses import Addresses
 from proxy.backend import BackendConnection, Sink
 
 MAX_WAITERS: Final = 1_024
@@ -46,10 +48,16 @@ class Pool:
     """
 
     def __init__(
-        self, spec: BackendSpec, *, loop: asyncio.AbstractEventLoop, spawn: Callable[[str, object], None]
+        self,
+        spec: BackendSpec,
+        addresses: Addresses,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        spawn: Callable[[str, object], None],
     ) -> None:
         """Make an empty pool; *spawn* starts a named task in the worker's task group."""
         self.spec = spec
+        self.addresses = addresses
         self.idle: list[BackendConnection] = []
         self.open: set[BackendConnection] = set()
         self.connecting = 0
@@ -61,6 +69,7 @@ class Pool:
         self._loop = loop
         self._spawn = spawn
         self._ssl = _ssl_context(spec) if spec.scheme == "https" else None
+        addresses.listeners.append(self._on_addresses)
 
     def lease(self, sink: Sink, *, idle_s: float = inf) -> BackendConnection | None:
         """Take an idle connection now, or be called back with ``on_connection`` or ``on_failure``.
@@ -157,6 +166,10 @@ class Pool:
         self.retired = True
         self._retire(list(self.open))
 
+    def _on_addresses(self, known: frozenset[str]) -> None:
+        """Leave the addresses that the backend's name no longer has: idle now, in use after the exchange."""
+        self._retire([connection for connection in self.open if connection.address not in known])
+
     def _retire(self, connections: Iterable[BackendConnection]) -> None:
         for connection in connections:
             connection.retired = True
@@ -187,6 +200,8 @@ class Pool:
             # A name that IDNA does not know is a UnicodeError.
             phase, reason = "resolve", str(error)
         except OSError as error:
+            # Without a descriptor it is we who are full, not the backend that is down.
+            phase = "pool" if error.errno in (errno.EMFILE, errno.ENFILE) else "connect"
             reason = str(error)
         finally:
             self.connecting -= 1
@@ -200,21 +215,24 @@ class Pool:
             failed.on_failure(phase, reason, late=late)
 
     async def _dial(self) -> BackendConnection:
+        async with asyncio.timeout(self.spec.connect_timeout_ns / 1e9):
+            return await self.addresses.first_of(self._connect_to)
+
+    async def _connect_to(self, address: str) -> BackendConnection:
         spec = self.spec
-        async with asyncio.timeout(spec.connect_timeout_ns / 1e9):
-            _, connection = await self._loop.create_connection(
-                lambda: BackendConnection(self),
-                spec.host,
-                spec.port,
-                ssl=self._ssl,
-                server_hostname=((spec.tls and spec.tls.server_name) or spec.host) if self._ssl else None,
-            )
+        _, connection = await self._loop.create_connection(
+            lambda: BackendConnection(self, address=address),
+            address,
+            spec.port,
+            ssl=self._ssl,
+            server_hostname=((spec.tls and spec.tls.server_name) or spec.host) if self._ssl else None,
+        )
         return connection
 
     def _take(self, connection: BackendConnection) -> None:
         """Give a new connection to whoever waits longest, or keep it for the next one."""
         self.open.add(connection)
-        connection.retired = self.retired
+        connection.retired = self.retired or connection.address not in self.addresses.known
         if not self.waiters:
             self.give_back(connection)
             return

@@ -30,6 +30,7 @@ DETAILS: Final = {
     "chunk_overhead": "The body's chunks cost many times more than what they carry.",
     "connections": "This proxy has no room for another connection. Try again later.",
     "content_length": "Content-Length must be one run of digits.",
+    "descriptors": "This proxy has no room for another connection. Try again later.",
     "expectation": "The only expectation that is understood is 100-continue.",
     "framing": "The message's length is stated in two ways.",
     "gone": "This endpoint was retired and has no successor.",

@@ -83,6 +83,10 @@ class Counts:
         """Give one route's counts under one primary."""
         return self.primaries.setdefault((route, side), PrimaryCounts())
 
+    def add(self, *key: str) -> None:
+        """Count one; for callers that are handed a function."""
+        self.totals[key] += 1
+
     def observe(self, family: str, route: str, side: str, seconds: float) -> None:
         """Add one duration to a histogram."""
         histogram = self.durations.get((family, route, side))

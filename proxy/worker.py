@@ -11,7 +11,6 @@ import asyncio
 import gc
 import json
 import os
-import resource
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -30,6 +29,7 @@ from proxy.client import ClientConnection
 from proxy.controllink import ControlLink
 from proxy.copies import Budget, Copy, RouteState
 from proxy.departures import Departures
+from proxy.descriptors import Descriptors, raise_limit
 from proxy.exchange import Exchange
 from proxy.pairs import PairLink
 from proxy.refusal import head_room
@@ -77,6 +77,7 @@ class Worker:
         self.counts = Counts()
         self.clients: set[ClientConnection] = set()
         self.departures = Departures(loop)
+        self.descriptors = Descriptors()
         self.tunnels: set[Tunnel] = set()
         self.active: set[Exchange | Copy] = set()
         """Whatever has a deadline now."""
@@ -299,6 +300,12 @@ class Worker:
         except TimeoutError:
             self.say("no word about holds within 2 s; serving without")
         self.load()
+        if self.descriptors.for_clients < self.limits.max_connections:
+            self.say(
+                "the limit of open files allows fewer clients than limits.max_connections; raise it (ulimit -n)",
+                open_files=self.descriptors.limit,
+                clients=self.descriptors.for_clients,
+            )
         for fd in listen_fds:
             listening = socket.socket(fileno=fd)
             listening.setblocking(False)
@@ -345,6 +352,8 @@ class Worker:
                     self._guarded(partial(client.check, now))
                 for pool in self.applied.pools():
                     pool.close_idle(now)
+                for lane in self.applied.lanes.values():
+                    lane.addresses.refresh(now)
                 idle = now - self.limits.tunnel_idle_timeout_ns / 1e9
                 for tunnel in [tunnel for tunnel in self.tunnels if tunnel.last_byte < idle]:
                     tunnel.close()
@@ -429,9 +438,7 @@ def run(*, state_dir: str, slot: int, parent_fd: int, listen_fds: Sequence[int],
     Shape: *node* is the name that all workers of one supervisor share; empty: this worker makes its own.
     """
     events = take_stderr()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1 << 20), hard))
+    raise_limit()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_main(state_dir, slot, parent_fd, listen_fds, node, events))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 TAG = b"tag00000"
 """Stands for one sending of one vector; the runner puts eight other bytes in its place."""
@@ -57,7 +57,9 @@ def rejected(
     statuses: Iterable[int],
     rows: Rows,
     *,
-    kind: Literal["head", "late", "size", "lenient"] = "head",
+    late: bool = False,
+    size: bool = False,
+    lenient: bool = False,
 ) -> Iterator[Vector]:
     """Make the vectors of one group that share their statuses."""
     allowed = frozenset(statuses)
@@ -68,9 +70,9 @@ def rejected(
             raw=raw,
             statuses=allowed,
             why=why,
-            late=kind == "late",
-            size=kind == "size",
-            lenient=kind == "lenient",
+            late=late,
+            size=size,
+            lenient=lenient,
         )
 
 

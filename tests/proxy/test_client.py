@@ -320,3 +320,14 @@ def test_a_slow_reader_gets_an_early_answer_whole() -> None:
             time.sleep(0.1)
         for client, size in clients:
             assert len(client.read_response("POST").body) == size
+
+
+def test_a_connection_too_many_that_asks_at_once_still_reads_its_503(legacy: Recorder) -> None:
+    """A request on its way to a connection that is turned away does not turn the 503 into a reset."""
+    with worker_of(legacy, LimitsSpec(max_connections=1)) as worker, worker.client() as inside:
+        inside.exchange(request_bytes(target="/api/a"))
+        for _ in range(20):
+            with worker.client() as outside:
+                assert outside.exchange(request_bytes("POST", "/api/a", body=b"b" * 50_000)).status == 503
+        assert inside.exchange(request_bytes(target="/api/a")).status == 200
+        assert worker.totals(lambda counts: counts.get("refused|connections") == 20)

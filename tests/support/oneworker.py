@@ -88,6 +88,7 @@ class OneWorker:
         access_log: bool = True,
         strict: str = "report",
         environ: Mapping[str, str] | None = None,
+        open_files: int | None = None,
         **config_changes: object,
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="matapalo-worker-")
@@ -141,11 +142,11 @@ class OneWorker:
         self._control: socket.socket | None = None
         self._pair_connections: list[socket.socket] = []
         self._ready = False
-        self._start(environ or {})
+        self._start(environ or {}, open_files)
 
     # --- life ---
 
-    def _start(self, environ: Mapping[str, str]) -> None:
+    def _start(self, environ: Mapping[str, str], open_files: int | None) -> None:
         Path(self.state_dir, "snapshot").write_bytes(self._snapshot())
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -161,6 +162,8 @@ class OneWorker:
         self._sockets.append(mine)
         command = [sys.executable, "-P", "-m", "matapalo", "_worker", "--state-dir", self.state_dir, "--slot", "0"]
         command += ["--parent-fd", str(theirs.fileno()), "--listen-fd", str(listening.fileno())]
+        if open_files is not None:
+            command = ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh", *command]
         with self._log.open("ab") as log, self._errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 command,
