@@ -7,7 +7,7 @@ shows every problem; the result is used only when there is none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from config.forms import UrlParts
 from config.kinds import Filled
 from config.reader import REFUSED, Reader
 from config.spec import (
+    AddressSpec,
     AdminSpec,
     BackendSpec,
     BackendTlsSpec,
@@ -27,6 +28,7 @@ from config.spec import (
     OverrideSpec,
     RouteSpec,
     ShadowSpec,
+    TlsSpec,
     TokenSpec,
 )
 from config.table import ADMIN, DEFAULTS, HEALTH, LIMITS
@@ -66,7 +68,7 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
     routes = [_route(filled, defaults, flags=flags, base_dir=source.base_dir, reader=reader) for filled in written]
     admin_filled = root.given.get("admin", _empty(ADMIN))
     spec = ConfigSpec(
-        listen=root.get("listen"),
+        listen=tuple(_listener(item, source.base_dir) for item in root.get("listen")),
         admin=_admin(admin_filled, source.base_dir, reader),
         health=root.given.get("health", _empty(HEALTH)).get("listen"),
         state_dir=str((source.base_dir / root.get("state_dir")).absolute()),
@@ -130,10 +132,7 @@ def _backend(name: str, filled: Filled, base_dir: Path, reader: Reader) -> Backe
         if url.scheme == "http":
             message = "found tls on an http backend, expected it with https; change the scheme or remove tls"
             reader.report(filled.places["tls"], f"{filled.where}.tls", message)
-        fields = filled.given["tls"].fields()
-        if "ca" in fields:
-            fields["ca"] = secret.anchored(fields["ca"], base_dir)
-        tls = BackendTlsSpec(**fields)
+        tls = _backend_tls(filled.given["tls"], base_dir, reader)
     return BackendSpec(
         name=name,
         scheme="https" if url.scheme == "https" else "http",
@@ -145,6 +144,33 @@ def _backend(name: str, filled: Filled, base_dir: Path, reader: Reader) -> Backe
         **own,
         **headers,
     )
+
+
+def _backend_tls(filled: Filled, base_dir: Path, reader: Reader) -> BackendTlsSpec:
+    """Say how a backend is verified, and who we are to it."""
+    fields = filled.fields("server_name", "verify")
+    if "ca" in filled.given:
+        fields["ca"] = secret.anchored(filled.given["ca"], base_dir)
+    if ("cert" in filled.places) != ("key" in filled.places):
+        message = "found one of cert and key, expected both or none; they may name the same file"
+        reader.report(filled.place, filled.where, message)
+    return BackendTlsSpec(**fields, identity=_tls(filled, base_dir))
+
+
+def _tls(filled: Filled | None, base_dir: Path) -> TlsSpec | None:
+    """Name the two files of a certificate, where both are there."""
+    if filled is None or not {"cert", "key"} <= filled.given.keys():
+        return None
+    return TlsSpec(**{name: secret.anchored(filled.given[name], base_dir) for name in ("cert", "key")})
+
+
+def _listener(item: Filled | AddressSpec, base_dir: Path) -> AddressSpec:
+    """Make one listener; the default is one already."""
+    if isinstance(item, AddressSpec):
+        return item
+    # Without an address there is a problem already, and the result is not used.
+    address: AddressSpec = item.given.get("address", AddressSpec(host="127.0.0.1", port=0))
+    return replace(address, tls=_tls(item.given.get("tls"), base_dir))
 
 
 def _admin(filled: Filled, base_dir: Path, reader: Reader) -> AdminSpec:
@@ -159,7 +185,8 @@ def _admin(filled: Filled, base_dir: Path, reader: Reader) -> AdminSpec:
             reader.report(token.places["name"], f"{token.where}.name", message)
         tokens[fields["name"]] = TokenSpec(**fields | {"token": secret.anchored(fields["token"], base_dir)})
     own = filled.fields("metrics_public", "behind_tls")
-    return AdminSpec(listen=filled.get("listen"), tokens=tuple(tokens.values()), **own)
+    listen = replace(filled.get("listen"), tls=_tls(filled.given.get("tls"), base_dir))
+    return AdminSpec(listen=listen, tokens=tuple(tokens.values()), **own)
 
 
 def _undeclared(value: Any) -> str | None:

@@ -93,8 +93,8 @@ def _check_admin(spec: ConfigSpec, place: Place, admin: Filled | None, reader: R
     missing = []
     if not spec.admin.tokens and (admin is None or "tokens" not in admin.places):
         missing.append("tokens")
-    if not spec.admin.behind_tls:
-        missing.append("behind_tls: true (something in front speaks TLS)")
+    if spec.admin.listen.tls is None and not spec.admin.behind_tls and (admin is None or "tls" not in admin.places):
+        missing.append("tls: {cert: PATH, key: PATH} (or behind_tls: true where something in front speaks TLS)")
     if missing:
         message = (
             f"found {format_address(spec.admin.listen)}, which other machines can reach, "

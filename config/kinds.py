@@ -284,13 +284,16 @@ class Section:
     """Keys whose feature is still to come, and what it will be."""
     instead: Mapping[str, str] = field(default_factory=dict)
     """Single words that may stand in place of the mapping, and what each means."""
+    alone: str = ""
+    """The key whose value may stand in place of a mapping with only this key."""
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     """Keys that people look for here, and where they belong."""
 
     @property
     def words(self) -> str:
         """Say what is expected, the single words first."""
-        return " or ".join((*self.instead, f"a mapping ({self.title})"))
+        alone = (self.key(self.alone).kind.words,) if self.alone else ()
+        return " or ".join((*self.instead, *alone, f"a mapping ({self.title})"))
 
     def key(self, name: str) -> Key:
         """Find a key by its name."""
@@ -308,6 +311,10 @@ class Section:
         """Read every key; unknown ones are reported with the one that was probably meant."""
         if isinstance(node, TextNode) and node.text in self.instead:
             return node.text
+        if self.alone and isinstance(node, TextNode):
+            value = self.key(self.alone).kind.read(node, where, reader)
+            places = {self.alone: node.place}
+            return REFUSED if value is REFUSED else Filled(node.place, where, self, {self.alone: value}, places)
         if not isinstance(node, MapNode):
             return reader.report(node.place, where, f"found {found(node)}, expected {self.words}")
         filled = Filled(node.place, where, self, {}, {})
@@ -337,7 +344,9 @@ class Section:
         return f"found an unknown key; {reader.near(name, known)}the keys here are {', '.join(known)}"
 
     def show(self, value: Any) -> str:
-        """Write a single word; a whole section has no short form."""
+        """Write a single word, or the value that may stand alone; a whole section has no short form."""
+        if self.alone:
+            return self.key(self.alone).kind.show(value)
         return value if isinstance(value, str) else ""
 
     def schema(self) -> Schema:
@@ -358,6 +367,8 @@ class Section:
         required = [key.name for key in self.keys if key.required]
         if required:
             own["required"] = required
+        if self.alone:
+            return {"anyOf": [self.key(self.alone).kind.schema(), own]}
         return {"anyOf": [{"enum": list(self.instead)}, own]} if self.instead else own
 
 

@@ -17,6 +17,7 @@ from config.kinds import Filled, Section
 from config.reader import REFUSED, Reader
 from config.spec import ConfigSpec
 from config.table import INCLUDED, ROOT
+from config.tls import stamped
 
 MAX_FILE_BYTES: Final = 10 << 20
 """All files together; 10,000 rich routes have about 6 MB."""
@@ -94,7 +95,7 @@ def _load(raw_text: bytes | None, name: str, state: _ReadState) -> ConfigSpec:
     spec = build(root, included, source, reader)
     if spec is None:
         raise ConfigError(reader.problems)
-    return spec
+    return stamped(spec)
 
 
 def _section(raw_text: bytes | None, name: str, section: Section, state: _ReadState) -> Filled | None:

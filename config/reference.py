@@ -84,6 +84,8 @@ def _words(kind: Kind) -> str:
     if inner is None:
         return kind.words
     link = f"[{inner.title}](#{inner.title.replace(' ', '-')})"
+    if inner.alone:
+        link = f"{inner.key(inner.alone).kind.words}, or a {link}"
     if isinstance(kind, Section):
         return " or ".join((*(f"`{word}`" for word in kind.instead), link))
     return f"names, each with its {link}" if isinstance(kind, Table) else f"{link}, or a list of them"

@@ -58,6 +58,17 @@ def file_reference(written: str) -> str:
     return written
 
 
+def file_path(written: str) -> str:
+    """Check the path of a file, with or without ``file:`` in front; the result is a reference.
+
+    Raises: UnfitError that does not repeat the text: somebody may have pasted the key itself.
+    """
+    path = written.removeprefix("file:")
+    if not path or not path.isprintable() or path.startswith(("env:", "-----BEGIN")):
+        raise UnfitError("a text", "the path of a file")
+    return f"file:{path}"
+
+
 def anchored(ref: str, base_dir: str | Path) -> str:
     """Make the path of a ``file:`` reference absolute, so that it means the same in every process."""
     scheme, _, path = ref.partition(":")
@@ -84,9 +95,6 @@ def _references(spec: ConfigSpec) -> Iterator[tuple[str, str]]:
     """Yield every reference of a configuration with the key that holds it."""
     for token in spec.admin.tokens:
         yield f"admin.tokens.{token.name}.token", token.token
-    for backend in spec.backends:
-        if backend.tls is not None and backend.tls.ca is not None:
-            yield f"backends.{backend.name}.tls.ca", backend.tls.ca
     if spec.override is not None:
         yield "override.token", spec.override.token
     for route in spec.routes:

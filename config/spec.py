@@ -20,6 +20,16 @@ Keep = Literal["bodies", "fragments", "shapes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSpec:
+    """Name the certificate that we show and the key that goes with it."""
+
+    cert: str
+    """A ``file:PATH`` reference to PEM: the certificate first, then those between it and a known authority."""
+    key: str
+    """A ``file:PATH`` reference to PEM, not encrypted; may be the same file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddressSpec:
     """Name one TCP address to listen on."""
 
@@ -27,6 +37,8 @@ class AddressSpec:
     """An IP literal; ``::`` and ``0.0.0.0`` mean every interface."""
     port: int
     """0 lets the kernel choose; the port is then printed at start."""
+    tls: TlsSpec | None = None
+    """``None``: clear text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +72,8 @@ class BackendTlsSpec:
     server_name: str | None = None
     """The name sent and verified; ``None``: the URL's host."""
     verify: bool = True
+    identity: TlsSpec | None = None
+    """The certificate that we show to a backend that asks for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,3 +254,5 @@ class ConfigSpec:
     """Hex sha256 over the configuration's files as read, includes in order."""
     files: tuple[str, ...] = ()
     """The files that were read, the main one first; empty when the text came from elsewhere."""
+    stamps: tuple[tuple[str, str], ...] = ()
+    """Each file that TLS reads with its age and size then: a renewed certificate makes another configuration."""

@@ -42,11 +42,11 @@ ADDRESS: Final = Word(
     parse=forms.address,
     show=forms.format_address,
     limits={"pattern": forms.ADDRESS_PATTERN},
-    later={"tls": "TLS on a listener; put a TLS terminator in front"},
 )
 NETWORK: Final = Word(words=forms.NETWORK, parse=forms.network)
 SECRET: Final = Word(words=secret.EXPECTED, parse=secret.reference, limits={"pattern": secret.PATTERN}, secret=True)
 FILE: Final = Word(words="a file: file:PATH", parse=secret.file_reference, limits={"pattern": "^file:.+$"})
+PATH: Final = Word(words="the path of a file", parse=secret.file_path, secret=True)
 DURATION: Final = Word(
     words=units.DURATION,
     parse=units.duration_ns,
@@ -96,6 +96,30 @@ STAGE: Final = choice("legacy", "shadow", "canary", "live", "complete", "gone")
 
 # --- sections, innermost first ----------------------------------------------------------------------------------------
 
+TLS: Final = Section(
+    title="tls",
+    doc="The certificate that clients are shown. Both files are read again when they change.",
+    keys=(
+        Key(
+            name="cert",
+            kind=PATH,
+            doc="PEM: the certificate first, then those between it and a known authority.",
+            required=True,
+        ),
+        Key(name="key", kind=PATH, doc="PEM, not encrypted; may be the same file.", required=True),
+    ),
+)
+
+LISTENER: Final = Section(
+    title="listener",
+    doc="One address where clients connect.",
+    alone="address",
+    keys=(
+        Key(name="address", kind=ADDRESS, doc="Its address.", required=True),
+        Key(name="tls", kind=TLS, doc="The certificate; without it clients speak clear text."),
+    ),
+)
+
 TOKEN: Final = Section(
     title="token",
     doc="One bearer token of the admin API.",
@@ -127,10 +151,10 @@ ADMIN: Final = Section(
         Key(
             name="behind_tls",
             kind=boolean(),
-            doc="Something in front of this address speaks TLS; needed, with tokens, to listen beyond this machine.",
+            doc="Something in front of this address speaks TLS; it or `tls` is needed to listen beyond this machine.",
         ),
+        Key(name="tls", kind=TLS, doc="The certificate; with it this address speaks TLS itself."),
     ),
-    later={"tls": "TLS on admin.listen; put a TLS terminator in front and say behind_tls: true"},
 )
 
 HEALTH: Final = Section(
@@ -184,8 +208,9 @@ BACKEND_TLS: Final = Section(
             doc="The name that is sent and verified; without it the URL's host.",
         ),
         Key(name="verify", kind=boolean(), doc="`false` accepts any certificate: for tests only."),
+        Key(name="cert", kind=PATH, doc="The certificate that we show when the backend asks for one, as PEM."),
+        Key(name="key", kind=PATH, doc="Its key as PEM, not encrypted; may be the same file."),
     ),
-    later={"cert": "client certificates towards a backend", "key": "client certificates towards a backend"},
 )
 
 BACKEND: Final = Section(
@@ -592,7 +617,7 @@ ROOT: Final = Section(
     keys=(
         Key(
             name="listen",
-            kind=Many(of=ADDRESS, or_one=True, at_least=1),
+            kind=Many(of=LISTENER, or_one=True, at_least=1),
             doc="Where clients connect.",
             default=(AddressSpec(host="127.0.0.1", port=8080),),
         ),
@@ -650,11 +675,9 @@ ROOT: Final = Section(
         Key(name="access_log", kind=boolean(), doc="Write one JSON line per answered request.", default=True),
         Key(name="limits", kind=LIMITS, doc=LIMITS.doc),
     ),
-    later={
-        "tls": "TLS on a listener; put a TLS terminator in front",
-        **_LATER,
-    },
+    later=_LATER,
     elsewhere={
+        "tls": "it stands inside an item of listen, beside its address, or inside admin or a backend",
         "tokens": "they stand inside admin",
         "legacy": "it stands inside defaults or a route",
         "new": "it stands inside defaults or a route",

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from config.spec import AddressSpec
+from config.spec import AddressSpec, TlsSpec
+from config.tls import Identity, TlsError, identity, stamps
 from console.journal import Journal
 
 BACKLOG: Final = 256
@@ -21,6 +23,8 @@ MAX_CONNECTIONS: Final = 256
 
 KEEP_ALIVE_S: Final = 75
 STOP_S: Final = 2
+RENEW_S: Final = 1.0
+"""Between two looks at the certificate's files."""
 
 
 class _Server(uvicorn.Server):
@@ -35,19 +39,22 @@ class _Server(uvicorn.Server):
 class Admin:
     """Serve the admin API on one socket.
 
+    Shape: *complaints* holds under ``admin_certificate`` why a replaced certificate is not in use.
     Runs: on control's loop.
     """
 
-    def __init__(self, app: ASGIApp, journal: Journal) -> None:
-        self._app, self._journal = app, journal
+    def __init__(self, app: ASGIApp, journal: Journal, complaints: dict[str, str]) -> None:
+        self._app, self._journal, self._complaints = app, journal, complaints
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
+        self._identity: Identity | None = None
 
     def open(self, address: AddressSpec) -> str:
         """Listen and serve; returns the address as ``host:port``.
 
-        Raises: OSError when the address cannot be had.
+        Raises: OSError when the address cannot be had, TlsError when its certificate cannot be used.
         """
+        self._identity = identity(address.tls) if address.tls is not None else None
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -73,10 +80,39 @@ class Admin:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=STOP_S,
         )
+        config.load()
+        if self._identity is not None:
+            config.ssl = self._identity.context
+            # A handshake begins with the context of the start, and goes on with the one in use.
+            config.ssl.sni_callback = self._show_newest
         self._server = _Server(config)
         self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]), name="admin")
         host, port = listener.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _show_newest(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        assert self._identity is not None
+        handshake.context = self._identity.context
+
+    async def renew(self, pair: TlsSpec) -> None:
+        """Use the certificate again whenever its files are replaced; what cannot be used is said, the former stays.
+
+        Runs: as one task, until cancelled.
+        """
+        seen = await asyncio.to_thread(stamps, pair)
+        while True:
+            await asyncio.sleep(RENEW_S)
+            if (now := await asyncio.to_thread(stamps, pair)) == seen:
+                continue
+            seen = now
+            try:
+                self._identity = await asyncio.to_thread(identity, pair)
+            except TlsError as error:
+                self._complaints["admin_certificate"] = f"the admin API shows its former certificate: {error}"
+                self._journal.say("admin.certificate_refused", str(error))
+            else:
+                self._complaints.pop("admin_certificate", None)
+                self._journal.say("admin.certificate_taken", "the admin API shows its new certificate")
 
     async def close(self) -> None:
         """Stop within two seconds."""

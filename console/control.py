@@ -17,10 +17,12 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import uvloop
 
+from config.tls import TlsError
 from console.admin import Admin
 from console.api import Api, Handlers
 from console.beginning import Beginning, BeginningError, begin, open_evidence, open_flags
@@ -157,12 +159,15 @@ class Control:
         )
         if api.doorkeeper.complaints:
             state.complaints["tokens"] = "; ".join(api.doorkeeper.complaints)
-        self._admin = Admin(api.app, self._journal)
+        self._admin = Admin(api.app, self._journal, state.complaints)
         self._listen(state)
         if self._early_holds is not None:
             self._holds_came(self._early_holds)
         self._keep("recorder", self._recorder.run)
         self._keep("watch", self._reloads.watch)
+        self._keep("certificates", self._reloads.watch_certificates)
+        if state.config.admin.listen.tls is not None:
+            self._keep("admin certificate", partial(self._admin.renew, state.config.admin.listen.tls))
         if first.is_changed:
             self._once("first reload", self._first_reload(state))
         return state
@@ -191,10 +196,11 @@ class Control:
         address = state.config.admin.listen
         try:
             where = self._admin.open(address)
-        except OSError as error:
+        except (OSError, TlsError) as error:
             why = (
                 f"the admin address {address.host}:{address.port} cannot be listened on "
-                f"({error.strerror or error}); end who has it, or change admin.listen and restart"
+                f"({getattr(error, 'strerror', None) or error}); mend its certificate or end who has it, "
+                "or change admin and restart"
             )
             state.complaints["admin"] = why
             self._supervisor.ready(ok=False, detail=why)
@@ -211,7 +217,7 @@ class Control:
             await asyncio.sleep(AGAIN_S)
             try:
                 where = self._admin.open(state.config.admin.listen)
-            except OSError:
+            except (OSError, TlsError):
                 continue
             del state.complaints["admin"]
             self._supervisor.ready(ok=True, detail=where)

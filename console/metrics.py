@@ -62,6 +62,8 @@ class Scene:
     routes: Mapping[str, RouteScene]
     flips: Mapping[tuple[str, str], int]
     """(route, kind) to how many."""
+    renewals: Mapping[str, int]
+    """Result to how many."""
     worker_revisions: Mapping[int, int]
     reload_ok: bool
     reload_success_at: float
@@ -144,6 +146,22 @@ FAMILIES: Final = (
     ),
     _gauge("matapalo_connections", "", "Open client connections."),
     _gauge("matapalo_worker_tasks", "", "Tasks inside the workers: six each when idle, one per opening socket."),
+    _counter(
+        "matapalo_tls_handshake_failures_total",
+        "reason",
+        "Connections to a TLS listener that never spoke: timeout, closed, plain_http, not_tls, unsupported (version or "
+        "cipher), alert (the client refused us), other.",
+    ),
+    _gauge(
+        "matapalo_certificate_expiry_timestamp_seconds",
+        "listener",
+        "Unix time at which the certificate in use ends; with several workers the earliest.",
+    ),
+    _counter(
+        "matapalo_certificate_renewals_total",
+        "result",
+        "Replaced certificate, key and authority files by result: taken, or refused, and then the former stay.",
+    ),
     _gauge("matapalo_config_last_reload_successful", "", "1 if the last reading of the configuration was taken over."),
     _gauge(
         "matapalo_config_last_reload_success_timestamp_seconds",
@@ -174,6 +192,7 @@ _COUNTS: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
     "upstream_errors": ("matapalo_upstream_errors_total", (0, 1)),
     "log_dropped": ("matapalo_access_log_dropped_total", ()),
     "events_dropped": ("matapalo_log_dropped_total", (0,)),
+    "handshake_failures": ("matapalo_tls_handshake_failures_total", (0,)),
 }
 _VERDICTS: Final = ("identical", "tolerated", "divergent", "errored", "undecided")
 _GAUGES: Final = {
@@ -238,6 +257,7 @@ class _Scrape(Collector):
         series: Series = {}
         _add_counts(series, sums)
         _add_gauges(series, sums)
+        _add_expiries(series, self._scene.records)
         _add_scene(series, self._scene)
         histograms = _histograms(sums)
         for family in FAMILIES:
@@ -272,6 +292,18 @@ def _add_gauges(series: Series, sums: Sums) -> None:
             _add(series, name, tuple(labels[: len(_BY_NAME[name].labels)]), value)
 
 
+def _add_expiries(series: Series, records: Iterable[Record]) -> None:
+    """Show the earliest end per listener: moments cannot be added up."""
+    held: dict[Labels, float] = {}
+    for record in records:
+        for key, at in record.gauges.items():
+            family, _, listener = key.partition("|")
+            if family == "certificate_expiry" and not record.ended:
+                held[(listener,)] = min(at, held.get((listener,), at))
+    if held:
+        series["matapalo_certificate_expiry_timestamp_seconds"] = held
+
+
 def _add_scene(series: Series, scene: Scene) -> None:
     for route, at in scene.last_legacy.items():
         _add(series, "matapalo_legacy_last_request_timestamp_seconds", (route,), at)
@@ -282,6 +314,8 @@ def _add_scene(series: Series, scene: Scene) -> None:
         _add(series, "matapalo_route_held", (route,), shown.held)
     for labels, count in scene.flips.items():
         _add(series, "matapalo_flips_total", labels, count)
+    for result, count in scene.renewals.items():
+        _add(series, "matapalo_certificate_renewals_total", (result,), count)
     for slot, revision in scene.worker_revisions.items():
         _add(series, "matapalo_snapshot_revision", (str(slot),), revision)
     _add(series, "matapalo_findings_dropped_total", (), scene.findings_dropped)

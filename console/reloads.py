@@ -6,6 +6,8 @@ Rules of this file:
 2. One reload at a time. While one worker tries the new configuration flips go on; flags are carried over again
    afterwards.
 3. Only a restart changes sockets and processes; a reload that would need one is refused, not half applied.
+4. A renewed certificate is taken over by itself, and nothing with it: a file that somebody is still writing waits for
+   its reload. It needs no database, because nothing is decided.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any, Final
 
 from config.errors import ConfigError
 from config.spec import ConfigSpec
+from config.tls import stamped
 from console.journal import now_text
 from console.problem import Fault, ProblemError
 from console.state import ACK_S, Caller, ControlState, Pushed
@@ -69,6 +72,7 @@ class Reloads:
                 raise
             state.reload.ok, state.reload.at, state.reload.error = True, now_text(), None
             state.reload.success_at = time.time()
+            state.complaints.pop("certificates", None)
         pushed = taken.pushed or Pushed(revision=state.revision, peers=tuple(state.peers.workers()))
         spread = await state.settled(pushed)
         missing = [*spread.missing, *(slot for slot, _ in spread.refused)]
@@ -106,6 +110,42 @@ class Reloads:
             except ProblemError:
                 continue  # it is in status, metrics and log; the next change is the next try
             seen = await asyncio.to_thread(_prints, self._state.config)
+
+    async def watch_certificates(self) -> None:
+        """Take over the files of TLS when they are replaced, on two equal looks a second apart.
+
+        Runs: as one task, until cancelled.
+        """
+        refused: ConfigSpec | None = None
+        while True:
+            await asyncio.sleep(WATCH_S)
+            config = self._state.config
+            now = await asyncio.to_thread(stamped, config)
+            if now.stamps == config.stamps or now == refused:
+                continue
+            await asyncio.sleep(WATCH_S)
+            if await asyncio.to_thread(stamped, config) == now and self._state.config is config:
+                refused = None if await self._renew() else now
+
+    async def _renew(self) -> bool:
+        """Show the replaced files to one worker, then to all; says whether they are in force."""
+        state = self._state
+        async with self._turn:
+            config = await asyncio.to_thread(stamped, state.config)
+            lines = diff(state.config, config)
+            try:
+                await self._try_on_one(_snapshot(state, config, ()))
+            except ProblemError as error:
+                state.renewals["refused"] += 1
+                state.complaints["certificates"] = f"replaced files of TLS were not taken over: {error.detail}"
+                state.journal.say("certificates.refused", error.detail, diff=lines)
+                return False
+            async with state.turn:
+                state.adopt(_snapshot(state, config, ()))
+            state.renewals["taken"] += 1
+            state.complaints.pop("certificates", None)
+            state.journal.say("certificates.taken", "; ".join(lines))
+        return True
 
     async def _take(self, caller: Caller, drop: Collection[str]) -> _Taken:
         state = self._state

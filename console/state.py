@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -104,6 +105,8 @@ class ControlState:
         """Further reasons of ``degraded``, by topic."""
         self.flips: dict[tuple[str, str], int] = {}
         """(route, source) to flips, as the audit counts them."""
+        self.renewals: Counter[str] = Counter()
+        """Replaced files of TLS since this process began: ``taken`` over, or ``refused``."""
         self.holds = dict(holds)
         self.supervisor: Supervisor | None = None
         self.peers: Peers

@@ -87,6 +87,7 @@ class Views:
                 for route in state.config.routes
             },
             flips=flips,
+            renewals=dict(state.renewals),
             worker_revisions={peer.hello.slot: peer.acked for peer in state.peers.workers()},
             reload_ok=state.reload.ok,
             reload_success_at=state.reload.success_at,

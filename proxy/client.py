@@ -77,6 +77,8 @@ class ClientConnection(asyncio.Protocol):
     closed: bool = False
     ended: bool = False
     """The client has sent its FIN, and everything before it has been read."""
+    beneath: asyncio.Transport | None = None
+    """Under TLS, the socket's own transport."""
     _lingered: int = 0
     _waiting_bytes: int = 0
     """What was unsent at the last check: a slow reader that makes progress is no dead one."""
@@ -100,7 +102,12 @@ class ClientConnection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]  # a server makes Transports
         worker = self.worker
         address = transport.get_extra_info("peername")
-        self.peer = Peer(address[0] if address else "", trusted_networks=worker.applied.networks, via=worker.via_line)
+        self.peer = Peer(
+            address[0] if address else "",
+            trusted_networks=worker.applied.networks,
+            scheme=b"http" if self.beneath is None else b"https",
+            via=worker.via_line,
+        )
         self.idle_since = monotonic()
         if len(worker.clients) + len(worker.tunnels) >= worker.limits.max_connections:
             self._turn_away("connections")
@@ -382,6 +389,12 @@ class ClientConnection(asyncio.Protocol):
             self.closed = True
             self.write_paused_since = monotonic()
             self.transport.close()
+            self._close_beneath()
+
+    def _close_beneath(self) -> None:
+        """Under TLS, go once all is said: nobody waits for a client's own close_notify (RFC 8446 section 6.1)."""
+        if self.beneath is not None and not self.transport.get_write_buffer_size():
+            self.beneath.close()
 
     def abort(self) -> None:
         """Close at once, with a reset: what was sent is not whole, and no reader may take it for that."""
@@ -462,6 +475,8 @@ class ClientConnection(asyncio.Protocol):
         limits = self.worker.limits
         if self.write_paused_since:
             waiting = self.transport.get_write_buffer_size()
+            if self.closed:
+                self._close_beneath()
             if waiting < self._waiting_bytes:
                 self.write_paused_since = now
             self._waiting_bytes = waiting

@@ -17,12 +17,13 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Final
 
-from config.secret import resolve
-from config.spec import BackendSpec
+from config.spec import BackendSpec, BackendTlsSpec
+from config.tls import client_context
 from proxy.addresses import Addresses
 from proxy.backend import BackendConnection, Sink
 
@@ -68,7 +69,7 @@ class Pool:
         self._retries = RETRIES_AT_FIRST
         self._loop = loop
         self._spawn = spawn
-        self._ssl = _ssl_context(spec) if spec.scheme == "https" else None
+        self._tls = client_context(spec.tls or BackendTlsSpec()) if spec.scheme == "https" else None
         addresses.listeners.append(self._on_addresses)
 
     def lease(self, sink: Sink, *, idle_s: float = inf) -> BackendConnection | None:
@@ -189,11 +190,14 @@ class Pool:
         """
         connection: BackendConnection | None = None
         phase, reason, late = "connect", "the backend closed the connection as soon as it was open", False
+        reached: set[str] = set()
         try:
-            connection = await self._dial()
+            async with asyncio.timeout(self.spec.connect_timeout_ns / 1e9):
+                connection = await self.addresses.first_of(partial(self._connect_to, reached))
         except TimeoutError:
             late = True
-            reason = f"no connection within {self.spec.connect_timeout_ns / 1e9:g} s"
+            phase, what = ("tls", "TLS handshake") if reached else ("connect", "connection")
+            reason = f"no {what} within {self.spec.connect_timeout_ns / 1e9:g} s"
         except ssl.SSLError as error:
             phase, reason = "tls", f"TLS handshake failed: {error}"
         except (socket.gaierror, UnicodeError) as error:
@@ -214,20 +218,32 @@ class Pool:
         if failed is not None:
             failed.on_failure(phase, reason, late=late)
 
-    async def _dial(self) -> BackendConnection:
-        async with asyncio.timeout(self.spec.connect_timeout_ns / 1e9):
-            return await self.addresses.first_of(self._connect_to)
-
-    async def _connect_to(self, address: str) -> BackendConnection:
-        spec = self.spec
+    async def _connect_to(self, reached: set[str], address: str) -> BackendConnection:
+        """Connect to one address; with TLS, note it in *reached* once the handshake begins."""
         _, connection = await self._loop.create_connection(
-            lambda: BackendConnection(self, address=address),
-            address,
-            spec.port,
-            ssl=self._ssl,
-            server_hostname=((spec.tls and spec.tls.server_name) or spec.host) if self._ssl else None,
+            lambda: BackendConnection(self, address=address), address, self.spec.port
         )
+        if self._tls is not None:
+            reached.add(address)
+            await self._secure(connection, self._tls)
         return connection
+
+    async def _secure(self, connection: BackendConnection, context: ssl.SSLContext) -> None:
+        """Speak TLS on a socket that is open, and verify who answers.
+
+        Raises: ssl.SSLError.
+        """
+        beneath = connection.transport
+        name = (self.spec.tls and self.spec.tls.server_name) or self.spec.host
+        try:
+            secured = await self._loop.start_tls(beneath, connection, context, server_hostname=name)
+        except BaseException as error:
+            beneath.abort()
+            if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+                raise ssl.SSLError(str(error) or "the backend closed the connection") from error
+            raise
+        assert secured is not None
+        connection.transport = secured
 
     def _take(self, connection: BackendConnection) -> None:
         """Give a new connection to whoever waits longest, or keep it for the next one."""
@@ -239,13 +255,3 @@ class Pool:
         sink = self.waiters.popleft()
         connection.sink = sink
         sink.on_connection(connection)
-
-
-def _ssl_context(spec: BackendSpec) -> ssl.SSLContext:
-    """Make the verifying context of one backend."""
-    tls = spec.tls
-    context = ssl.create_default_context(cadata=resolve(tls.ca) if tls is not None and tls.ca else None)
-    if tls is not None and not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

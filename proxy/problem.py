@@ -46,6 +46,7 @@ DETAILS: Final = {
     "method": "This method cannot be forwarded.",
     "target": "The request target must be a path, or a URL of the named host.",
     "target_too_long": "The request target is longer than is accepted here.",
+    "tls": "This address speaks clear text; use http here, or the address that speaks TLS.",
     "too_large": "The request body is larger than this route accepts.",
     "too_many_fields": "The request head has more fields than are accepted here.",
     "trailer": "A trailer section may not hold fields that frame or route a message, or say who sends it.",

@@ -28,6 +28,9 @@ _SIMPLE: Final = re.compile(rb"[A-Z]+ [^\x00-\x20\x7f]+")
 _BARE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\0")
 """A line end that only some readers see (RFC 9112 section 2.2), or NUL."""
 
+_TLS: Final = 0x16
+"""What TLS begins with, and no method does (RFC 8446 section 5.1)."""
+
 MAX_SHOWN: Final = 2_048
 """Bytes of a target, or of what should have been a request line, that the access log repeats."""
 
@@ -79,6 +82,8 @@ class PartialHead:
         """
         raw = self.raw
         raw += data
+        if self._begins and raw[0] == _TLS:
+            return RefusedError(400, "tls")
         if not self._line_ended:
             end = raw.find(b"\n", self._seen)
             if end >= 0:

@@ -17,6 +17,7 @@ import ipaddress
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from config.spec import AddressSpec
@@ -48,7 +49,7 @@ class Listeners:
 
     def _bind(self, address: AddressSpec, *, fair: bool) -> None:
         with _bound(address, "listen") as probe:
-            actual = AddressSpec(host=address.host, port=probe.getsockname()[1])
+            actual = replace(address, port=probe.getsockname()[1])
             if not fair:
                 probe.listen(BACKLOG)
                 # Each slot gets a descriptor of its own, so that closing them is the same in both cases.

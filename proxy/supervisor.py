@@ -17,6 +17,7 @@ from functools import partial
 from typing import Final
 
 from config.spec import ConfigSpec, LimitsSpec
+from config.tls import TlsError, identity, pairs
 from proxy.children import SECOND, ChildState, Command, Launch, Role, product_command
 from proxy.events import EventLog, complain
 from proxy.firststart import lay_snapshot, read_snapshot, routes_at_rest
@@ -85,6 +86,11 @@ class Opened:
         self.config_path = config_path
         self.spec = spec
         self.state = state
+        for where, pair in pairs(spec):
+            try:
+                identity(pair)
+            except TlsError as error:
+                raise StartError(f"{where}: {error}") from error
         self.listeners = Listeners(spec.listen, spec.workers)
         self.health: socket.socket | None = None
         try:

@@ -40,9 +40,11 @@ class TunnelEnd(asyncio.Protocol):
         self.other.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """Pass the half-close on and keep the other direction open."""
-        if self.other.transport.can_write_eof():
-            self.other.transport.write_eof()
+        """Pass the half-close on and keep the other direction open; TLS knows no half."""
+        if not self.other.transport.can_write_eof():
+            self._tunnel.close()
+            return False
+        self.other.transport.write_eof()
         self._tunnel.half_closed += 1
         return self._tunnel.half_closed < 2
 

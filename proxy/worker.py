@@ -22,7 +22,8 @@ from typing import Final
 import uvloop
 
 from config.errors import MatapaloError
-from config.spec import LimitsSpec
+from config.forms import format_address
+from config.spec import AddressSpec, LimitsSpec
 from proxy import forward
 from proxy.applied import Applied, Lane
 from proxy.client import ClientConnection
@@ -31,6 +32,7 @@ from proxy.copies import Budget, Copy, RouteState
 from proxy.departures import Departures
 from proxy.descriptors import Descriptors, raise_limit
 from proxy.exchange import Exchange
+from proxy.handshake import Handshake
 from proxy.pairs import PairLink
 from proxy.refusal import head_room
 from proxy.tally import AccessLog, Counts
@@ -78,6 +80,8 @@ class Worker:
         self.clients: set[ClientConnection] = set()
         self.departures = Departures(loop)
         self.descriptors = Descriptors()
+        self.handshakes: set[Handshake] = set()
+        """Connections that are not clients yet."""
         self.tunnels: set[Tunnel] = set()
         self.active: set[Exchange | Copy] = set()
         """Whatever has a deadline now."""
@@ -110,11 +114,16 @@ class Worker:
         self._drain_asked = asyncio.Event()
         self._patient_until = inf
         self._end_by = inf
+        self._listening: list[str] = []
         hello = link.Hello(protocol=link.PROTOCOL, role="worker", slot=slot, epoch=self.epoch, pid=os.getpid())
         self._hello = hello
         self.control = ControlLink(os.path.join(state_dir, "control.sock"), hello, self.on_push)
 
     # --- what a request asks of its worker -----------------------------------------------------------------------
+
+    def connections(self) -> int:
+        """Count everybody who has a place here."""
+        return len(self.clients) + len(self.handshakes) + len(self.tunnels)
 
     def next_request_id(self) -> bytes:
         """Make a request id: unique over workers and restarts, 24 hexadecimal digits."""
@@ -306,12 +315,13 @@ class Worker:
                 open_files=self.descriptors.limit,
                 clients=self.descriptors.for_clients,
             )
-        for fd in listen_fds:
+        for place, (fd, identity) in enumerate(zip(listen_fds, self.applied.identities, strict=True)):
             listening = socket.socket(fileno=fd)
             listening.setblocking(False)
-            self._servers.append(
-                await self.loop.create_server(lambda: ClientConnection(self), sock=listening, backlog=BACKLOG)
-            )
+            protocol = partial(ClientConnection, self) if identity is None else partial(Handshake, self, place)
+            self._servers.append(await self.loop.create_server(protocol, sock=listening, backlog=BACKLOG))
+            host, port = listening.getsockname()[:2]
+            self._listening.append(format_address(AddressSpec(host=host, port=port)))
         self.accepting = True
         # What lives now lives for ever: the collector need not look at it again.
         gc.collect()
@@ -372,7 +382,10 @@ class Worker:
             self.counts.gauges[("tasks",)] = self.tasks
             if self._events is not None and self._events.dropped:
                 self.counts.totals["events_dropped", "worker"] = self._events.dropped
-            self.counts.gauges[("connections",)] = len(self.clients) + len(self.tunnels)
+            self.counts.gauges[("connections",)] = self.connections()
+            for name, identity in zip(self._listening, self.applied.identities, strict=True):
+                if identity is not None:
+                    self.counts.gauges["certificate_expiry", name] = identity.expires_at
             self.control.send(self.counts.tally(self.epoch))
 
     async def _drain(self) -> None:
@@ -385,7 +398,7 @@ class Worker:
         while monotonic() < self._patient_until and any(client.expects_more() for client in self.clients):  # noqa: ASYNC110 - clients come and go in C
             await asyncio.sleep(SWEEP_S)
         self.hanging_up = True
-        while (self.clients or self.tunnels or self.active) and monotonic() < self._end_by:
+        while (self.clients or self.handshakes or self.tunnels or self.active) and monotonic() < self._end_by:
             now = monotonic()
             for client in list(self.clients):
                 # A connection that was just made may have its first request on the way.
@@ -394,6 +407,8 @@ class Worker:
             await asyncio.sleep(SWEEP_S)
         for tunnel in list(self.tunnels):
             tunnel.close()
+        for handshake in list(self.handshakes):
+            handshake.transport.abort()
         for client in list(self.clients):
             client.abort()
         for item in list(self.active):

@@ -21,7 +21,7 @@ from rules.stage import initial_flag, is_possible
 RESTART_FIELDS: Final = ("listen", "admin", "health", "state_dir", "database", "workers", "comparers")
 """What only a new start can change: sockets, processes and files that are open."""
 
-_UNTOLD: Final = frozenset(("digest", "files"))
+_UNTOLD: Final = frozenset(("digest", "files", "stamps"))
 _BY_NAME: Final = ("backends", "routes")
 
 
@@ -98,7 +98,14 @@ def _stranded_sentence(route: RouteSpec, flag: Flag) -> str:
 
 def needs_restart(old: ConfigSpec, new: ConfigSpec) -> list[str]:
     """Name the keys of a new configuration that a reload cannot apply; empty: a reload is enough."""
-    return [name for name in RESTART_FIELDS if getattr(old, name) != getattr(new, name)]
+    return [name for name in RESTART_FIELDS if _opened(old, name) != _opened(new, name)]
+
+
+def _opened(config: ConfigSpec, name: str) -> object:
+    """Give what is open for a key; a listener may show another certificate, but not begin to show one."""
+    if name == "listen":
+        return [(address.host, address.port, address.tls is None) for address in config.listen]
+    return getattr(config, name)
 
 
 def diff(old: ConfigSpec, new: ConfigSpec) -> list[str]:
@@ -122,6 +129,8 @@ def diff(old: ConfigSpec, new: ConfigSpec) -> list[str]:
     for name in (field.name for field in fields(new)):
         if name not in _UNTOLD and name not in _BY_NAME:
             lines += [f"~ {line}" for line in _change(name, getattr(old, name), getattr(new, name))]
+    before_stamps = dict(old.stamps)
+    lines += [f"~ {ref} was replaced" for ref, stamp in new.stamps if before_stamps.get(ref, stamp) != stamp]
     return lines
 
 

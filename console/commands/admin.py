@@ -1,13 +1,14 @@
 """The commands' way to the admin API (docs/admin-api.md): one call, one answer or one sentence.
 
 The only module of the command line that imports httpx2. The environment's proxies are not
-used: the admin API stands on loopback or behind the operator's own TLS terminator, and a
-rollback must not depend on ``HTTPS_PROXY``.
+used: a rollback must not depend on ``HTTPS_PROXY``.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import ssl
 import sys
 import threading
 import uuid
@@ -19,6 +20,9 @@ from urllib.parse import quote
 
 import click
 import httpx2
+
+from config.spec import BackendTlsSpec
+from config.tls import TlsError, client_context
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 15.0
@@ -64,6 +68,8 @@ class Admin:
 
     url: str
     token: str | None
+    ca: str | None = None
+    """The file of the authorities that may vouch for an https URL; ``None``: the system's."""
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> JsonObject:
         """Ask for one object; ``None`` values are left out of the query.
@@ -95,13 +101,23 @@ class Admin:
         ]
         timeout = httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         try:
-            with _patience(f"{self.url}{path}"), httpx2.Client(trust_env=False, timeout=timeout) as client:
+            with (
+                _patience(f"{self.url}{path}"),
+                httpx2.Client(trust_env=False, timeout=timeout, verify=self._verified()) as client,
+            ):
                 response = client.request(
                     method, self.url.rstrip("/") + path, params=parameters, json=body, headers=headers
                 )
-        except (httpx2.RequestError, httpx2.InvalidURL, ValueError) as error:
+        except (httpx2.RequestError, httpx2.InvalidURL, ValueError, TlsError) as error:
             raise OutOfReachError(self._out_of_reach(error)) from error
         return self._answer_from(response)
+
+    def _verified(self) -> ssl.SSLContext | bool:
+        """Say how the server is verified; clear text needs no certificates, and reading the system's takes time."""
+        if not self.url.lower().startswith("https:"):
+            return False
+        ca = None if self.ca is None else f"file:{os.path.abspath(self.ca)}"
+        return client_context(BackendTlsSpec(ca=ca))
 
     def _out_of_reach(self, error: Exception) -> str:
         reason = str(error) or type(error).__name__

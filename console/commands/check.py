@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import socket
-import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import click
 
 from config.errors import ConfigError, Problem
 from config.loader import load
+from config.places import located
 from config.secret import missing_secrets
-from config.spec import BackendSpec, ConfigSpec
-from console.commands.options import config_option, json_option
+from config.spec import BackendSpec, BackendTlsSpec, ConfigSpec
+from config.tls import TlsError, client_context, read_tls
+from console.commands.options import ca_option, config_option, json_option
 from console.commands.output import print_json
 from rules.index import problems as route_problems
 
 PROBE_TIMEOUT_S = 3.0
 MAX_PROBES = 32
 """Backends asked at once."""
+ENDING_S = 14 * 86_400
+"""How long before its end a certificate is warned of: half of what ACME clients leave themselves."""
 
 
 @click.command()
@@ -28,8 +33,17 @@ MAX_PROBES = 32
 @click.option("--strict", is_flag=True, help="Warnings are problems too.")
 @click.option("--against", metavar="URL", help="Print what a reload of the server at this admin URL would change.")
 @click.option("--token", envvar="MATAPALO_TOKEN", show_envvar=True, help="With --against: token of the admin API.")
+@ca_option
 @json_option
-def check(config_path: str, probe: bool, strict: bool, against: str | None, token: str | None, as_json: bool) -> int:
+def check(
+    config_path: str,
+    probe: bool,
+    strict: bool,
+    against: str | None,
+    token: str | None,
+    ca: str | None,
+    as_json: bool,
+) -> int:
     """Say everything that is wrong with a configuration.
 
     Problems go to stderr as file:line:column: where: what, and the exit code is 1.
@@ -38,17 +52,20 @@ def check(config_path: str, probe: bool, strict: bool, against: str | None, toke
         spec = load(config_path)
     except ConfigError as error:
         return _report(config_path, list(error.problems), [], None, strict=strict, as_json=as_json)
-    found = [*missing_secrets(spec), *(Problem(config_path, 0, 0, "routes", text) for text in route_problems(spec))]
+    certificates, ends = read_tls(spec)
+    unplaced = [*missing_secrets(spec), *certificates]
+    found = [*located(unplaced, spec), *(Problem(config_path, 0, 0, "routes", text) for text in route_problems(spec))]
     if probe:
         found += _probe_all(config_path, spec)
     plan = None
     if against is not None:
         from console.commands.plan import plan_against  # httpx2: not for a check without a network
 
-        plan, refusal = plan_against(spec, url=against, token=token)
+        plan, refusal = plan_against(spec, url=against, token=token, ca=ca)
         if refusal:
             found.append(Problem(config_path, 0, 0, "reload", refusal))
-    return _report(config_path, found, list(_warnings(spec)), plan, strict=strict, as_json=as_json)
+    warnings = [*_warnings(spec), *_endings(ends)]
+    return _report(config_path, found, warnings, plan, strict=strict, as_json=as_json)
 
 
 def _report(
@@ -88,6 +105,17 @@ def _warnings(spec: ConfigSpec) -> Iterator[str]:
         yield "routes: no route has a legacy side, so nothing is compared; name `legacy` in `defaults`"
 
 
+def _endings(ends: Iterable[tuple[str, int]]) -> Iterator[str]:
+    """Name the certificates that have ended or soon will."""
+    now = time.time()
+    for where, at in ends:
+        day = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        if at <= now:
+            yield f"{where}.cert: the certificate has ended on {day}; nobody will accept it, renew it"
+        elif at <= now + ENDING_S:
+            yield f"{where}.cert: the certificate ends on {day}; renew it"
+
+
 def _probe_all(path: str, spec: ConfigSpec) -> Iterator[Problem]:
     """Connect to every backend at once and name those that do not answer."""
     with ThreadPoolExecutor(MAX_PROBES, thread_name_prefix="probe") as pool:
@@ -102,21 +130,13 @@ def _probe(backend: BackendSpec) -> str | None:
     try:
         with socket.create_connection((backend.host, backend.port), timeout=PROBE_TIMEOUT_S) as plain:
             if backend.scheme == "https":
-                with _tls_of(backend).wrap_socket(plain, server_hostname=_server_name(backend)):
+                context = client_context(backend.tls or BackendTlsSpec())
+                with context.wrap_socket(plain, server_hostname=_server_name(backend)):
                     pass
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TlsError) as error:
         reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
         return f"{place} does not accept a connection ({reason}); start it, or correct its url"
     return None
-
-
-def _tls_of(backend: BackendSpec) -> ssl.SSLContext:
-    tls = backend.tls
-    context = ssl.create_default_context(cafile=tls.ca.removeprefix("file:") if tls is not None and tls.ca else None)
-    if tls is not None and not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _server_name(backend: BackendSpec) -> str:

@@ -66,20 +66,31 @@ def drop_option(command: Command) -> Command:
     )(command)
 
 
+def ca_option(command: Command) -> Command:
+    """Add ``--ca FILE``."""
+    return click.option(
+        "--ca",
+        envvar="MATAPALO_CA",
+        show_envvar=True,
+        metavar="FILE",
+        help="With an https URL: the certificates to trust, as PEM; without it the system's.",
+    )(command)
+
+
 def reason_option(command: Command) -> Command:
     """Add ``--reason``."""
     return click.option("--reason", help="Why; kept in the audit trail.")(command)
 
 
 def admin_options(command: Command) -> Command:
-    """Add ``--url``, ``--token`` and ``--json``; the command receives ``admin`` and ``as_json``.
+    """Add ``--url``, ``--ca``, ``--token`` and ``--json``; the command receives ``admin`` and ``as_json``.
 
     With ``--json`` a refusal is printed as the problem object, so that a script has one thing to parse.
     """
 
     @functools.wraps(command)
-    def call(*args: object, url: str, token: str | None, as_json: bool, **rest: object) -> object:
-        admin = Admin(url=url, token=token)
+    def call(*args: object, url: str, ca: str | None, token: str | None, as_json: bool, **rest: object) -> object:
+        admin = Admin(url=url, token=token, ca=ca)
         try:
             return command(*args, admin=admin, as_json=as_json, **rest)
         except RefusedError as error:
@@ -92,6 +103,7 @@ def admin_options(command: Command) -> Command:
     for option in (
         json_option,
         click.option("--token", envvar="MATAPALO_TOKEN", show_envvar=True, help="Token of the admin API."),
+        ca_option,
         click.option(
             "--url",
             envvar="MATAPALO_URL",

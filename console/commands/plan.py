@@ -14,13 +14,15 @@ from rules.reload import OrphanError, carry_flags, diff
 from rules.snapshot import SnapshotSpec
 
 
-def plan_against(spec: ConfigSpec, *, url: str, token: str | None) -> tuple[list[str], str | None]:
+def plan_against(
+    spec: ConfigSpec, *, url: str, token: str | None, ca: str | None = None
+) -> tuple[list[str], str | None]:
     """Compare *spec* with the server at *url*.
 
     Shape: one line per changed route, then the sentence with which the server would refuse, or ``None``.
     Raises: OutOfReachError, RefusedError.
     """
-    admin = Admin(url=url, token=token)
+    admin = Admin(url=url, token=token, ca=ca)
     status = admin.get("/api/v1/status")
     if status["config"]["digest"] == spec.digest:
         return [], None

@@ -184,13 +184,13 @@ def test_two_listeners_need_two_addresses(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("admin", "said"),
     [
-        ("", "expected tokens and behind_tls: true"),
+        ("", "expected tokens and tls: {cert: PATH, key: PATH}"),
         (", behind_tls: true", "expected tokens beside it"),
-        (", tokens: [{name: ops, role: operator, token: env:OPS}]", "expected behind_tls: true"),
+        (", tokens: [{name: ops, role: operator, token: env:OPS}]", "expected tls: {cert: PATH, key: PATH}"),
     ],
 )
 def test_an_open_admin_api_is_refused(admin: str, said: str) -> None:
-    """Beyond this machine, the admin API needs tokens and TLS in front."""
+    """Beyond this machine, the admin API needs tokens and TLS, its own or in front."""
     problems = problems_of(f"{HEAD}admin: {{listen: 0.0.0.0:8081{admin}}}")
 
     assert len(problems) == 1

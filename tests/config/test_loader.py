@@ -165,7 +165,6 @@ def test_a_relative_path_is_relative_to_the_file(tmp_path: Path, monkeypatch: py
 NOT_YET = [
     "database: postgresql://db/matapalo",
     "flags: openfeature",
-    "listen: {address: 127.0.0.1:8080, tls: {cert: a, key: b}}",
     "defaults: {shadow: {writes: marked}}",
     "defaults: {shadow: {noise: 1%}}",
     "defaults: {tolerate: []}",

@@ -79,7 +79,7 @@ def test_check_names_every_missing_secret(tmp_path: Path) -> None:
     spec = load_text(
         """
         admin: {tokens: [{name: ops, role: operator, token: "env:OPS"}, {name: dev, role: viewer, token: "env:DEV"}]}
-        backends: {old: {url: "http://old"}, new: {url: "https://new", tls: {ca: "file:ca.pem"}}}
+        backends: {old: {url: "http://old"}, new: {url: "http://new"}}
         override: {header: X-Side, token: "file:side"}
         routes:
           - name: a
@@ -96,7 +96,6 @@ def test_check_names_every_missing_secret(tmp_path: Path) -> None:
 
     assert [problem.where for problem in problems] == [
         "admin.tokens.ops.token",
-        "backends.new.tls.ca",
         "override.token",
         "routes.a.shadow.replace_authorization",
     ]

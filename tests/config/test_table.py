@@ -32,7 +32,7 @@ def sections(section: Section) -> Iterator[Section]:
 @pytest.mark.parametrize(
     ("section", "spec", "made"),
     [
-        (table.ROOT, ConfigSpec, {"digest", "files"}),
+        (table.ROOT, ConfigSpec, {"digest", "files", "stamps"}),
         (table.ADMIN, AdminSpec, set()),
         (
             table.BACKEND,

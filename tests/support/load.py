@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections import Counter
@@ -26,11 +27,20 @@ class Load:
     Bound: one thread per client; about 200 requests per second and client.
     """
 
-    def __init__(self, port: int, *, clients: int = 4, target: str = "/api/orders/1", gap_s: float = 0.005) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        clients: int = 4,
+        target: str = "/api/orders/1",
+        gap_s: float = 0.005,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.answered: Counter[tuple[int, bytes]] = Counter()
         self.failures: list[str] = []
         self._address = ("127.0.0.1", port)
         self._target = target
+        self._tls = tls
         self._gap_s = gap_s
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -69,7 +79,7 @@ class Load:
         client: RawClient | None = None
         while not self._stop.is_set():
             try:
-                client = client or RawClient(self._address)
+                client = client or RawClient(self._address, tls=self._tls)
                 response = client.exchange(sent)
             except (OSError, ConnectionEndedError, MalformedResponseError) as error:
                 with self._lock:

@@ -148,12 +148,9 @@ class OneWorker:
 
     def _start(self, environ: Mapping[str, str], open_files: int | None) -> None:
         Path(self.state_dir, "snapshot").write_bytes(self._snapshot())
-        listening = socket.socket()
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(128)
-        self._sockets.append(listening)
-        self.address: tuple[str, int] = listening.getsockname()
+        listeners = [self._listen() for _ in self.config.listen]
+        self.addresses: list[tuple[str, int]] = [one.getsockname() for one in listeners]
+        self.address = self.addresses[0]
         self._serve_unix("control.sock", self._on_control)
         for slot in range(self.config.comparers):
             self._serve_unix(f"pairs-{slot}.sock", self._on_pairs)
@@ -161,13 +158,14 @@ class OneWorker:
         self._parent = mine
         self._sockets.append(mine)
         command = [sys.executable, "-P", "-m", "matapalo", "_worker", "--state-dir", self.state_dir, "--slot", "0"]
-        command += ["--parent-fd", str(theirs.fileno()), "--listen-fd", str(listening.fileno())]
+        command += ["--parent-fd", str(theirs.fileno())]
+        command += [word for one in listeners for word in ("--listen-fd", str(one.fileno()))]
         if open_files is not None:
             command = ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh", *command]
         with self._log.open("ab") as log, self._errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 command,
-                pass_fds=(theirs.fileno(), listening.fileno()),
+                pass_fds=(theirs.fileno(), *(one.fileno() for one in listeners)),
                 stdout=log,
                 stderr=errors,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
@@ -175,6 +173,14 @@ class OneWorker:
         theirs.close()
         self._spawn(self._read_parent)
         self.wait(lambda: self._ready, "the worker to be ready")
+
+    def _listen(self) -> socket.socket:
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
+        self._sockets.append(listening)
+        return listening
 
     def __enter__(self) -> OneWorker:
         return self

@@ -144,6 +144,11 @@ class RawClient:
         """Return the port of this end."""
         return int(self._socket.getsockname()[1])
 
+    def tls_socket(self) -> ssl.SSLSocket:
+        """Return the socket of a TLS connection, to ask what was agreed."""
+        assert isinstance(self._socket, ssl.SSLSocket), "this connection is clear"
+        return self._socket
+
     # -- sending
 
     def send(self, data: bytes, *, slice_bytes: int = 0, gap_s: float = 0.0) -> None:

@@ -14,7 +14,7 @@ listen: 127.0.0.1:0
 state_dir: ./state
 backends:
   old: {url: "http://127.0.0.1:PORT"}
-  fresh: {url: "http://localhost:PORT"}
+  fresh: {url: "http://localhost:PORT/fresh"}
 defaults: {legacy: old, new: fresh, sticky: [ip]}
 routes:
   - {name: orders, match: {path: "/api/orders/{id}", methods: [GET]}}
