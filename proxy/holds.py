@@ -76,17 +76,26 @@ class Held:
 NOTHING_HELD: Final = Held(revision=0, items={})
 
 
-def read_holds(path: str) -> tuple[Held, str]:
-    """Read the holds at rest, and say what was wrong with them, or nothing.
+def holds_at_rest(path: str) -> link.Holds:
+    """Read what the supervisor wrote last; a missing file holds nothing.
 
-    Shape: a missing file holds nothing. An unreadable one is renamed to ``holds.unreadable-<Unix time>``.
+    Raises: OSError, msgspec.MsgspecError when it cannot be read.
     """
     try:
         with open(path, "rb") as file:
-            message = msgspec.json.decode(file.read(), type=link.Holds)
-        return Held(revision=message.revision, items={item.route: item for item in message.holds}), ""
+            return msgspec.json.decode(file.read(), type=link.Holds)
     except FileNotFoundError:
-        return NOTHING_HELD, ""
+        return NOTHING_HELD.message()
+
+
+def read_holds(path: str) -> tuple[Held, str]:
+    """Read the holds at rest as their owner, and say what was wrong with them, or nothing.
+
+    Shape: an unreadable file is renamed to ``holds.unreadable-<Unix time>``.
+    """
+    try:
+        message = holds_at_rest(path)
+        return Held(revision=message.revision, items={item.route: item for item in message.holds}), ""
     except (OSError, msgspec.MsgspecError) as error:
         aside = f"{path}.unreadable-{int(time.time())}"
         try:

@@ -106,7 +106,10 @@ class Nursery:
     def _heard(self, child: ChildState, pid: int, message: link.Any) -> None:
         if child.pid == pid:  # last words of a predecessor must not be taken for its successor's
             child.heard_ns = self.now_ns()
-            self._hear(child, message)
+            try:
+                self._hear(child, message)
+            except Exception as error:  # the border of one message: an error of ours must not cost the child its link
+                self._log.say("task_failed", f"{type(message).__name__} of {child.name} failed: {error!r}")
 
     # --- judge -----------------------------------------------------------------------------------------------------
 

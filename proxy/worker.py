@@ -19,6 +19,7 @@ from math import inf
 from time import monotonic
 from typing import Final
 
+import msgspec
 import uvloop
 
 from config.errors import MatapaloError
@@ -33,6 +34,7 @@ from proxy.departures import Departures
 from proxy.descriptors import Descriptors, raise_limit
 from proxy.exchange import Exchange
 from proxy.handshake import Handshake
+from proxy.holds import holds_at_rest
 from proxy.pairs import PairLink
 from proxy.refusal import head_room
 from proxy.tally import AccessLog, Counts
@@ -199,6 +201,10 @@ class Worker:
         except (MatapaloError, OSError, ValueError) as error:
             self.say("snapshot refused", revision=revision, error=str(error))
             return str(error)
+        except Exception as error:  # the border of one snapshot: an error of ours must not cut the link to control
+            self.counts.totals["refused", "internal"] += 1
+            self.say("snapshot refused", revision=revision, error=repr(error))
+            return f"an error in the worker: {error!r}"
         return ""
 
     def _apply(self, raw: bytes) -> None:
@@ -267,6 +273,11 @@ class Worker:
             self.start_drain(message.deadline_ns, message.patience_ns)
 
     def _on_holds(self, message: link.Holds) -> None:
+        self._take_holds(message)
+        self.holds_known.set()
+        self.parent.send(link.HoldsAck(revision=message.revision))
+
+    def _take_holds(self, message: link.Holds) -> None:
         self._holds = [
             Hold(route=item.route, keep_copying=item.keep_copying, reason=item.reason, actor=item.actor, at=item.at)
             for item in message.holds
@@ -275,8 +286,15 @@ class Worker:
         previous = self._previous()
         if previous is not None:
             self._swap(previous.under(self._holds))
-        self.holds_known.set()
-        self.parent.send(link.HoldsAck(revision=message.revision))
+
+    def _holds_without_word(self) -> None:
+        """Take the holds from the disk: a supervisor that is too busy to say them has written them there first."""
+        try:
+            self._take_holds(holds_at_rest(os.path.join(self.state_dir, "holds")))
+        except (OSError, msgspec.MsgspecError) as error:
+            self.say("no word about holds within 2 s, and their file cannot be read; serving without", error=str(error))
+        else:
+            self.say("no word about holds within 2 s; serving with those on the disk", holds=len(self._holds))
 
     def start_drain(self, deadline_ns: int, patience_ns: int = 0) -> None:
         """Begin to stop; asked again, the earlier deadlines count."""
@@ -307,7 +325,7 @@ class Worker:
             async with asyncio.timeout(2):
                 await self.holds_known.wait()
         except TimeoutError:
-            self.say("no word about holds within 2 s; serving without")
+            self._holds_without_word()
         self.load()
         if self.descriptors.for_clients < self.limits.max_connections:
             self.say(

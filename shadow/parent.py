@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
+import traceback
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -102,10 +104,18 @@ class ParentLink(asyncio.Protocol):
             for message, _ in self._reader.feed(data):
                 if self._transport is None:
                     return
-                self._on_message(message)
+                self._take(message)
         except link.LinkError:
             if self._transport is not None:
                 self._transport.abort()
+
+    def _take(self, message: link.Any) -> None:
+        """Hand one message over; an error of the child's must not cost it the link, and with the link its life."""
+        try:
+            self._on_message(message)
+        except Exception:  # the border of one message
+            sys.stderr.write(f"{self._hello.role} {self._hello.slot}: {type(message).__name__} failed:\n")
+            traceback.print_exc()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the child that its supervisor is gone, unless the child closed first."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from config.spec import FallbackSpec, ShadowSpec
@@ -213,6 +214,36 @@ def test_the_final_tally_leaves_nothing_in_flight(legacy: Recorder) -> None:
 
     assert [key for key in final.gauges if key.startswith(("in_flight", "queued"))] == []
     assert law(final) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("at_rest", "answered", "said"),
+    [
+        (
+            msgspec.json.encode(link.Holds(revision=3, holds=[link.HoldItem(route="orders")])),
+            b"legacy",
+            "serving with those on the disk",
+        ),
+        (b"garbage", b"new", "cannot be read; serving without"),
+    ],
+)
+def test_a_supervisor_too_busy_to_speak_is_read(legacy: Recorder, at_rest: bytes, answered: bytes, said: str) -> None:
+    """A worker that hears nothing about holds respects those on the disk, and leaves the file to its owner."""
+    legacy.answer = answer(b"legacy")
+    with (
+        Recorder(answer(b"new")) as new,
+        OneWorker(
+            backends={"legacy": legacy.url, "new": new.url},
+            routes=[route()],
+            flags={"orders": flag(Stage.LIVE)},
+            holds_at_rest=at_rest,
+        ) as worker,
+    ):
+        response = worker.ask(request_bytes(target="/api/a"))
+
+        assert response.body == answered
+        assert said in worker.errors()
+        assert Path(worker.state_dir, "holds").read_bytes() == at_rest
 
 
 def test_a_hold_needs_no_secret(legacy: Recorder, tmp_path: Path) -> None:

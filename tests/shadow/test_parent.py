@@ -165,3 +165,36 @@ def test_a_supervisor_that_breaks_the_framing_is_left() -> None:
 
     run(asyncio.new_event_loop, main())
     supervisor.socket.close()
+
+
+@pytest.mark.parametrize("make_loop", LOOPS)
+def test_an_error_in_the_child_costs_one_message(
+    make_loop: Callable[[], asyncio.AbstractEventLoop], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A message that the child fails over is said on stderr; the link stays, and the next message is heard."""
+    supervisor, fd = pair()
+    heard: list[str] = []
+
+    async def main() -> None:
+        done = asyncio.Event()
+
+        def on_message(message: link.Any) -> None:
+            heard.append(type(message).__name__)
+            if isinstance(message, link.LameDuck):
+                raise RuntimeError("a mistake of ours")
+            done.set()
+
+        parent = ParentLink(fd, "worker", 0, "e1", on_message, lambda: heard.append("lost"))
+        await parent.open()
+        supervisor.socket.sendall(link.frame(link.LameDuck()) + link.frame(link.Reload()))
+        async with asyncio.timeout(5):
+            await done.wait()
+        parent.close()
+
+    run(make_loop, main())
+    supervisor.socket.close()
+
+    said = capsys.readouterr().err
+    assert heard == ["LameDuck", "Reload"]
+    assert "worker 0: LameDuck failed" in said
+    assert "a mistake of ours" in said

@@ -89,6 +89,7 @@ class OneWorker:
         strict: str = "report",
         environ: Mapping[str, str] | None = None,
         open_files: int | None = None,
+        holds_at_rest: bytes | None = None,
         **config_changes: object,
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="matapalo-worker-")
@@ -135,6 +136,8 @@ class OneWorker:
         self.beats: list[link.Beat] = []
         self.holds_acks: list[int] = []
         self._holds = list(holds)
+        self._holds_at_rest = holds_at_rest
+        """With these in its file the supervisor says nothing about holds when the worker introduces itself."""
         self._holds_revision = 1
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -148,6 +151,8 @@ class OneWorker:
 
     def _start(self, environ: Mapping[str, str], open_files: int | None) -> None:
         Path(self.state_dir, "snapshot").write_bytes(self._snapshot())
+        if self._holds_at_rest is not None:
+            Path(self.state_dir, "holds").write_bytes(self._holds_at_rest)
         listeners = [self._listen() for _ in self.config.listen]
         self.addresses: list[tuple[str, int]] = [one.getsockname() for one in listeners]
         self.address = self.addresses[0]
@@ -361,7 +366,7 @@ class OneWorker:
     def _read_parent(self) -> None:
         for message, _ in self._messages(self._parent):
             with self._changed:
-                if isinstance(message, link.Hello):
+                if isinstance(message, link.Hello) and self._holds_at_rest is None:
                     self._parent.sendall(link.frame(link.Holds(revision=self._holds_revision, holds=self._holds)))
                 elif isinstance(message, link.Ready):
                     self._ready = message.ok
