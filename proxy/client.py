@@ -43,6 +43,9 @@ LINGER_BYTES: Final = 1 << 20
 TURNED_AWAY: Final = 256
 """Connections beyond the limit that may wait for their 503 to be read; more are closed at once."""
 
+LAST_WORD_S: Final = 0.2
+"""A connection that was just made, or just answered, may have a request on the way when a drain hangs up."""
+
 CHUNK_OVERHEAD_RATIO: Final = 10
 """Times the body: a client that sends single bytes as chunks stays at five."""
 
@@ -490,10 +493,10 @@ class ClientConnection(asyncio.Protocol):
                 if now - self.head_since > limits.header_read_timeout_ns / 1e9:
                     raw = self._partial.raw if self._partial is not None else b""
                     self._refuse(wire.RefusedError(408, "head_timeout"), *shown(bytes(raw)))
-            elif (
-                self.worker.hanging_up or now - self.idle_since > limits.keep_alive_timeout_ns / 1e9
-            ) and not self._has_unread():
-                self.close()
+            else:
+                patience_s = LAST_WORD_S if self.worker.hanging_up else limits.keep_alive_timeout_ns / 1e9
+                if now - self.idle_since > patience_s and not self._has_unread():
+                    self.close()
 
     def expects_more(self) -> bool:
         """Tell whether the client may send another request: no answer has told it that this connection ends."""

@@ -419,9 +419,7 @@ class Worker:
         while (self.clients or self.handshakes or self.tunnels or self.active) and monotonic() < self._end_by:
             now = monotonic()
             for client in list(self.clients):
-                # A connection that was just made may have its first request on the way.
-                if now - client.idle_since > 0.2:
-                    client.check(now)
+                client.check(now)
             await asyncio.sleep(SWEEP_S)
         for tunnel in list(self.tunnels):
             tunnel.close()
