@@ -68,6 +68,7 @@ class Product:
         workers: int = 1,
         comparers: int = 1,
         backend_keys: Mapping[str, object] = MappingProxyType({}),
+        sheds: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = "matapalo"
@@ -76,6 +77,7 @@ class Product:
         self.config_path = folder / "matapalo.yaml"
         self._routes, self._backends, self._backend_keys = list(routes), backends, backend_keys
         self._workers, self._comparers = workers, comparers
+        self._sheds = sheds
         self._health_port = free_port()
         self.write_config()
         self.program: Program
@@ -91,6 +93,8 @@ class Product:
             "workers": self._workers,
             "comparers": self._comparers,
             "access_log": True,
+            # Rounds measure what a copy costs: a saturated worker would otherwise make fewer of them.
+            "limits": {} if self._sheds else {"shed_copies": "off"},
             "backends": {name: {"url": url, **self._backend_keys} for name, url in self._backends.items()},
             "defaults": {
                 "sticky": ["header:X-User-Id"],

@@ -102,6 +102,8 @@ class BackendSpec:
     max_connections: int = 256
     """Per worker and purpose."""
     version_header: str | None = None
+    circuit_bp: int | None = 5_000
+    """Copies pause when a larger share of them got no answer within 30 s; ``None``: never (``off`` in the file)."""
     tls: BackendTlsSpec | None = None
 
 
@@ -217,6 +219,8 @@ class LimitsSpec:
     """What the framing of a chunked body may cost, unless it is less than ten times the body."""
     copy_bytes: int = 64 << 20
     """One budget over all copies of a worker, requests and answers together."""
+    shed_copies_bp: int | None = 9_500
+    """Copies give way when the event loop is busier than this; ``None``: never (``off`` in the file)."""
     drain_ns: int = 30_000_000_000
     lame_duck_ns: int = 0
     tunnel_idle_timeout_ns: int = 3_600_000_000_000

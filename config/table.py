@@ -74,6 +74,12 @@ def size(low_bytes: int, high_bytes: int) -> Word:
 SHARE: Final = Word(
     words=units.SHARE, parse=units.share_bp, show=units.format_share, limits={"pattern": units.SHARE_PATTERN}
 )
+SHARE_OR_OFF: Final = Word(
+    words=f"{units.SHARE}, or off",
+    parse=units.share_or_off_bp,
+    show=units.format_share_or_off,
+    limits={"pattern": f"^off$|{units.SHARE_PATTERN}"},
+)
 PERCENT: Final = Word(
     words="a number from 0 to 100 in steps of 0.01, such as 12.5",
     parse=units.percent_bp,
@@ -260,6 +266,12 @@ BACKEND: Final = Section(
             name="version_header",
             kind=HEADER,
             doc="The response header that names the build, so that evidence is kept per build.",
+        ),
+        Key(
+            name="circuit",
+            kind=SHARE_OR_OFF,
+            doc="Copies to it pause when more than this share of them got no answer within 30 s; `off`: never.",
+            field="circuit_bp",
         ),
         Key(name="tls", kind=BACKEND_TLS, doc=BACKEND_TLS.doc),
     ),
@@ -574,6 +586,12 @@ LIMITS: Final = Section(
             name="copy_bytes",
             kind=SIZE,
             doc="One budget over all copies of a worker, requests and answers together.",
+        ),
+        Key(
+            name="shed_copies",
+            kind=SHARE_OR_OFF,
+            doc="A worker whose event loop is busier than this copies less, before it refuses anybody; `off`: never.",
+            field="shed_copies_bp",
         ),
         Key(name="drain", kind=DURATION, doc="How long a stop waits for what is in flight.", field="drain_ns"),
         Key(

@@ -102,6 +102,19 @@ def format_share(value_bp: int) -> str:
     return f"{whole}.{rest:02d}".rstrip("0").rstrip(".") + "%"
 
 
+def share_or_off_bp(text: str) -> int | None:
+    """Read a share, or ``off``, which is no limit and gives ``None``.
+
+    Raises: UnfitError as :func:`share_bp`.
+    """
+    return None if text == "off" else share_bp(text)
+
+
+def format_share_or_off(value_bp: int | None) -> str:
+    """Write a share as percent; ``None`` is ``off``."""
+    return "off" if value_bp is None else format_share(value_bp)
+
+
 def rate_per_second(text: str) -> float | None:
     """Read ``50``, ``0.5`` or ``off``, which is no limit and gives ``None``.
 

@@ -60,6 +60,7 @@ class Scene:
     records: list[Record]
     last_legacy: Mapping[str, float]
     routes: Mapping[str, RouteScene]
+    backends: tuple[str, ...]
     flips: Mapping[tuple[str, str], int]
     """(route, kind) to how many."""
     renewals: Mapping[str, int]
@@ -104,6 +105,8 @@ FAMILIES: Final = (
     _counter("matapalo_shadow_skipped_total", "route reason", "Sampled requests that were not copied or not compared."),
     _counter("matapalo_shadow_sent_total", "route", "Requests whose copy was sent to be compared."),
     _gauge("matapalo_shadow_in_flight", "route", "Copies whose comparison is not decided by the worker yet."),
+    _gauge("matapalo_shadow_circuit_open", "backend", "1 while some worker pauses copies to a backend: no answers."),
+    _gauge("matapalo_shadow_shedding", "", "Workers that copy less than asked, because they have too much to do."),
     _gauge("matapalo_comparisons_queued", "route", "Unequal pairs that wait for a comparer's verdict."),
     _counter(
         "matapalo_comparisons_total",
@@ -198,6 +201,8 @@ _VERDICTS: Final = ("identical", "tolerated", "divergent", "errored", "undecided
 _GAUGES: Final = {
     "in_flight": "matapalo_shadow_in_flight",
     "queued": "matapalo_comparisons_queued",
+    "circuit_open": "matapalo_shadow_circuit_open",
+    "shedding": "matapalo_shadow_shedding",
     "connections": "matapalo_connections",
     "tasks": "matapalo_worker_tasks",
 }
@@ -289,7 +294,9 @@ def _add_gauges(series: Series, sums: Sums) -> None:
     for key, value in sums.gauges.items():
         family, *labels = key.split("|")
         if (name := _GAUGES.get(family)) is not None:
-            _add(series, name, tuple(labels[: len(_BY_NAME[name].labels)]), value)
+            # A worker's circuit is open or not; how many of them are says nothing more.
+            shown = min(value, 1) if family == "circuit_open" else value
+            _add(series, name, tuple(labels[: len(_BY_NAME[name].labels)]), shown)
 
 
 def _add_expiries(series: Series, records: Iterable[Record]) -> None:
@@ -312,6 +319,9 @@ def _add_scene(series: Series, scene: Scene) -> None:
             _add(series, "matapalo_route_stage", (route, stage.value), stage is shown.stage)
         _add(series, "matapalo_route_new_weight_ratio", (route,), shown.new_share)
         _add(series, "matapalo_route_held", (route,), shown.held)
+    for backend in scene.backends:
+        _add(series, "matapalo_shadow_circuit_open", (backend,), 0)
+    _add(series, "matapalo_shadow_shedding", (), 0)
     for labels, count in scene.flips.items():
         _add(series, "matapalo_flips_total", labels, count)
     for result, count in scene.renewals.items():

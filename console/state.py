@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -22,7 +22,7 @@ from config.spec import ConfigSpec, RouteSpec
 from console.journal import Journal, now_text
 from console.peers import Peer, Peers, Spread
 from console.problem import ProblemError, unknown
-from console.totals import Totals
+from console.totals import Record, Totals
 from rules.flag import Flag, Hold
 from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, decode, encode
 from rules.stage import initial_flag
@@ -194,7 +194,7 @@ class ControlState:
             for peer in workers
             if peer.refusal is not None and peer.refusal[0] >= self.revision
         ]
-        return reasons
+        return reasons + _copying_less(self.totals.records())
 
     def database_error(self) -> str | None:
         """Say why flags cannot be changed; ``None``: they can, as far as is known."""
@@ -326,3 +326,16 @@ def _write_whole(path: str, raw: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _copying_less(records: Iterable[Record]) -> list[str]:
+    """Say in sentences why workers copy less than they are asked to."""
+    gauges = [record.gauges for record in records if not record.ended]
+    sick = sorted({key.partition("|")[2] for held in gauges for key in held if key.startswith("circuit_open|")})
+    reasons = [
+        f"copies to {backend} pause: most of them got no answer; single ones find out when it is back"
+        for backend in sick
+    ]
+    if busy := sum("shedding" in held for held in gauges):
+        reasons.append(f"{busy} of {len(gauges)} workers copy less than asked: they have too much to do")
+    return reasons

@@ -86,6 +86,7 @@ class Views:
                 )
                 for route in state.config.routes
             },
+            backends=tuple(backend.name for backend in state.config.backends),
             flips=flips,
             renewals=dict(state.renewals),
             worker_revisions={peer.hello.slot: peer.acked for peer in state.peers.workers()},

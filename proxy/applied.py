@@ -12,6 +12,7 @@ from config.secret import resolve
 from config.spec import BackendSpec, RouteSpec
 from config.tls import Identity, identity, is_renewed
 from proxy.addresses import Addresses, system_lookup
+from proxy.circuit import Circuit
 from proxy.copies import RouteState
 from proxy.forward import Network, Target
 from proxy.pool import Pool
@@ -25,14 +26,24 @@ Spawn = Callable[[str, object], None]
 class Lane:
     """Join a backend's policy with this worker's connections to it, one pool per purpose."""
 
-    __slots__ = ("addresses", "primary", "shadow", "spec", "target")
+    __slots__ = ("addresses", "circuit", "primary", "shadow", "spec", "target")
 
-    def __init__(self, spec: BackendSpec, target: Target, addresses: Addresses, primary: Pool, shadow: Pool) -> None:
+    def __init__(
+        self,
+        spec: BackendSpec,
+        target: Target,
+        addresses: Addresses,
+        primary: Pool,
+        shadow: Pool,
+        circuit: Circuit,
+    ) -> None:
         self.spec = spec
         self.target = target
         self.addresses = addresses
         self.primary = primary
         self.shadow = shadow
+        self.circuit = circuit
+        """Whether copies to it are worth sending."""
 
 
 class RoutePolicy:
@@ -77,6 +88,7 @@ class Applied:
         states: Callable[[str], RouteState],
         loop: asyncio.AbstractEventLoop,
         spawn: Spawn,
+        circuit_changed: Callable[[Circuit], None],
     ) -> None:
         """Compile *spec*; connections of backends that did not change are taken over from *previous*.
 
@@ -110,7 +122,7 @@ class Applied:
         for backend in config.backends:
             old = previous.lanes.get(backend.name) if previous is not None else None
             if old is not None and old.spec == backend and not is_renewed(before, config, backend.tls):
-                addresses, primary, shadow = old.addresses, old.primary, old.shadow
+                addresses, primary, shadow, circuit = old.addresses, old.primary, old.shadow, old.circuit
             else:
                 addresses = Addresses(
                     backend.host,
@@ -121,7 +133,8 @@ class Applied:
                 )
                 primary = Pool(backend, addresses, loop=loop, spawn=spawn)
                 shadow = Pool(backend, addresses, loop=loop, spawn=spawn)
-            self.lanes[backend.name] = Lane(backend, Target(backend, stripped), addresses, primary, shadow)
+                circuit = Circuit(backend.name, backend.circuit_bp, circuit_changed)
+            self.lanes[backend.name] = Lane(backend, Target(backend, stripped), addresses, primary, shadow, circuit)
 
     def under(self, holds: Iterable[Hold]) -> Applied:
         """Give the same configuration under other holds.

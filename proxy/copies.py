@@ -124,6 +124,15 @@ class Answer:
         )
 
 
+class Unkept(Answer):
+    """Be the primary's answer once there is nothing left to compare it with."""
+
+    __slots__ = ()
+
+    def add(self, data: bytes) -> None:
+        """Keep nothing."""
+
+
 def is_identical(one: Answer, other: Answer, watch: tuple[bytes, ...]) -> bool:
     """Tell whether two complete answers are the same: status, type, coding, watched headers, body bytes.
 
@@ -203,9 +212,10 @@ class Copy:
     failed: bool = False
     primary_done: bool = False
     primary_failed: str = ""
-    """Who is to blame that there is no complete primary answer: ``primary``, ``client`` or ``both`` sides."""
+    """Why there is no complete primary answer: ``primary``, ``client``, ``both`` sides, ``internal``."""
     deadline: float = 0.0
     sent_at: float = 0.0
+    _has_place: bool = True
     _body: bytearray | None = None
     _request: tuple[bytes, bytes | None] = (b"", None)
 
@@ -240,8 +250,13 @@ class Copy:
             self.worker.budget.used += len(data)
             self._body += data
 
-    def launch(self, head: bytes) -> None:
-        """Send the copy; *head* are the primary's bytes."""
+    def on_request_end(self) -> None:
+        """The body is whole; a conditional request waits for the primary's status."""
+        if not self.exchange.head.marks & wire.CONDITIONAL:
+            self.launch()
+
+    def launch(self) -> None:
+        """Send the copy; it counts once the primary answers, for until then a fallback may take it back."""
         if self.settled or self.launched:
             return
         self.launched = True
@@ -253,7 +268,7 @@ class Copy:
                 exchange.head,
                 self.lane.target,
                 own,
-                primary_bytes=head,
+                primary_bytes=exchange.head_bytes,
                 primary_plain=exchange.lane.target.plain,
                 credentials=self.policy.shadow.credentials,
                 authorization=self.policy.authorization,
@@ -266,6 +281,8 @@ class Copy:
         connection = self.lane.shadow.lease(self)
         if connection is not None:
             self.on_connection(connection)
+        if exchange.started:
+            self.count()
 
     # --- the shadow's answer (Sink) ------------------------------------------------------------------------------
 
@@ -300,12 +317,19 @@ class Copy:
         """Do nothing: a copy's answer goes nowhere."""
 
     def on_end(self, trailers: wire.Trailers) -> None:
-        """The shadow has answered; compare if the primary has, too."""
+        """The shadow has answered; compare if the primary has, too.
+
+        Order: the deadline goes last; if anything here failed, it would clean up.
+        """
         self.connection = None
-        self.worker.active.discard(self)
         self.complete = True
+        circuit = self.lane.circuit
+        circuit.answered += 1
+        if circuit.is_open:
+            circuit.heal(self.sent_at)
         if self.primary_done:
             self._settle()
+        self.worker.active.discard(self)
 
     def on_failure(self, phase: str, reason: str, *, late: bool = False) -> None:
         """The shadow will not answer; the client never notices."""
@@ -316,8 +340,10 @@ class Copy:
         """Ignore: a copy is written in one piece and bounded by its body limit."""
 
     def expire(self) -> None:
-        """The deadline has passed."""
-        if self.connection is not None:
+        """The deadline has passed, or something in here failed half-way and left the copy to it."""
+        if self.complete or self.failed:
+            self.break_off()
+        elif self.connection is not None:
             self.connection.abandon()
             self.connection = None
             self._fail("timeout")
@@ -328,23 +354,49 @@ class Copy:
     def _fail(self, phase: str) -> None:
         if self.settled or self.failed:
             return
-        self.worker.active.discard(self)
         self.worker.counts.totals["upstream_errors", self.lane.target.name, phase] += 1
+        self.lane.circuit.fail()
         self.failed = True
-        self.answer.release()
         if self.primary_done:
             self._settle()
+        else:
+            # Only the count waits for the primary: place and bytes are for copies that may still be compared.
+            self._release()
+            self.primary = Unkept(self.worker.budget)
+        self.worker.active.discard(self)
 
     # --- the primary's answer ------------------------------------------------------------------------------------
 
+    def on_primary_head(self, head: wire.ResponseHead) -> None:
+        """The primary answers: no fallback takes the copy back any more, and a condition is decided."""
+        if is_stream(head):
+            self.skip("streaming")
+            return
+        if self.launched:
+            self.count()
+        elif self.exchange.head.marks & wire.CONDITIONAL:
+            if head.status == 304:
+                self.skip("conditional")
+                return
+            if self.exchange.body_whole:
+                self.launch()
+        self.primary.status = head.status
+        self.primary.fields = head.fields
+
     def on_primary_complete(self) -> None:
         """The client has its whole answer."""
+        self.exchange.copy = None
+        if not self.counted:
+            # The answer came before the request was whole: there is nothing to compare it with.
+            self.skip("early_answer")
+            return
         self.primary_done = True
         if self.complete or self.failed:
             self._settle()
 
     def on_primary_failure(self, who: str) -> None:
         """No complete primary answer: the copy is worth nothing any more."""
+        self.exchange.copy = None
         if self.settled:
             return
         self.primary_done = True
@@ -381,6 +433,16 @@ class Copy:
         self._stop()
         self._release()
 
+    def break_off(self) -> None:
+        """Something in here failed: end the copy and count it."""
+        try:
+            if self.counted:
+                self.on_primary_failure("internal")
+            else:
+                self.skip("internal")
+        finally:
+            self._release()
+
     def _stop(self) -> None:
         self.worker.active.discard(self)
         if self.connection is not None:
@@ -391,7 +453,10 @@ class Copy:
             self.failed = True
 
     def _release(self) -> None:
-        self.policy.state.in_flight -= 1
+        """Give place and bytes back; idempotent."""
+        if self._has_place:
+            self._has_place = False
+            self.policy.state.in_flight -= 1
         self.primary.release()
         self.answer.release()
         if self._body:
@@ -399,22 +464,31 @@ class Copy:
             self._body = None
 
     def _settle(self) -> None:
+        """Count the verdict.
+
+        Order: whatever may fail (comparing, writing the pair) comes before the first count.
+        """
         if self.settled:
             return
-        self.settled = True
         counts = self.primary_counts
-        counts.in_flight -= 1
         if self.primary_failed or self.failed:
+            self.settled = True
             which = self.primary_failed or "shadow"
             self.worker.counts.totals["errored", self.route, self.primary_side, which] += 1
         elif is_identical(self.primary, self.answer, self.policy.watch):
+            self.settled = True
             counts.identical += 1
         else:
+            sequence = self.worker.next_pair()
+            frame = self._pair(sequence)
+            self.settled = True
             counts.unequal += 1
-            self._send_pair()
+            self.worker.offer_pair(sequence, self.route, self.primary_side, frame)
+        counts.in_flight -= 1
         self._release()
 
-    def _send_pair(self) -> None:
+    def _pair(self, sequence: int) -> bytes:
+        """Write the pair for the comparer."""
         exchange = self.exchange
         spec = self.policy.spec
         legacy, new = (self.primary, self.answer) if self.primary_side == "legacy" else (self.answer, self.primary)
@@ -425,7 +499,7 @@ class Copy:
         whole = bodies[0] is not None and bodies[1] is not None
         head = exchange.head
         pair = link.Pair(
-            sequence=self.worker.next_pair(),
+            sequence=sequence,
             route=self.route,
             request_id=exchange.request_id.decode("latin-1"),
             method=head.method.decode("latin-1"),
@@ -440,5 +514,4 @@ class Copy:
             watch=spec.shadow.watch_headers,
             at=time(),
         )
-        frame = link.frame(pair, bodies[0] or b"", bodies[1] or b"") if whole else link.frame(pair)
-        self.worker.offer_pair(pair.sequence, self.route, self.primary_side, frame)
+        return link.frame(pair, bodies[0] or b"", bodies[1] or b"") if whole else link.frame(pair)

@@ -8,10 +8,13 @@ Rules of this file:
 2. The client hears exactly one answer. Once its head is out nothing is tried
    again, and a broken answer is never made to look whole: the connection is aborted.
 3. What may be tried after a failure is decided in :mod:`proxy.failure`, nowhere else.
+4. Nothing that the copy does is felt here: whatever it raises ends the copy alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic, time
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy import failure, forward, wire
 from proxy.backend import BackendConnection
-from proxy.copies import Copy, is_stream
+from proxy.offer import offer_copy
 from proxy.problem import problem_bytes
 from proxy.tally import CODE_CLASS, AccessRecord
 from proxy.tunnel import open_tunnel
@@ -27,6 +30,7 @@ from proxy.tunnel import open_tunnel
 if TYPE_CHECKING:
     from proxy.applied import Applied, Lane
     from proxy.client import ClientConnection
+    from proxy.copies import Copy
     from proxy.worker import Worker
     from rules.snapshot import Decision
 
@@ -53,6 +57,8 @@ class Exchange:
     bucket: int = -1
     request_id: bytes = b""
     own_lines: bytes = b""
+    head_bytes: bytes = b""
+    """What the primary gets."""
     connection: BackendConnection | None = None
     copy: Copy | None = None
     side: str = "none"
@@ -80,7 +86,6 @@ class Exchange:
     body_limit: int | None = None
     _early: bytearray | None = None
     _trailers: wire.Trailers | None = None
-    _head_bytes: bytes = b""
     _out: list[bytes] = field(default_factory=list)
     """What one read of the backend brought for the client, written in one piece."""
 
@@ -126,65 +131,13 @@ class Exchange:
                 self.refuse(413, "too_large")
                 return
         worker.active.add(self)
-        self._head_bytes = forward.request_bytes(head, lane.target, self.own_lines)
+        self.head_bytes = forward.request_bytes(head, lane.target, self.own_lines)
         if decision.eligible:
-            self._offer_copy()
+            try:
+                offer_copy(self)
+            except Exception as error:
+                self._lose_copy(error)
         self._lease(lane)
-
-    def _offer_copy(self) -> None:
-        """Make the copy, or count why there is none."""
-        decision = self.decision
-        totals = self.worker.counts.totals
-        route = decision.route
-        if not decision.sampled:
-            counts = self.applied.policies[decision.index].counts
-            counts.eligible += 1
-            counts.unsampled += 1
-            return
-        head = self.head
-        spec = decision.spec
-        assert spec is not None
-        assert decision.copy_backend is not None
-        policy = self.applied.policies[decision.index]
-        lane = self.applied.lanes[decision.copy_backend]
-        state = policy.state
-        shadow = spec.shadow
-        reason = ""
-        if decision.skip:
-            reason = decision.skip
-        elif head.upgrade:
-            reason = "upgrade"
-        elif head.marks & wire.RANGE:
-            reason = "conditional"
-        elif head.wants_event_stream():
-            reason = "streaming"
-        elif state.in_flight >= shadow.max_in_flight:
-            reason = "in_flight"
-        elif self.worker.budget.used >= self.worker.budget.limit:
-            reason = "budget"
-        elif head.length > shadow.max_body_bytes:
-            reason = "oversize"
-        elif not lane.shadow.idle and not self.worker.descriptors.has_room_for_copy(lane.shadow.connecting):
-            reason = "descriptors"
-        elif policy.per_second is not None and not state.take_token(policy.per_second):
-            reason = "rate"
-        if reason:
-            policy.counts.eligible += 1
-            totals["skipped", route, reason] += 1
-            return
-        self.copy = copy = Copy(self.worker, self, policy, lane)
-        if not head.bodiless:
-            copy.expect_body()
-        elif not head.marks & wire.CONDITIONAL:
-            self._launch_copy()
-
-    def _launch_copy(self) -> None:
-        copy = self.copy
-        if copy is None:
-            return
-        copy.launch(self._head_bytes)
-        if self.started:
-            copy.count()
 
     # --- send ------------------------------------------------------------------------------------------------------
 
@@ -205,7 +158,7 @@ class Exchange:
         self.touched = True
         early, self._early = self._early, None
         connection.send(
-            self._head_bytes, head_only=self.head.method == b"HEAD", whole=self.body_whole and self._trailers is None
+            self.head_bytes, head_only=self.head.method == b"HEAD", whole=self.body_whole and self._trailers is None
         )
         self.sent_at = now = monotonic()
         if self.client.write_paused_since:
@@ -244,7 +197,7 @@ class Exchange:
                 self.refuse(413, "too_large")
             return
         if self.copy is not None:
-            self.copy.on_request_body(data)
+            self._tell(self.copy.on_request_body, data)
         if self.connection is None:
             if self._early is None:
                 self._early = bytearray()
@@ -287,8 +240,8 @@ class Exchange:
             self._write_body_end()
             if not self.started and self.phase != "send":
                 self._await_head(monotonic())
-        if self.copy is not None and not self.head.marks & wire.CONDITIONAL:
-            self._launch_copy()
+        if self.copy is not None:
+            self._tell(self.copy.on_request_end)
 
     def on_writable(self, writable: bool) -> None:
         """Hold the client's upload while the backend does not take it."""
@@ -363,21 +316,11 @@ class Exchange:
         elif not request.minor:
             framing += b"Connection: keep-alive\r\n"
         self._out.append(forward.response_bytes(head, framing + self._answer_lines(head)))
-        copy = self.copy
-        if copy is not None:
-            if is_stream(head):
-                copy.skip("streaming")
-                return
-            if request.marks & wire.CONDITIONAL and not copy.launched:
-                if status == 304:
-                    copy.skip("conditional")
-                    return
-                if self.body_whole:
-                    self._launch_copy()
-            elif copy.launched:
-                copy.count()
-            copy.primary.status = status
-            copy.primary.fields = head.fields
+        if self.copy is not None:
+            try:
+                self.copy.on_primary_head(head)
+            except Exception as error:
+                self._lose_copy(error)
 
     def _answer_lines(self, head: wire.ResponseHead) -> bytes:
         """Write our own fields of the answer."""
@@ -396,7 +339,10 @@ class Exchange:
         size = len(data)
         self.response_bytes += size
         if self.copy is not None:
-            self.copy.primary.add(data)
+            try:
+                self.copy.primary.add(data)
+            except Exception as error:
+                self._lose_copy(error)
         if self.rechunk:
             self._out += (b"%x\r\n" % size, data, b"\r\n")
         else:
@@ -414,13 +360,11 @@ class Exchange:
         self.connection = None
         if self.rechunk:
             self._out.append(forward.trailer_bytes(trailers))
-        copy, self.copy = self.copy, None
-        if copy is not None:
-            if copy.counted:
-                copy.on_primary_complete()
-            else:
-                # The answer came before the request was whole: there is nothing to compare it with.
-                copy.skip("early_answer")
+        if self.copy is not None:
+            try:
+                self.copy.on_primary_complete()
+            except Exception as error:
+                self._lose_copy(error)
         self._finish()
 
     # --- what can go wrong -------------------------------------------------------------------------------------------
@@ -458,12 +402,11 @@ class Exchange:
             self.connection = None
         totals = self.worker.counts.totals
         totals["fallbacks", decision.route, why] += 1
-        copy, self.copy = self.copy, None
-        if copy is not None:
-            copy.skip("fallback")
+        if self.copy is not None:
+            self._tell(self.copy.skip, "fallback")
         self.side = "legacy"
         self.lane = lane = self.applied.lanes[decision.fallback_backend]
-        self._head_bytes = forward.request_bytes(self.head, lane.target, self.own_lines)
+        self.head_bytes = forward.request_bytes(self.head, lane.target, self.own_lines)
         self.deadline = self.total_deadline
         self._lease(lane)
 
@@ -520,9 +463,23 @@ class Exchange:
             self.lane.primary.cancel(self)
 
     def _fail_copy(self, who: str) -> None:
+        if self.copy is not None:
+            self._tell(self.copy.on_primary_failure, who)
+
+    def _tell(self, say: Callable[..., None], *what: object) -> None:
+        """Tell the copy something, where a few nanoseconds do not matter."""
+        try:
+            say(*what)
+        except Exception as error:
+            self._lose_copy(error)
+
+    def _lose_copy(self, error: Exception) -> None:
+        """Go on without the copy: what failed in it is not this request's business (rule 4)."""
         copy, self.copy = self.copy, None
-        if copy is not None:
-            copy.on_primary_failure(who)
+        with suppress(Exception):
+            self.worker.say_bounded("copy failed", route=self.decision.route, error=repr(error))
+            if copy is not None:
+                copy.break_off()
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer in our own name because of what the client asked."""

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from math import inf
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Final
 
 import msgspec
@@ -27,6 +27,7 @@ from config.forms import format_address
 from config.spec import AddressSpec, LimitsSpec
 from proxy import forward
 from proxy.applied import Applied, Lane
+from proxy.circuit import Circuit
 from proxy.client import ClientConnection
 from proxy.controllink import ControlLink
 from proxy.copies import Budget, Copy, RouteState
@@ -35,8 +36,11 @@ from proxy.descriptors import Descriptors, raise_limit
 from proxy.exchange import Exchange
 from proxy.handshake import Handshake
 from proxy.holds import holds_at_rest
+from proxy.memory import MemoryLimit
 from proxy.pairs import PairLink
+from proxy.pool import MAX_WAITERS
 from proxy.refusal import head_room
+from proxy.shedding import Shedder, Signs
 from proxy.tally import AccessLog, Counts
 from proxy.tunnel import Tunnel
 from rules.flag import Hold, Stage
@@ -101,6 +105,9 @@ class Worker:
         self.limits = LimitsSpec()
         self.head_room = head_room(self.limits)
         """A client's head of so many bytes is within every limit."""
+        self.shedder = Shedder()
+        self._memory = MemoryLimit()
+        self._busy_s = thread_time()
         self.holds_known = asyncio.Event()
         self._group = group
         self._events = events
@@ -153,16 +160,20 @@ class Worker:
 
     def log_failure(self, exchange: Exchange, phase: str, reason: str) -> None:
         """Say on stderr why a backend failed; bounded, because a dead backend fails every request."""
+        self.say_bounded(
+            "upstream failed",
+            route=exchange.decision.route,
+            backend=exchange.lane.target.name,
+            phase=phase,
+            reason=reason,
+            request_id=exchange.request_id.decode("latin-1"),
+        )
+
+    def say_bounded(self, event: str, **details: object) -> None:
+        """Write one JSON line to stderr unless this second had its share of them already."""
         self._failure_lines += 1
         if self._failure_lines <= MAX_FAILURE_LINES_PER_S:
-            self.say(
-                "upstream failed",
-                route=exchange.decision.route,
-                backend=exchange.lane.target.name,
-                phase=phase,
-                reason=reason,
-                request_id=exchange.request_id.decode("latin-1"),
-            )
+            self.say(event, **details)
 
     def say(self, event: str, **details: object) -> None:
         """Write one JSON line to stderr; see :func:`shadow.lines.take_stderr` for why that takes no time."""
@@ -219,6 +230,7 @@ class Worker:
             states=self.route_state,
             loop=self.loop,
             spawn=self.spawn,
+            circuit_changed=self._circuit_changed,
         )
 
     def _previous(self) -> Applied | None:
@@ -228,6 +240,9 @@ class Worker:
         previous = self._previous()
         self.applied = applied
         config = applied.spec.config
+        for name, lane in previous.lanes.items() if previous is not None else ():
+            if name not in applied.lanes or applied.lanes[name].circuit is not lane.circuit:
+                self.counts.gauges.pop(("circuit_open", name), None)
         self.limits = config.limits
         self.head_room = head_room(config.limits)
         self.budget.limit = config.limits.copy_bytes
@@ -248,6 +263,18 @@ class Worker:
             self.access_log.close(timeout=0)  # its thread writes the rest; nobody waits for a log
             self.access_log = None
         self.close_tunnels()
+
+    def _circuit_changed(self, circuit: Circuit) -> None:
+        """Show and say that copies to a backend pause, or go on."""
+        lane = self.applied.lanes.get(circuit.backend)
+        if lane is None or lane.circuit is not circuit:
+            return  # of a former configuration
+        self.counts.gauges["circuit_open", circuit.backend] = int(circuit.is_open)
+        if circuit.is_open:
+            answered, failed = circuit.window()
+            self.say("copies paused", backend=circuit.backend, failed=failed, of=answered + failed)
+        else:
+            self.say("copies resumed", backend=circuit.backend)
 
     def close_tunnels(self) -> None:
         """Close tunnels to new on routes that went back to legacy, unless the route keeps them."""
@@ -362,9 +389,11 @@ class Worker:
     async def _sweep(self) -> None:
         """Enforce every deadline of this worker from one timer."""
         last_second = monotonic()
+        sweeps = 0
         while True:
             await asyncio.sleep(SWEEP_S)
             now = monotonic()
+            sweeps += 1
             for item in [item for item in self.active if item.deadline < now]:
                 if item in self.active:
                     self._guarded(item.expire)
@@ -374,8 +403,11 @@ class Worker:
             if self.access_log is not None:
                 self.access_log.flush()
             if now - last_second >= 1.0:
-                last_second = now
+                self._guarded(partial(self._weigh, now - last_second, sweeps))
+                last_second, sweeps = now, 0
                 self._failure_lines = 0
+                for lane in self.applied.lanes.values():
+                    lane.circuit.tick()
                 for client in list(self.clients):
                     self._guarded(partial(client.check, now))
                 for pool in self.applied.pools():
@@ -385,6 +417,24 @@ class Worker:
                 idle = now - self.limits.tunnel_idle_timeout_ns / 1e9
                 for tunnel in [tunnel for tunnel in self.tunnels if tunnel.last_byte < idle]:
                     tunnel.close()
+
+    def _weigh(self, elapsed_s: float, sweeps: int) -> None:
+        """Look at the last second's load; copies give way first."""
+        busy_s, self._busy_s = self._busy_s, thread_time()
+        limits, shedder = self.limits, self.shedder
+        waiting = max((len(lane.primary.waiters) for lane in self.applied.lanes.values()), default=0)
+        signs = Signs(
+            busy=(self._busy_s - busy_s) / elapsed_s,
+            late_s=elapsed_s / sweeps - SWEEP_S,
+            full=max(len(self.clients) / limits.max_connections, waiting / MAX_WAITERS, self._memory.used_share()),
+        )
+        was_whole = shedder.share == 1.0
+        reason = shedder.second(signs, None if limits.shed_copies_bp is None else limits.shed_copies_bp / 10_000)
+        self.counts.gauges[("shedding",)] = int(shedder.share < 1.0)
+        if reason:
+            self.say("copies shed", reason=reason)
+        elif not was_whole and shedder.share == 1.0:
+            self.say("copies made again")
 
     def _guarded(self, call: Callable[[], None]) -> None:
         """Run one deadline's action; a fault in one must not keep the others from being enforced."""

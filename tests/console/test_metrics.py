@@ -27,6 +27,8 @@ CONTRACT = {
     "matapalo_shadow_skipped_total": {"route", "reason"},
     "matapalo_shadow_sent_total": {"route"},
     "matapalo_shadow_in_flight": {"route"},
+    "matapalo_shadow_circuit_open": {"backend"},
+    "matapalo_shadow_shedding": set(),
     "matapalo_comparisons_total": {"route", "primary", "verdict"},
     "matapalo_divergences_total": {"route", "cause"},
     "matapalo_undecided_total": {"route", "reason"},
@@ -89,12 +91,14 @@ def scene(**changed: object) -> Scene:
                     "connections": 7,
                     "tasks": 6,
                     "certificate_expiry|0.0.0.0:8443": 1_900_000_000,
+                    "circuit_open|shop": 1,
                 },
                 histograms={"request_duration|orders|new": HISTOGRAM, "shadow_duration|orders|legacy": HISTOGRAM},
             )
         ],
         "last_legacy": {"orders": 1_700_000_000.5},
         "routes": {"orders": RouteScene(stage=Stage.CANARY, new_share=0.05, held=False)},
+        "backends": ("django", "shop"),
         "flips": {("orders", "manual"): 3},
         "renewals": {"taken": 1},
         "worker_revisions": {0: 13},
@@ -189,3 +193,15 @@ def test_promtool_accepts_a_scrape(part_path: Callable[[str], Path]) -> None:
 def test_the_page_of_metrics_is_the_table() -> None:
     """docs/metrics.md is what the table says; `python -m console.metrics > docs/metrics.md` writes it."""
     assert (ROOT / "docs" / "metrics.md").read_text() == document()
+
+
+def test_an_open_circuit_is_open_whatever_the_number_of_workers() -> None:
+    """The circuit of a backend shows 1 while any worker's is open and 0 otherwise; shedding counts workers."""
+    gauges = {"circuit_open|shop": 1, "shedding": 1}
+    records = [Record(epoch=epoch, slot=slot, gauges=gauges) for slot, epoch in enumerate("ab")]
+
+    shown = samples(render(scene(records=records), "")[0].decode())
+
+    assert shown["matapalo_shadow_circuit_open", frozenset({("backend", "shop")})] == 1
+    assert shown["matapalo_shadow_circuit_open", frozenset({("backend", "django")})] == 0
+    assert shown["matapalo_shadow_shedding", frozenset()] == 2

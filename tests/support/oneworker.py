@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -90,10 +90,12 @@ class OneWorker:
         environ: Mapping[str, str] | None = None,
         open_files: int | None = None,
         holds_at_rest: bytes | None = None,
+        program: Sequence[str] = ("-m", "matapalo", "_worker"),
         **config_changes: object,
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="matapalo-worker-")
         self.state_dir = self._directory.name
+        self._program = program
         self._log = Path(self.state_dir, "stdout")
         self._errors = Path(self.state_dir, "stderr")
         loopback = AddressSpec(host="127.0.0.1", port=0)
@@ -162,7 +164,7 @@ class OneWorker:
         mine, theirs = socket.socketpair()
         self._parent = mine
         self._sockets.append(mine)
-        command = [sys.executable, "-P", "-m", "matapalo", "_worker", "--state-dir", self.state_dir, "--slot", "0"]
+        command = [sys.executable, "-P", *self._program, "--state-dir", self.state_dir, "--slot", "0"]
         command += ["--parent-fd", str(theirs.fileno())]
         command += [word for one in listeners for word in ("--listen-fd", str(one.fileno()))]
         if open_files is not None:
