@@ -77,6 +77,7 @@ class Control:
     def __init__(self, state_dir: str, config_path: str, parent_fd: int, journal: Journal) -> None:
         self._state_dir, self._config_path, self._journal = state_dir, config_path, journal
         self._ending = asyncio.Event()
+        self._reload_wanted = asyncio.Event()
         self._is_orphaned = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._state: ControlState | None = None
@@ -86,7 +87,7 @@ class Control:
             epoch=f"control-{os.getpid()}-{uuid.uuid4().hex[:8]}",
             beat=self._beat,
             on_holds=self._holds_came,
-            on_reload=self._reload_asked,
+            on_reload=self._reload_wanted.set,
             on_end=self._end,
         )
 
@@ -165,6 +166,7 @@ class Control:
             self._holds_came(self._early_holds)
         self._keep("recorder", self._recorder.run)
         self._keep("watch", self._reloads.watch)
+        self._keep("signals", self._reload_when_asked)
         self._keep("certificates", self._reloads.watch_certificates)
         if state.config.admin.listen.tls is not None:
             self._keep("admin certificate", partial(self._admin.renew, state.config.admin.listen.tls))
@@ -252,9 +254,12 @@ class Control:
     def _link_failed(self, error: Exception) -> None:
         self._journal.say("link.failed", f"a message could not be taken, its link was closed: {error!r}")
 
-    def _reload_asked(self) -> None:
-        if self._state is not None:
-            self._once("reload", self._reload(Caller(actor="SIGHUP", source="signal")))
+    async def _reload_when_asked(self) -> None:
+        """Reload after a signal; those that come meanwhile are one more reload, which reads what is there then."""
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
+            await self._reload(Caller(actor="SIGHUP", source="signal"))
 
     async def _reload(self, caller: Caller) -> None:
         try:

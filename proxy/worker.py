@@ -469,7 +469,7 @@ class Worker:
         while (self.clients or self.handshakes or self.tunnels or self.active) and monotonic() < self._end_by:
             now = monotonic()
             for client in list(self.clients):
-                client.check(now)
+                self._guarded(partial(client.check, now))
             await asyncio.sleep(SWEEP_S)
         for tunnel in list(self.tunnels):
             tunnel.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
 import pytest
 
+from rules.snapshot import decode
 from shadow import link
 from tests.support.controlnode import ROUTES, running, until
 
@@ -165,6 +167,28 @@ async def test_sighup_reloads_through_the_supervisor(tmp_path: Path) -> None:
         deadline = time.monotonic() + 5
         while (await node.get("/api/v1/audit?limit=1")).json()["entries"][0]["source"] != "signal":
             assert time.monotonic() < deadline
+
+
+async def test_a_storm_of_reloads_ends_with_the_last_valid_file(tmp_path: Path) -> None:
+    """A hundred reloads in a second, of files good, bad and half written, become a few; workers see whole ones only."""
+    good = [ROUTES.replace("path: /cart", f"path: /basket-{number}") for number in range(100)]
+    async with running(tmp_path) as node:
+        worker = await node.worker()
+
+        for number, text in enumerate(good):
+            node.write(text if number % 4 else "routes: [", top="" if number % 8 else "listen: nowhere")
+            if number % 4 == 2:
+                node.config.write_bytes(node.config.read_bytes()[:-30])
+            node.tell(link.Reload())
+            await asyncio.sleep(0.01)
+        await until(lambda: worker.spec.config.routes[1].match[0].path == "/basket-99", "the last file")
+        answer = await node.post("/-/reload")
+        seen = {spec.config.routes[1].match[0].path for spec in map(decode, (push[1] for push in worker.pushes))}
+        entries = (await node.get("/api/v1/audit?limit=100")).json()["entries"]
+
+    assert not answer.json()["changed"]
+    assert seen <= {"/cart", *(f"/basket-{number}" for number in range(100))}
+    assert len([entry for entry in entries if entry["kind"] == "reload"]) < 20
 
 
 async def test_watch_reloads_when_the_files_change(tmp_path: Path) -> None:
