@@ -34,7 +34,7 @@ class _Attacker(asyncio.Protocol):
                 transport.write(b"GET %b HTTP/1.1\r\n%bX-Slow: " % (self._owner.path, host))
                 self._drip()
             case "body":
-                transport.write(b"POST %b HTTP/1.1\r\n%bContent-Length: 100000\r\n\r\n" % (self._owner.path, host))
+                transport.write(b"POST %b HTTP/1.1\r\n%bContent-Length: 100000\r\n\r\n" % (self._owner.upload, host))
                 self._drip()
             case "reader":
                 transport.write(b"GET %b HTTP/1.1\r\n%b\r\n" % (self._owner.large, host))
@@ -63,8 +63,8 @@ class _Attacker(asyncio.Protocol):
 class Attackers:
     """Run *count* attackers against a port of this machine, an equal share of each kind."""
 
-    def __init__(self, port: int, count: int, *, path: bytes, large: bytes, gap_s: float = 0.5) -> None:
-        self.path, self.large, self.gap_s = path, large, gap_s
+    def __init__(self, port: int, count: int, *, path: bytes, upload: bytes, large: bytes, gap_s: float = 0.5) -> None:
+        self.path, self.upload, self.large, self.gap_s = path, upload, large, gap_s
         self.thrown_out: Counter[str] = Counter()
         self.started = 0
         self._port, self._count = port, count
@@ -81,6 +81,8 @@ class Attackers:
         self._loop.run_forever()
 
     def _come(self, kind: str) -> None:
+        if self._ending:
+            return
         task = self._loop.create_task(self._connect(kind))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -113,15 +115,19 @@ class Attackers:
             return
         self._loop.call_soon_threadsafe(self._stop)
         self._thread.join()
-        self._loop.run_until_complete(asyncio.sleep(0.02))
+        self._loop.run_until_complete(self._ended())
         self._loop.close()
+
+    async def _ended(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for transport in list(self._transports):
+            transport.abort()
+        await asyncio.sleep(0.02)
 
     def _stop(self) -> None:
         self._ending = True
         for task in self._tasks:
             task.cancel()
-        for transport in self._transports:
-            transport.abort()
         self._loop.stop()
 
     def __enter__(self) -> Attackers:

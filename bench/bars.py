@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import drills
+from bench import crowds, drills
 from bench.drills import Judgement
 from bench.process import BenchError
 from bench.rounds import Bench, Result
@@ -90,6 +90,25 @@ BARS = (
         drills.hanging_shadow,
     ),
     _drill("large-bodies", "1 GiB up and down", "worker RSS at most +8 MiB", drills.large_bodies),
+    _drill("events", "server-sent events to 20 clients", "each within 20 ms of the backend's write", crowds.events),
+    _drill(
+        "attackers",
+        "200 slow heads, bodies, readers and silent sockets beside honest traffic",
+        "honest p99 below 2 x, 0 failed",
+        crowds.slow_attackers,
+    ),
+    _drill(
+        "idle",
+        "9,000 idle connections, then 3,000 more",
+        "at most 32 KiB each; the excess is told 503, nobody else notices",
+        crowds.idle_connections,
+    ),
+    _drill(
+        "cancels",
+        "100,000 clients that leave at random moments, copies on",
+        "no descriptor stays behind, the next 100 requests are answered",
+        crowds.cancels,
+    ),
     _drill("changes", "20 reloads and 20 flips under load, keep-alive clients", "0 failed", drills.changes_under_load),
     _drill(
         "restarts",

@@ -43,7 +43,8 @@ def _prefixes(kind: str, count: int) -> list[str]:
     return [f"/{kind}/r{number:03d}" for number in range(count)]
 
 
-def _paths(prefixes: Sequence[str]) -> list[str]:
+def paths_of(prefixes: Sequence[str]) -> list[str]:
+    """Make one path per prefix."""
     return [f"{prefix}/{1000 + number}" for number, prefix in enumerate(prefixes)]
 
 
@@ -55,7 +56,7 @@ SPARE = Route(name="spare", path="/spare/{id}", stage="legacy")
 
 
 @contextlib.contextmanager
-def _product(
+def running(
     bench: Bench,
     name: str,
     routes: Sequence[Route],
@@ -64,6 +65,7 @@ def _product(
     workers: int = 1,
     backends: dict[str, str] | None = None,
 ) -> Iterator[Product]:
+    """Start Matapalo with control, and end it."""
     product = Product(
         routes, {**bench.backends, **(backends or {})}, folder=bench.folder / name, cores=bench.cores, workers=workers
     )
@@ -76,9 +78,10 @@ def _product(
 
 
 @contextlib.contextmanager
-def _open_loop(
+def open_loop(
     bench: Bench, product: Product, paths: Sequence[str], *, rate: float, connections: int = 32
 ) -> Iterator[OpenLoop]:
+    """Start a client that sends on schedule until it is stopped."""
     client = OpenLoop(
         product.port, paths, rate=rate, folder=product.folder, cores=bench.cores.load, connections=connections
     )
@@ -97,12 +100,12 @@ def unequal_cost(bench: Bench) -> Judgement:
     routes = [*routes_for(equal, "shadow"), *routes_for(unequal, "shadow"), SPARE]
     ratios, shares, all_us = [], [], []
     flips: list[float] = []
-    with _product(bench, "unequal-cost", routes, path=_paths(equal)[0]) as product:
-        for paths in (_paths(equal), _paths(unequal)):
+    with running(bench, "unequal-cost", routes, path=paths_of(equal)[0]) as product:
+        for paths in (paths_of(equal), paths_of(unequal)):
             load.drive(product.port, paths, seconds=1, folder=bench.folder, cores=bench.cores.load)
         for _ in range(bench.rounds):
             costs = {}
-            for name, paths in (("equal", _paths(equal)), ("unequal", _paths(unequal))):
+            for name, paths in (("equal", paths_of(equal)), ("unequal", paths_of(unequal))):
                 settle(product.program)
                 worker = product.worker()
                 before, whole = own_cpu_s(worker), product.program.cpu_s()
@@ -170,8 +173,8 @@ def _scraped_and_flipped(product: Product, flips: list[float] | None) -> Iterato
 
 def hanging_shadow(bench: Bench, *, hang_s: float = 60.0) -> Judgement:
     """Stop the new backend for a minute and compare what clients see with what they saw before."""
-    routes, paths = [*routes_for(API, "shadow"), SPARE], _paths(API)
-    with _product(bench, "hanging", routes, path=paths[0]) as product:
+    routes, paths = [*routes_for(API, "shadow"), SPARE], paths_of(API)
+    with running(bench, "hanging", routes, path=paths[0]) as product:
         capacity = statistics.median(
             load.drive(product.port, paths, seconds=2, folder=bench.folder, cores=bench.cores.load).rate
             for _ in range(3)
@@ -241,8 +244,8 @@ def large_bodies(bench: Bench, *, size: int = GIB) -> Judgement:
     ]
     grown = {}
     try:
-        with _product(bench, "large", routes, path=_paths(API)[0], backends=urls) as product:
-            load.drive(product.port, _paths(API[:198]), seconds=1, folder=bench.folder, cores=bench.cores.load)
+        with running(bench, "large", routes, path=paths_of(API)[0], backends=urls) as product:
+            load.drive(product.port, paths_of(API[:198]), seconds=1, folder=bench.folder, cores=bench.cores.load)
             for name, carry, path in (
                 ("down", download, "/bulk"),
                 ("up", upload, "/bulk/in"),
@@ -270,11 +273,11 @@ def large_bodies(bench: Bench, *, size: int = GIB) -> Judgement:
 
 def changes_under_load(bench: Bench, *, count: int = 20) -> Judgement:
     """Reload and flip again and again while keep-alive clients go on, and count what failed."""
-    routes, paths = [*routes_for(API, "shadow"), SPARE], _paths(API)
+    routes, paths = [*routes_for(API, "shadow"), SPARE], paths_of(API)
     flips = []
     with (
-        _product(bench, "changes", routes, path=paths[0]) as product,
-        _open_loop(bench, product, paths, rate=2000) as client,
+        running(bench, "changes", routes, path=paths[0]) as product,
+        open_loop(bench, product, paths, rate=2000) as client,
     ):
         for number in range(count):
             product.write_config(timeout=f"{30 + number}s")
@@ -292,11 +295,11 @@ def changes_under_load(bench: Bench, *, count: int = 20) -> Judgement:
 
 def restarts_under_load(bench: Bench, *, reloads: int = 20, restarts: int = 10) -> Judgement:
     """Replace both workers ten times and reload twenty times while keep-alive clients go on, and count what failed."""
-    routes, paths = [*routes_for(API, "shadow"), SPARE], _paths(API)
+    routes, paths = [*routes_for(API, "shadow"), SPARE], paths_of(API)
     took = []
     with (
-        _product(bench, "restarts", routes, path=paths[0], workers=2) as product,
-        _open_loop(bench, product, paths, rate=1000) as client,
+        running(bench, "restarts", routes, path=paths[0], workers=2) as product,
+        open_loop(bench, product, paths, rate=1000) as client,
     ):
         for number in range(reloads):
             product.write_config(timeout=f"{30 + number}s")
@@ -346,10 +349,10 @@ def _busy_cores(bench: Bench) -> Iterator[None]:
 
 def kill_control(bench: Bench) -> Judgement:
     """Kill control under load with both cores busy: nobody notices, and it is back in three seconds."""
-    routes, paths = [*routes_for(API, "shadow"), SPARE], _paths(API)
+    routes, paths = [*routes_for(API, "shadow"), SPARE], paths_of(API)
     with (
-        _product(bench, "kill-control", routes, path=paths[0]) as product,
-        _open_loop(bench, product, paths, rate=500) as client,
+        running(bench, "kill-control", routes, path=paths[0]) as product,
+        open_loop(bench, product, paths, rate=500) as client,
         _busy_cores(bench),
     ):
         took = []
@@ -368,10 +371,10 @@ def kill_control(bench: Bench) -> Judgement:
 def kill_comparer(bench: Bench) -> Judgement:
     """Kill a comparer while unequal pairs run: no client notices."""
     unequal = _prefixes("u", 199)
-    routes, paths = [*routes_for(unequal, "shadow"), SPARE], _paths(unequal)
+    routes, paths = [*routes_for(unequal, "shadow"), SPARE], paths_of(unequal)
     with (
-        _product(bench, "kill-comparer", routes, path=paths[0]) as product,
-        _open_loop(bench, product, paths, rate=500) as client,
+        running(bench, "kill-comparer", routes, path=paths[0]) as product,
+        open_loop(bench, product, paths, rate=500) as client,
     ):
         for _ in range(3):
             time.sleep(0.5)
@@ -387,10 +390,10 @@ def kill_comparer(bench: Bench) -> Judgement:
 
 def kill_worker(bench: Bench, *, grace_s: float = 0.25) -> Judgement:
     """Kill one of two workers: only what it had in flight is lost."""
-    routes, paths = [*routes_for(API, "shadow"), SPARE], _paths(API)
+    routes, paths = [*routes_for(API, "shadow"), SPARE], paths_of(API)
     with (
-        _product(bench, "kill-worker", routes, path=paths[0], workers=2) as product,
-        _open_loop(bench, product, paths, rate=1000) as client,
+        running(bench, "kill-worker", routes, path=paths[0], workers=2) as product,
+        open_loop(bench, product, paths, rate=1000) as client,
     ):
         time.sleep(1)
         before = set(product.pids("worker"))
@@ -420,7 +423,7 @@ def kill_worker(bench: Bench, *, grace_s: float = 0.25) -> Judgement:
 
 def start_time(bench: Bench, *, count: int = 5) -> Judgement:
     """Start from nothing, and again on an existing state, and wait for the first answer."""
-    routes, path = [*routes_for(API, "shadow"), SPARE], _paths(API)[0]
+    routes, path = [*routes_for(API, "shadow"), SPARE], paths_of(API)[0]
     fresh: list[float] = []
     again: list[float] = []
     for number in range(count):
@@ -440,10 +443,10 @@ def start_time(bench: Bench, *, count: int = 5) -> Judgement:
 
 def local_rollback(bench: Bench) -> Judgement:
     """Delete the databases, keep control dead, roll everything back on the node itself."""
-    routes, paths = routes_for(API, "live"), _paths(API)
+    routes, paths = routes_for(API, "live"), paths_of(API)
     with (
-        _product(bench, "rollback", routes, path=paths[0]) as product,
-        _open_loop(bench, product, paths, rate=1000) as client,
+        running(bench, "rollback", routes, path=paths[0]) as product,
+        open_loop(bench, product, paths, rate=1000) as client,
     ):
         _require_side(product, paths[0], "new")
         with product.kept_dead("control"):

@@ -469,9 +469,10 @@ class ClientConnection(asyncio.Protocol):
         self.closed = True
         self.worker.clients.discard(self)
         self.worker.departures.forget(self)
-        exchange = self.exchange
+        exchange, self._backlog = self.exchange, None
         if exchange is not None:
             exchange.on_client_lost()
+            self.exchange = None  # one that had ended would be kept, with all that it holds, until a full collection
 
     def check(self, now: float) -> None:
         """Enforce this connection's own deadlines; called about once per second."""

@@ -29,7 +29,7 @@ def test_slow_attackers_are_thrown_out_and_honest_clients_served() -> None:
     with (
         Recorder(script) as legacy,
         OneWorker(backends={"legacy": legacy.url}, limits=limits) as worker,
-        Attackers(worker.address[1], 48, path=b"/small", large=b"/large", gap_s=0.6) as attackers,
+        Attackers(worker.address[1], 48, path=b"/small", upload=b"/small", large=b"/large", gap_s=0.6) as attackers,
     ):
         honest = 0
         deadline = time.monotonic() + 10
