@@ -14,7 +14,9 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -269,8 +271,12 @@ class BackendConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the sink, if it still waits for something."""
+        if not self.closed and (self.sink is None or not self.answered):
+            self.pool.on_unasked_close(self)
         self.closed = True
         self.pool.forget(self)
+        if exc is not None and self.sink is not None and not self.request_sent:
+            self._rescue()
         sink, self.sink = self.sink, None
         if sink is None:
             return
@@ -280,6 +286,20 @@ class BackendConnection(asyncio.Protocol):
         else:
             phase, what = "body", "in the middle of the body"
         sink.on_failure(phase, f"the backend closed the connection {what}" + (f" ({exc})" if exc else ""))
+
+    def _rescue(self) -> None:
+        """Read the answer that lies behind a failed write.
+
+        A backend that refuses an upload answers and closes; the next piece of the upload meets a reset, and the loop
+        would throw the answer away. The descriptor is open until connection_lost returns. TLS would need its keys.
+        Bound: what the kernel holds for one socket.
+        """
+        if self.pool.spec.scheme == "https":
+            return
+        descriptor = self.transport.get_extra_info("socket").fileno()
+        with suppress(OSError):
+            while self.sink is not None and (data := os.read(descriptor, MAX_HEAD_BYTES)):
+                self.data_received(data)
 
     def pause_writing(self) -> None:
         """Pass the flow-control edge on."""

@@ -37,6 +37,16 @@ RETRIES_AT_FIRST: Final = 10.0
 RETRIES_SAVED: Final = 100.0
 """A restarted backend closes all its idle connections at once; so many requests may meet one."""
 
+PROMPT_S: Final = 0.01
+"""A backend that closes within this of its answer keeps no connections, though it did not say so."""
+
+SETTLED_S: Final = 0.001
+"""What such a backend would do it has done by now: as it sends, not as it waits."""
+
+UNKEPT_LIMIT: Final = 3
+DISTRUST_S: Final = 1.0
+"""After so many prompt closes in a row nothing is reused for so long; each further one begins it anew."""
+
 
 FRESH: Final = -1.0
 """As the longest idle time of a connection: none will do, it must be a new one."""
@@ -64,6 +74,9 @@ class Pool:
         self.connecting = 0
         self.waiters: deque[Sink] = deque()
         self.retired = False
+        self._unkept = 1
+        """Prompt closes since a connection was last used twice; to begin with nothing is known, which counts as one."""
+        self._distrust_until = 0.0
         self._leased = 0
         self._leased_before = 0
         self._retries = RETRIES_AT_FIRST
@@ -84,14 +97,10 @@ class Pool:
         self._leased += 1
         while self.idle:
             connection = self.idle[-1]
-            if idle_s is not inf:
-                if monotonic() - connection.idle_since > idle_s:
-                    # The others are older. The oldest goes for the new one: the pool does not grow by such requests.
-                    self.idle[0].close()
-                    break
-                if not connection.is_quiet():
-                    connection.close()
-                    continue
+            if (idle_s is not inf or self._unkept) and not self._trusts(connection, idle_s):
+                # The others are older. The oldest goes for the new one: the pool does not grow by such requests.
+                self.idle[0].close()
+                break
             self.idle.pop()
             if not connection.closed:
                 connection.sink = sink
@@ -103,6 +112,21 @@ class Pool:
         self.waiters.append(sink)
         self._connect()
         return None
+
+    def _trusts(self, connection: BackendConnection, idle_s: float) -> bool:
+        """Tell whether an idle connection will do for a request; one with a bound cannot be sent again."""
+        now = monotonic()
+        age = now - connection.idle_since
+        if age > idle_s or (self._unkept >= UNKEPT_LIMIT and now < self._distrust_until):
+            return False
+        return idle_s is inf or ((not self._unkept or age > SETTLED_S) and connection.is_quiet())
+
+    def on_unasked_close(self, connection: BackendConnection) -> None:
+        """Learn from a backend that has closed a connection between two answers."""
+        now = monotonic()
+        if now - connection.idle_since < PROMPT_S:
+            self._unkept += 1
+            self._distrust_until = now + DISTRUST_S
 
     def cancel(self, sink: Sink) -> str:
         """Forget a sink that waits: it is not called any more. Say what it waited for: ``connect`` or ``pool``."""
@@ -131,6 +155,8 @@ class Pool:
         if connection.retired:
             connection.close()
             return
+        if self._unkept and connection.reused:
+            self._unkept = 0
         connection.idle_since = monotonic()
         self.idle.append(connection)
         if self.waiters:

@@ -274,10 +274,13 @@ def test_retries_are_a_tenth_of_the_traffic(legacy: Recorder) -> None:
     """A backend that closes each connection at its second request is not asked twice for every request."""
     legacy.answer = lambda request: OK if len(legacy.connections[request.connection].requests) == 1 else [Reset()]
     with worker_of(legacy) as worker, worker.client() as client:
-        statuses = [client.exchange(request_bytes(target="/api/a")).status for _ in range(60)]
+        statuses = []
+        for _ in range(40):
+            statuses.append(client.exchange(request_bytes(target="/api/a")).status)
+            let_pass(worker, 0.015)  # a backend that closes sooner than this is not asked over a used connection at all
         counts = worker.settled()
 
     sent, refused = counts["retries|legacy|sent"], counts["retries|legacy|refused"]
-    assert statuses.count(502) == refused > 10
-    assert 10 <= sent <= 10 + 70 // 10
-    assert len(legacy.requests) == 60 + sent
+    assert statuses.count(502) == refused > 5
+    assert 10 <= sent <= 10 + 60 // 10
+    assert len(legacy.requests) == 40 + sent

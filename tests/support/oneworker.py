@@ -88,6 +88,7 @@ class OneWorker:
         access_log: bool = True,
         strict: str = "report",
         environ: Mapping[str, str] | None = None,
+        send_buffer: int | None = None,
         open_files: int | None = None,
         holds_at_rest: bytes | None = None,
         program: Sequence[str] = ("-m", "matapalo", "_worker"),
@@ -147,15 +148,15 @@ class OneWorker:
         self._control: socket.socket | None = None
         self._pair_connections: list[socket.socket] = []
         self._ready = False
-        self._start(environ or {}, open_files)
+        self._start(environ or {}, open_files, send_buffer)
 
     # --- life ---
 
-    def _start(self, environ: Mapping[str, str], open_files: int | None) -> None:
+    def _start(self, environ: Mapping[str, str], open_files: int | None, send_buffer: int | None) -> None:
         Path(self.state_dir, "snapshot").write_bytes(self._snapshot())
         if self._holds_at_rest is not None:
             Path(self.state_dir, "holds").write_bytes(self._holds_at_rest)
-        listeners = [self._listen() for _ in self.config.listen]
+        listeners = [self._listen(send_buffer) for _ in self.config.listen]
         self.addresses: list[tuple[str, int]] = [one.getsockname() for one in listeners]
         self.address = self.addresses[0]
         self._serve_unix("control.sock", self._on_control)
@@ -181,9 +182,12 @@ class OneWorker:
         self._spawn(self._read_parent)
         self.wait(lambda: self._ready, "the worker to be ready")
 
-    def _listen(self) -> socket.socket:
+    def _listen(self, send_buffer: int | None) -> socket.socket:
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if send_buffer is not None:
+            # What it accepts inherits this: for a client that reads nothing the kernel would take megabytes.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
         self._sockets.append(listening)
