@@ -79,6 +79,6 @@ def may_fall_back(exchange: Exchange, why: str) -> bool:
 
 def answer_to(phase: str, *, late: bool) -> tuple[int, str]:
     """Give status and reason for the client; *late*: the failure is that time ran out."""
-    if late and phase == "connect":
+    if late and phase in ("connect", "tls"):
         phase = "timeout"
     return _ANSWERS.get(phase, (502, "broken_answer"))
