@@ -252,6 +252,7 @@ class Product(Node):
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the product against this node, and return what it said."""
+        url = self.admin_url if self.addresses() else ""
         return subprocess.run(
             [sys.executable, "-P", "-m", "matapalo", *words],
             cwd=self.directory,
@@ -259,7 +260,7 @@ class Product(Node):
             text=True,
             timeout=60,
             check=False,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "MATAPALO_URL": self.admin_url, **self._environment},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "MATAPALO_URL": url, **self._environment},
         )
 
     def admin(self, method: str, path: str, json: object | None = None, *, status: int | None = 200) -> dict[str, Any]:
