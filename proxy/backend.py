@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import select
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES: Final = 64 << 10
 """An answer's head; the same ceiling as zttp's."""
+
+_LONE_LF: Final = re.compile(rb"(?<!\r)\n")
+"""Ends no line of ours: a head that is written so would be waited for until the timeout, which need not be set."""
 
 MAX_INTERIMS: Final = 32
 """Heads of 1xx before one answer: two or three are usual, and each goes into the client's buffer."""
@@ -150,6 +154,8 @@ class BackendConnection(asyncio.Protocol):
             if end == 3:
                 if len(data) > MAX_HEAD_BYTES:
                     self._fail("head", "the answer's head is larger than 64 KiB")
+                elif _LONE_LF.search(data) is not None:
+                    self._fail("head", "malformed answer: a line of its head ends with a lone LF")
                 else:
                     self._buffer = data
                 return
