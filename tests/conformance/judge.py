@@ -47,7 +47,7 @@ def read_arrival(data: bytes, *, ended: bool = False) -> tuple[Arrival | None, i
     start = data.find(b"\r\n\r\n") + 4
     if start < 4:
         return (Arrival(raw=data, complete=False) if ended and data else None), len(data)
-    head, findings = _read_head(data[:start])
+    head, findings = read_head(data[:start])
     if findings:
         return replace(head, raw=data, findings=tuple(findings)), len(data)
     end, body, finding = _read_body(data, start, head.fields)
@@ -58,7 +58,8 @@ def read_arrival(data: bytes, *, ended: bool = False) -> tuple[Arrival | None, i
     return replace(head, raw=data[:end], body=body), end
 
 
-def _read_head(head: bytes) -> tuple[Arrival, list[str]]:
+def read_head(head: bytes) -> tuple[Arrival, list[str]]:
+    """Read a head up to and with its empty line, and say what is wrong with it."""
     first, *lines = head[:-4].split(b"\r\n")
     findings: list[str] = []
     match = _LINE.fullmatch(first)

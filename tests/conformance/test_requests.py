@@ -14,9 +14,6 @@ from tests.conformance.verdict import alterations, faults
 from tests.conformance.volley import Outcome, Shot, Volley, byte_by_byte, second, whole
 from tests.support.oneworker import OneWorker
 
-KNOWN_MISSES: frozenset[str] = frozenset()
-"""What is not refused yet. This list may only shrink."""
-
 
 @pytest.fixture(scope="module")
 def volley() -> Iterator[Volley]:
@@ -36,7 +33,7 @@ def worker(volley: Volley) -> Iterator[OneWorker]:
 def misses(outcomes: list[Outcome], vectors: Sequence[Vector] = MUST_REJECT) -> dict[str, list[str]]:
     """Say what was wrong with each must-reject vector that was not refused as it must be."""
     found = {vector.id: faults(vector, outcome) for vector, outcome in zip(vectors, outcomes, strict=True)}
-    return {name: wrong for name, wrong in found.items() if wrong and name not in KNOWN_MISSES}
+    return {name: wrong for name, wrong in found.items() if wrong}
 
 
 def test_the_corpus_is_large_and_each_vector_has_a_name_and_a_tag() -> None:
@@ -100,4 +97,4 @@ def test_what_may_be_refused_is_never_passed_on_ambiguous(volley: Volley, worker
     outcomes = volley.fire(worker.address, [whole(vector.raw) for vector in MAY], patience_s=1.0)
 
     ambiguous = {vector.id: one.findings for vector, one in zip(MAY, outcomes, strict=True) if one.findings}
-    assert {name: found for name, found in ambiguous.items() if name not in KNOWN_MISSES} == {}
+    assert ambiguous == {}

@@ -18,7 +18,7 @@ import re
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
 
@@ -29,6 +29,8 @@ from tests.support.loopthread import LoopThread
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"
 SETTLE_S = 0.03
 """How long a connection that was answered is watched for a second answer."""
+BATCH = 1_000
+"""Sendings per call into the loop, which has a time limit of its own."""
 QUIET_S = 0.05
 """How long the backend end must have seen nothing before its arrivals are read."""
 PART_S = 0.5
@@ -279,7 +281,7 @@ def _answer_end(data: bytes, head: bytes, start: int, *, ended: bool) -> int | N
     return len(data) if ended else None
 
 
-async def _send(address: tuple[str, int], shot: Shot, patience_s: float) -> Outcome:
+async def _send(address: tuple[str, int], shot: Shot, patience_s: float, close_s: float) -> Outcome:
     loop = asyncio.get_running_loop()
     outcome = Outcome()
     begun = loop.time()
@@ -305,7 +307,7 @@ async def _send(address: tuple[str, int], shot: Shot, patience_s: float) -> Outc
         outcome.seconds = loop.time() - begun
         if sending.statuses() and not sending.ended:
             # A refusal must be followed by the end; what was answered is only watched for a second answer.
-            watched_s = patience_s if sending.statuses()[-1] >= 400 else SETTLE_S
+            watched_s = close_s if sending.statuses()[-1] >= 400 else SETTLE_S
             while not sending.ended and await sending.news(watched_s):
                 pass
         outcome.statuses = sending.statuses()
@@ -347,14 +349,24 @@ class Volley:
         self._loop.close(self.sink.close)
 
     def fire(
-        self, address: tuple[str, int], shots: Sequence[Shot], *, at_once: int = 64, patience_s: float = 5.0
+        self,
+        address: tuple[str, int],
+        shots: Sequence[Shot],
+        *,
+        at_once: int = 64,
+        patience_s: float = 5.0,
+        close_s: float | None = None,
     ) -> list[Outcome]:
-        """Send every shot over a connection of its own and give what became of each, in order."""
+        """Send every shot over a connection of its own and give what became of each, in order.
+
+        Unit: *patience_s* is the wait for an answer, *close_s* that for the end behind a refusal (the same, if unset).
+        """
+        close_s = patience_s if close_s is None else close_s
         outcomes: list[Outcome] = []
         # Batches keep one call into the loop below its own limit.
-        for start in range(0, len(shots), 2_000):
-            batch = [self._tagged(shot) for shot in shots[start : start + 2_000]]
-            outcomes += self._loop.call(self._fire(address, batch, at_once, patience_s))
+        for start in range(0, len(shots), BATCH):
+            batch = [self._tagged(shot) for shot in shots[start : start + BATCH]]
+            outcomes += self._loop.call(self._fire(address, batch, at_once, patience_s, close_s))
         return outcomes
 
     def _tagged(self, shot: Shot) -> tuple[bytes, Shot]:
@@ -368,13 +380,18 @@ class Volley:
         return tag, Shot(slices=tuple(cuts), first=shot.first, gap_s=shot.gap_s)
 
     async def _fire(
-        self, address: tuple[str, int], shots: Iterable[tuple[bytes, Shot]], at_once: int, patience_s: float
+        self,
+        address: tuple[str, int],
+        shots: Sequence[tuple[bytes, Shot]],
+        at_once: int,
+        patience_s: float,
+        close_s: float,
     ) -> list[Outcome]:
         room = asyncio.Semaphore(at_once)
 
         async def one(shot: Shot) -> Outcome:
             async with room:
-                return await _send(address, shot, patience_s)
+                return await _send(address, shot, patience_s, close_s)
 
         tags = [tag for tag, _ in shots]
         outcomes = await asyncio.gather(*(one(shot) for _, shot in shots))
