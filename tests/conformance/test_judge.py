@@ -34,10 +34,7 @@ def test_a_naive_proxy_passes_lies_on() -> None:
 
     assert [name for name, one in heard.items() if not one.faults] == []
     assert "malformed" in heard["A18/cl-twice"].faults[0]
-    assert heard["A19/behind-length"].faults == (
-        "the next request got 200 with b'poison'",
-        "the backend connection was used again",
-    )
+    assert "the next request got 200 with b'poison'" in heard["A19/behind-length"].faults
 
 
 def test_a_naive_proxy_changes_nothing_that_is_legal() -> None:
