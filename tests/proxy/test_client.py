@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from config.spec import LimitsSpec
-from proxy.client import LINGER_S
+from proxy.client import LINGER_BYTES, LINGER_S
 from shadow import link
 from tests.support.oneworker import OneWorker, route
 from tests.support.rawclient import ConnectionEndedError, RawClient, request_bytes
@@ -331,3 +331,14 @@ def test_a_connection_too_many_that_asks_at_once_still_reads_its_503(legacy: Rec
                 assert outside.exchange(request_bytes("POST", "/api/a", body=b"b" * 50_000)).status == 503
         assert inside.exchange(request_bytes(target="/api/a")).status == 200
         assert worker.totals(lambda counts: counts.get("refused|connections") == 20)
+
+
+def test_a_client_that_goes_on_sending_behind_a_refusal_is_cut(legacy: Recorder) -> None:
+    """After an answer that ends the connection only so much more is read and thrown away."""
+    with worker_of(legacy) as worker, worker.client() as client:
+        client.send(b"GET * HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.read_response().status == 400
+
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            for _ in range(64):
+                client.send(bytes(LINGER_BYTES))
