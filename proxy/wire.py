@@ -296,7 +296,7 @@ def read_request(event: Request) -> RequestHead:
                 marks |= EXPECT
                 lines.append(b": ".join(pair))
         elif kind == TE:
-            trailers_welcome = b"trailers" in pair[1].lower()
+            trailers_welcome = trailers_welcome or b"trailers" in pair[1].lower()
         elif kind == FORGED:
             raise RefusedError(400, "lookalike")
         elif kind == VIA:

@@ -29,7 +29,10 @@ class Request:
 def of_target(name: str, target: bytes, why: str, refused: int = 0) -> Request:
     """Make a GET for a raw target."""
     return Request(
-        id=f"target-{name}", why=why, raw=b"GET %b HTTP/1.1\r\nHost: shop.test\r\n\r\n" % target, refused=refused
+        id=f"target-{name}",
+        why=why,
+        raw=b"GET %b HTTP/1.1\r\nHost: shop.test\r\nAccept: */*\r\n\r\n" % target,
+        refused=refused,
     )
 
 
