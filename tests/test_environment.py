@@ -1,0 +1,202 @@
+"""Rules of a hostile machine, on the whole product: the clock jumps, the disk is slow or full, the database is locked.
+
+One product runs for all of them, with two libraries in front of libc: libfaketime reads the time of day from a file of
+the test, and a few lines of C make ``fsync`` take a second while another file exists.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.load import Load
+from tests.support.product import Product, wait_until
+from tests.support.rawclient import ask, request_bytes
+from tests.support.recorder import Recorder, answer
+
+pytestmark = [
+    pytest.mark.needs("faketime", "gcc"),
+    pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD and prlimit are Linux's"),
+]
+
+SLOW = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int slow(const char *name, int fd) {
+    if (access(getenv("SLOW_DISK"), F_OK) == 0) sleep(1);
+    return ((int (*)(int))dlsym(RTLD_NEXT, name))(fd);
+}
+int fsync(int fd) { return slow("fsync", fd); }
+int fdatasync(int fd) { return slow("fdatasync", fd); }
+"""
+
+FLIP = "/api/v1/routes/orders/flip"
+# A kept connection to a backend would outlive the test that made it.
+CLOSE = (("Connection", "close"),)
+GET = request_bytes(target="/api/orders/1")
+
+
+class Machine:
+    """Hold the product and the knobs of its machine."""
+
+    def __init__(self, product: Product, directory: Path) -> None:
+        self.product = product
+        self._directory = directory
+
+    def set_clock(self, offset: str) -> None:
+        """Move the time of day of every process, for example ``+1h``."""
+        whole = self._directory / "clock.new"
+        whole.write_text(offset + "\n")
+        whole.rename(self._directory / "clock")
+
+    def slow_disk(self, *, slow: bool) -> None:
+        """Let each fsync take a second, or no longer."""
+        if slow:
+            (self._directory / "slow").touch()
+        else:
+            (self._directory / "slow").unlink(missing_ok=True)
+
+    def ask(self) -> bytes:
+        """Ask the route once."""
+        return ask(("127.0.0.1", self.product.port), GET).body
+
+
+@pytest.fixture(scope="module")
+def machine(part_path: Callable[[str], Path]) -> Iterator[Machine]:
+    """Run the product on a machine with knobs."""
+    directory = Path(tempfile.mkdtemp(prefix="mp-env-"))
+    (directory / "slow.c").write_text(SLOW)
+    library = directory / "slow.so"
+    gcc = str(part_path("gcc"))
+    subprocess.run([gcc, "-shared", "-fPIC", "-o", library, directory / "slow.c", "-ldl"], check=True)
+    said = subprocess.run(
+        [part_path("faketime"), "-m", "-f", "+0d", "printenv", "LD_PRELOAD"], capture_output=True, text=True, check=True
+    )
+    (directory / "clock").write_text("+0d\n")
+    environment = {
+        "LD_PRELOAD": f"{said.stdout.strip()}:{library}",
+        "FAKETIME_TIMESTAMP_FILE": str(directory / "clock"),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "SLOW_DISK": str(directory / "slow"),
+    }
+    with Recorder(answer(b"legacy", headers=CLOSE)) as legacy, Recorder(answer(b"new", headers=CLOSE)) as new:
+        config = {
+            "backends": {"old": {"url": legacy.url}, "shop": {"url": new.url}},
+            "defaults": {"legacy": "old", "new": "shop"},
+            "routes": [{"name": "orders", "match": {"path": "/api/**"}, "initial_stage": "shadow"}],
+        }
+        with Product(config, environment=environment) as product:
+            yield Machine(product, directory)
+    shutil.rmtree(directory)
+
+
+def test_a_clock_that_jumps_costs_nothing(machine: Machine) -> None:
+    """An hour ahead, an hour back, ten years ahead: no request fails, nobody is killed, nothing is forgotten."""
+    product = machine.product
+    pids, flips = product.pids(), []
+    with Load(product.port, clients=2) as load:
+        for number, offset in enumerate(("+1h", "-1h", "+3650d", "+0d")):
+            machine.set_clock(offset)
+            flips.append(product.admin("POST", FLIP, {"stage": ("legacy", "shadow")[number % 2]})["audit_id"])
+            load.wait(60)
+        years = {line["time"][:4] for line in product.access_log()}
+    counted = wait_until(
+        lambda: sum(n for key, n in product.totals()["counts"].items() if key.startswith("requests|orders|")),
+        "the requests in the totals",
+    )
+    audit = [entry["id"] for entry in product.admin("GET", "/api/v1/audit?limit=4")["entries"]]
+
+    assert load.failures == []
+    assert product.pids() == pids
+    assert product.ready()[1]["degraded"] == []
+    assert len(years) == 2
+    assert counted >= load.requests - 60
+    assert audit == list(reversed(flips))
+
+
+def test_a_slow_disk_delays_operators_only(machine: Machine) -> None:
+    """While each fsync takes a second flips and local rollbacks wait for theirs, and no request waits for anything."""
+    product = machine.product
+    seen = len(product.access_log())
+    machine.slow_disk(slow=True)
+    try:
+        with Load(product.port, clients=2) as load:
+            began = time.monotonic()
+            product.admin("POST", FLIP, {"stage": "live"})
+            flip_s = time.monotonic() - began
+            held = product.run("rollback", "--all", "--local", "--state-dir", str(product.state_dir), "--json")
+            load.wait(20)
+    finally:
+        machine.slow_disk(slow=False)
+    product.admin("POST", "/api/v1/routes/orders/release", {})
+    slowest_us = max(line["total_us"] for line in product.access_log()[seen:])
+
+    assert load.failures == []
+    assert flip_s >= 1
+    assert json.loads(held.stdout)["holds"] == {"acked": [0], "missing": []}
+    assert slowest_us < 1_000_000
+
+
+def test_a_locked_database_refuses_flips_and_nothing_else(machine: Machine) -> None:
+    """While somebody holds the database's lock a flip is 503, a rollback works by its hold, and traffic goes on."""
+    product = machine.product
+    product.admin("POST", FLIP, {"stage": "live"})
+    with sqlite3.connect(product.state_dir / "flags.db", isolation_level=None) as locking:
+        locking.execute("BEGIN EXCLUSIVE")
+        with Load(product.port, clients=2) as load:
+            refused = product.admin("POST", FLIP, {"stage": "shadow"}, status=503)
+            rolled = product.admin("POST", "/api/v1/routes/orders/rollback", {}, status=None)
+            answered = machine.ask()
+            load.wait(20)
+        locking.execute("ROLLBACK")
+    locking.close()
+    product.admin("POST", "/api/v1/routes/orders/release", {})
+    wait_until(
+        lambda: product.admin("POST", FLIP, {"stage": "shadow"}, status=None).get("changed") in (True, False), "a flip"
+    )
+
+    assert "locked" in refused["detail"]
+    assert not rolled["flags_written"]
+    assert answered == b"legacy"
+    assert load.failures == []
+
+
+def test_a_hold_that_cannot_be_written_is_in_force_and_said(machine: Machine) -> None:
+    """With the supervisor's disk full a local rollback takes effect, ends with 1 and says that a restart forgets it."""
+    product = machine.product
+    product.admin("POST", FLIP, {"stage": "live"})
+    assert machine.ask() == b"new"
+    words = ("rollback", "--all", "--local", "--state-dir", str(product.state_dir))
+    assert product.process is not None
+    resource.prlimit(product.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    try:
+        refused = product.run(*words)
+        answered, degraded = machine.ask(), product.ready()[1]["degraded"]
+        release = product.admin("POST", "/api/v1/routes/orders/release", {}, status=None)
+        still = machine.ask()
+    finally:
+        resource.prlimit(product.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    repeated = product.run(*words)
+    at_rest = json.loads((product.state_dir / "holds").read_bytes())
+
+    assert refused.returncode == 1
+    assert "the routes are held now" in refused.stderr
+    assert answered == still == b"legacy"
+    assert any("a restart would forget it" in sentence for sentence in degraded)
+    assert "nothing was released" in release["detail"]
+    assert repeated.returncode == 0
+    assert [item["route"] for item in at_rest["holds"]] == ["orders"]
+    assert product.ready()[1]["degraded"] == []
