@@ -33,6 +33,7 @@ from proxy.forward import Peer
 from proxy.problem import problem_bytes
 from proxy.refusal import PartialHead, check_size, escaped, explain, shown
 from proxy.tally import CODE_CLASS, AccessRecord
+from proxy.wire import NEED_DATA
 
 if TYPE_CHECKING:
     from proxy.worker import Worker
@@ -151,11 +152,10 @@ class ClientConnection(asyncio.Protocol):
         try:
             if exchange is None:
                 event: wire.Event = self._parser.receive_event(data)
-                if event is wire.NEED_DATA:
+                if event is NEED_DATA:
                     self._wait_for_head(data)
                     return
-                assert type(event) is wire.Request
-                self._start(event, data)
+                self._start(event, data)  # type: ignore[arg-type]  # nothing else begins a message
                 if self._whole or self.exchange is None:
                     return
                 event = self._parser.next_event()
@@ -281,7 +281,7 @@ class ClientConnection(asyncio.Protocol):
         except wire.GrammarError as error:
             self.worker.loop.call_soon(self._refuse_grammar, error, b"")
             return
-        if event is not wire.NEED_DATA:
+        if event is not NEED_DATA:
             self.worker.loop.call_soon(self._resume, event)
         elif self._backlog is not None:
             self.worker.loop.call_soon(self._feed_backlog)
@@ -298,8 +298,7 @@ class ClientConnection(asyncio.Protocol):
         self.exchange = None
         self.resume_reading(UPLOAD)
         try:
-            assert type(event) is wire.Request
-            self._start(event, None)
+            self._start(event, None)  # type: ignore[arg-type]  # nothing else begins a message
             if not self._whole and not self.lingering_since:
                 self._read_body(self._parser.next_event())
         except wire.GrammarError as error:

@@ -10,6 +10,7 @@ import pytest
 
 from config.spec import LimitsSpec
 from proxy import wire
+from proxy.problem import DETAILS
 from proxy.refusal import PartialHead, escaped, explain, head_room, shown
 from tests.support.oneworker import OneWorker, route
 from tests.support.rawclient import RawClient, RawResponse, request_bytes
@@ -53,9 +54,12 @@ def tight(legacy: Recorder) -> Iterator[OneWorker]:
 
 
 @pytest.fixture(autouse=True)
-def _no_leftovers(legacy: Recorder) -> Iterator[None]:
-    """Close what the workers' pools keep open: it would be some test's leftover."""
+def _no_leftovers(request: pytest.FixtureRequest, legacy: Recorder) -> Iterator[None]:
+    """Close what the workers' pools keep open or are opening: it would be some test's leftover."""
     yield
+    for name in {"worker", "tight"} & set(request.fixturenames):
+        one: OneWorker = request.getfixturevalue(name)
+        one.ask(request_bytes(target="/api/settled"))
     legacy.drop_connections()
 
 
@@ -144,6 +148,7 @@ def refuse(client: RawClient, raw: bytes, slice_bytes: int) -> RawResponse:
 def test_a_refusal_has_one_status_and_one_reason(worker: OneWorker, legacy: Recorder, name: str) -> None:
     """A bad request has the same answer whole, in pieces and behind a good one, and none reaches a backend whole."""
     raw, status, reason = REFUSED[name]
+    assert reason in DETAILS
     before = sum(one.complete for one in legacy.requests)
 
     with worker.client() as client:
