@@ -121,7 +121,8 @@ class OneWorker:
                 override=None,
                 strict="refuse" if strict == "refuse" else "report",
                 access_log=access_log,
-                limits=limits or LimitsSpec(),
+                # A crowded machine would make a worker give copies up; tests of that ask for it.
+                limits=limits or LimitsSpec(shed_copies_bp=None),
                 digest="test",
             ),
             **config_changes,  # type: ignore[arg-type]  # the caller names fields of ConfigSpec
