@@ -117,7 +117,7 @@ def measure_lies(result: Result, serve: Serve) -> None:
     """Let a backend lie, and count what reaches clients."""
     with liar() as backend, serve(backend.address) as address:
         for number, lie in enumerate(LIES):
-            heard = hear(address, backend, number, patience_s=1.0, leave_s=0.25)
+            heard = hear(address, backend, number, patience_s=PATIENCE_S, leave_s=0.25)
             backend.drop_connections()
             kind = "size" if lie.size else "lenient" if lie.lenient else lie.fate
             result.note(f"lie {kind} {'passed on' if heard.faults else 'stopped'}", f"{lie.id}: {heard.faults[:1]}")

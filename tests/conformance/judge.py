@@ -15,6 +15,8 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(
     rb"(?:(?:%[0-9A-Fa-f]{2}|[A-Za-z0-9._~!$&'()*+;=-])+|\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\])(?::([0-9]{0,5}))?"
 )
+_LENGTH = re.compile(rb"[0-9]{1,40}")
+"""Leading zeros are legal; a number that some integer overflows at is none that all read alike."""
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _FRAMING = (b"content-length", b"transfer-encoding")
 _NO_TRAILER = (*_FRAMING, b"host", b"connection", b"trailer", b"authorization")
@@ -91,7 +93,7 @@ def _about_framing(fields: Fields, version: bytes) -> list[str]:
     findings = []
     if lengths and codings:
         findings.append("Content-Length beside Transfer-Encoding")
-    if len(lengths) > 1 or any(re.fullmatch(rb"[0-9]{1,19}", one) is None for one in lengths):
+    if len(lengths) > 1 or any(_LENGTH.fullmatch(one) is None or int(one) >= 1 << 63 for one in lengths):
         findings.append(f"Content-Length {lengths}")
     if codings and (codings != [codings[0]] or codings[0].lower() != b"chunked" or version == b"HTTP/1.0"):
         findings.append(f"Transfer-Encoding {codings} in {version.decode()}")

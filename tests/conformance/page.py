@@ -50,10 +50,10 @@ def _lies(kind: str) -> int:
 _STRICT, _LENIENT, _SIZE = map(_authored, ("strict", "lenient", "size"))
 _MADE_LENIENT = sum(one.lenient for one in GENERATED)
 _MADE = len(GENERATED) - _MADE_LENIENT
-_ALL = len(MUST_REJECT) + len(GENERATED) + len(MAY)
 
 _ROWS: tuple[tuple[str, Callable[[dict[str, int]], str]], ...] = (
-    (f"**ambiguous forwards**, of {_ALL:,} odd requests", _count("dirty", "made dirty", "may dirty")),
+    (f"**ambiguous forwards** of the authored ({len(MUST_REJECT) + len(MAY)})", _count("dirty", "may dirty")),
+    (f"… of those made by rule ({len(GENERATED):,})", _count("made dirty")),
     (f"must be refused ({_STRICT}): refused", _count("strict rejected")),
     ("… accepted", _count("strict accepted")),
     ("… answered with another 5xx", _count("strict 5xx")),

@@ -29,6 +29,8 @@ from tests.support.loopthread import LoopThread
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"
 SETTLE_S = 0.03
 """How long a connection that was answered is watched for a second answer."""
+TAGS = 99_000
+"""Tags before they begin anew; those behind are for requests that are no vectors."""
 BATCH = 1_000
 """Sendings per call into the loop, which has a time limit of its own."""
 QUIET_S = 0.05
@@ -371,7 +373,7 @@ class Volley:
 
     def _tagged(self, shot: Shot) -> tuple[bytes, Shot]:
         tag = b"tag%05d" % self._next
-        self._next = (self._next + 1) % 100_000
+        self._next = (self._next + 1) % TAGS
         whole = b"".join(shot.slices).replace(TAG, tag)
         cuts, at = [], 0
         for one in shot.slices:
