@@ -205,3 +205,18 @@ def test_an_open_circuit_is_open_whatever_the_number_of_workers() -> None:
     assert shown["matapalo_shadow_circuit_open", frozenset({("backend", "shop")})] == 1
     assert shown["matapalo_shadow_circuit_open", frozenset({("backend", "django")})] == 0
     assert shown["matapalo_shadow_shedding", frozenset()] == 2
+
+
+def test_the_end_of_a_certificate_is_the_earliest() -> None:
+    """Several workers with one listener show the first end among them, never a sum; who is gone does not count."""
+    ends = {"a": (2_000_000_000, False), "b": (1_950_000_000, False), "c": (1_000_000_000, True)}
+    records = [
+        Record(epoch=name, slot=0, gauges={"certificate_expiry|[::1]:443": at}, ended=ended)
+        for name, (at, ended) in ends.items()
+    ]
+
+    shown = samples(render(scene(records=records), "")[0].decode())
+
+    assert (
+        shown["matapalo_certificate_expiry_timestamp_seconds", frozenset({("listener", "[::1]:443")})] == 1_950_000_000
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.console.commands.conftest import FLAG, Cli, StandIn
 from tests.console.commands.test_status import ROUTE, STATUS
+from tests.support.authority import Authority
 
 VALID = """\
 listen: 127.0.0.1:0
@@ -146,3 +147,34 @@ def test_against_a_dead_server_is_exit_code_3(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path, VALID)
 
     assert cli("check", "--against", "http://127.0.0.1:1").code == 3
+
+
+def test_a_wrong_certificate_is_a_problem_at_its_line(cli: Cli, tmp_path: Path) -> None:
+    """A pair that does not belong together, and a file that is not there, are named with line and column."""
+    authority = Authority(tmp_path)
+    one, other = authority.issue("one"), authority.issue("other")
+    listen = f"listen:\n  - 127.0.0.1:0\n  - {{address: 127.0.0.1:0, tls: {{cert: {one.cert}, key: {other.key}}}}}"
+    backend = 'tls: {url: "https://localhost:9", tls: {ca: "file:missing.pem"}}'
+    write(tmp_path, VALID.replace("listen: 127.0.0.1:0", listen).replace("backends:", f"backends:\n  {backend}"))
+
+    printed = cli("check")
+
+    assert printed.code == 1
+    assert "matapalo.yaml:3:33: listen[1].tls: the key" in printed.err
+    assert "does not belong to the certificate" in printed.err
+    assert "matapalo.yaml:6:47: backends.tls.tls.ca: the file" in printed.err
+
+
+def test_a_certificate_that_ends_is_a_warning(cli: Cli, tmp_path: Path) -> None:
+    """Ended, or to end within 14 days: a warning that names the day, a problem with --strict; later: nothing."""
+    authority = Authority(tmp_path)
+    for days, said in ((-1, "the certificate has ended on "), (13, "the certificate ends on "), (20, "")):
+        pair = authority.issue("short", days=days)
+        tls = f"listen: {{address: 127.0.0.1:0, tls: {{cert: {pair.cert}, key: {pair.key}}}}}"
+        write(tmp_path, VALID.replace("listen: 127.0.0.1:0", tls))
+
+        relaxed, strict = cli("check"), cli("check", "--strict")
+
+        assert relaxed.code == 0
+        assert strict.code == int(bool(said))
+        assert ("listen[0].tls.cert: " + said in relaxed.err) == bool(said)
