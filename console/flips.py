@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from config.spec import RouteSpec
 from console.change import Answer, Changing, Done
 from console.ledger import require_quiet
+from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
 from console.shapes import copying_as_json
 from console.state import Caller
@@ -23,6 +25,8 @@ from rules.snapshot import EVERYWHERE
 from rules.stage import FlipError, is_possible, plan_flip, plan_journey, stage_from
 from store.database import StoreError
 from store.flags import Entry, flag_from_json
+
+_CONTACTS_NEW = frozenset((Stage.SHADOW, Stage.CANARY, Stage.LIVE, Stage.COMPLETE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +69,21 @@ class Flips(Changing):
             for route in routes:
                 if planned[route.name].stage is Stage.COMPLETE and not ask.force:
                     await require_quiet(state, route)
-            done = await self.write_flags("flip", planned, ask.reason, caller)
-        return await self.answer(done)
+            probe = asyncio.create_task(self._warn(routes, planned), name="probe new")
+            try:
+                done = await self.write_flags("flip", planned, ask.reason, caller)
+            except BaseException:
+                probe.cancel()
+                raise
+        return await self.answer(replace(done, notes=(*done.notes, *await probe)))
+
+    async def _warn(self, routes: Sequence[RouteSpec], planned: Mapping[str, Flag]) -> tuple[str, ...]:
+        """Say that a flip sends requests to a service that nobody can reach; it is made all the same."""
+        names = {route.new for route in routes if planned[route.name].stage in _CONTACTS_NEW}
+        silent = await unreachable(self.state.config.backends, names)
+        if not silent:
+            return ()
+        return (f"{places(silent)} does not accept connections within {PROBE_S:g} s; start it, or roll back",)
 
     def _planned(self, routes: Sequence[RouteSpec], ask: FlipAsk, journey: str) -> dict[str, Flag]:
         """Plan a flip, and sort what is wrong with it into its kind of problem."""

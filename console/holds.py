@@ -8,14 +8,13 @@ Rules of this file:
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from config.spec import RouteSpec
 from console.change import Answer, Changing, Done, entry_for, key_for, listed, pushed_now
 from console.journal import now_text
+from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
 from console.shapes import Json
 from console.state import Caller
@@ -24,11 +23,6 @@ from rules.flag import Flag, Hold, Stage
 from rules.stage import plan_rollback
 from shadow import link
 from store.flags import Commit, hold_as_json
-
-PROBE_S: Final = 1.0
-"""How long a rollback waits for legacy to accept a connection: it may delay 3 am by no more."""
-
-MAX_PROBES: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,15 +202,12 @@ class Holds(Changing):
         state = self.state
         off = (Stage.COMPLETE, Stage.GONE)
         names = {route.legacy for route in routes if state.flag(route).stage in off and route.legacy is not None}
-        backends = [backend for backend in state.config.backends if backend.name in names][:MAX_PROBES]
-        reached = await asyncio.gather(*(_accepts(backend.host, backend.port) for backend in backends))
-        silent = [backend for backend, ok in zip(backends, reached, strict=True) if not ok]
+        silent = await unreachable(state.config.backends, names)
         if silent:
-            what = ", ".join(f"{backend.name} ({backend.host}:{backend.port})" for backend in silent)
             raise ProblemError(
                 "legacy-unreachable",
-                f"Legacy {what} does not accept connections within {PROBE_S:g} s, so a rollback would answer errors; "
-                "start it, or repeat with anyway.",
+                f"Legacy {places(silent)} does not accept connections within {PROBE_S:g} s, so a rollback would answer "
+                "errors; start it, or repeat with anyway.",
                 extra={"backends": [backend.name for backend in silent]},
             )
 
@@ -238,14 +229,3 @@ def _with_legacy(chosen: Chosen, verb: str) -> tuple[list[RouteSpec], tuple[str,
 
 def _hold_json(hold: Hold | None) -> Json | None:
     return None if hold is None else hold_as_json(hold)
-
-
-async def _accepts(host: str, port: int) -> bool:
-    """Say whether somebody accepts a TCP connection there."""
-    try:
-        async with asyncio.timeout(PROBE_S):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError):
-        return False
-    writer.transport.abort()
-    return True
