@@ -456,6 +456,10 @@ class Worker:
                     self.counts.gauges["certificate_expiry", name] = identity.expires_at
             self.control.send(self.counts.tally(self.epoch))
 
+    def _somebody_expects_more(self) -> bool:
+        """Tell whether a client may still send a request that no answer has told to go elsewhere."""
+        return bool(self.handshakes) or any(client.expects_more() for client in self.clients)
+
     async def _drain(self) -> None:
         """Stop accepting, let connections hear that they end and what is in flight finish, then cut."""
         self.accepting = False
@@ -463,7 +467,7 @@ class Worker:
         await asyncio.sleep(SWEEP_S)
         for server in self._servers:
             server.close()
-        while monotonic() < self._patient_until and any(client.expects_more() for client in self.clients):  # noqa: ASYNC110 - clients come and go in C
+        while monotonic() < self._patient_until and self._somebody_expects_more():  # noqa: ASYNC110 - as the kernel likes
             await asyncio.sleep(SWEEP_S)
         self.hanging_up = True
         while (self.clients or self.handshakes or self.tunnels or self.active) and monotonic() < self._end_by:

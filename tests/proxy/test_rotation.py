@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from config.spec import TlsSpec
 from shadow import link
+from tests.support.authority import Authority
 from tests.support.fakenode import FakeNode, is_alive, slow_request
 from tests.support.load import Load
 from tests.support.product import Node, Product, wait_until
@@ -202,9 +204,10 @@ def test_a_successor_that_dies_later_is_replaced_like_any_worker(node: FakeNode)
 # --- clients ---------------------------------------------------------------------------------------------------------
 
 
-def config(backend: Recorder, **limits: str) -> dict[str, object]:
-    """Configure two workers in front of one backend."""
+def config(backend: Recorder, pair: TlsSpec, **limits: str) -> dict[str, object]:
+    """Configure two workers in front of one backend, with a clear and a TLS listener."""
     return {
+        "listen": ["127.0.0.1:0", {"address": "127.0.0.1:0", "tls": {"cert": pair.cert, "key": pair.key}}],
         "backends": {"old": {"url": backend.url}},
         "undeclared": {"backend": "old"},
         "routes": [],
@@ -213,32 +216,39 @@ def config(backend: Recorder, **limits: str) -> dict[str, object]:
     }
 
 
-def test_restarts_lose_no_request() -> None:
+def test_restarts_lose_no_request(tmp_path: Path) -> None:
     """Two restarts and two reloads under keep-alive clients that never retry lose none of 2,000; each is counted."""
-    with Recorder(answer(b"hello")) as backend, Product(config(backend)) as product:
+    authority = Authority(tmp_path)
+    pair = authority.issue("listener")
+    with Recorder(answer(b"hello")) as backend, Product(config(backend, pair)) as product:
+        tls_port = int(product.addresses()["listen"][1].rpartition(":")[2])
         former = product.pids()["worker"]
         idle = [RawClient(("127.0.0.1", product.port)) for _ in range(8)]
         for client in idle:
             assert client.exchange(request_bytes()).status == 200
-        with Load(product.port, clients=6, gap_s=0.001) as load:
+        with (
+            Load(product.port, clients=5, gap_s=0.001) as load,
+            Load(tls_port, clients=2, tls=authority.client_context()) as secure,
+        ):
             for number in range(2):
                 with restarting(product) as steps:
-                    product.configure(config(backend, write_timeout=f"{50 + number}s"))
+                    product.configure(config(backend, pair, write_timeout=f"{50 + number}s"))
                     assert product.admin("POST", "/-/reload", {})["changed"]
                     if number == 0:
                         product.wait_log("replaced")
                         late = [client.exchange(request_bytes()) for client in idle]
                 assert steps[-1].reason == ""
-            load.wait(max(0, 2_000 - load.requests), 60)
+            load.wait(max(0, 2_000 - load.requests - secure.requests), 60)
         counted = wait_until(
-            lambda: product.totals()["counts"]["requests|-|undeclared|old|2xx"] == load.requests + 16, "every count"
+            lambda: product.totals()["counts"]["requests|-|undeclared|old|2xx"] == load.requests + secure.requests + 16,
+            "every count",
         )
         workers, replaced = product.pids()["worker"], product.logs("replaced")
         for client in idle:
             client.close()
 
-    assert load.failures == []
-    assert load.requests >= 2_000
+    assert load.failures == secure.failures == []
+    assert load.requests + secure.requests >= 2_000
     assert [response.status for response in late] == [200] * 8
     assert b"close" in [response.value("connection") for response in late]
     assert counted
