@@ -329,6 +329,7 @@ def test_a_connection_too_many_that_asks_at_once_still_reads_its_503(legacy: Rec
         for _ in range(20):
             with worker.client() as outside:
                 assert outside.exchange(request_bytes("POST", "/api/a", body=b"b" * 50_000)).status == 503
+                assert outside.ending() == "eof"  # behind a reset, some systems throw away what was not read yet
         assert inside.exchange(request_bytes(target="/api/a")).status == 200
         assert worker.totals(lambda counts: counts.get("refused|connections") == 20)
 
