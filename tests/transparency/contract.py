@@ -7,7 +7,7 @@ Nothing here shares code with the product.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -146,3 +146,14 @@ def answer_lines(
     if connection:
         out.append(b"Connection: " + connection)
     return (*out, *own)
+
+
+def broken(cases: Mapping[str, str], check: Callable[[str], None]) -> dict[str, str]:
+    """Check every case, given as id and reason; list those that fail, each with its reason and what was found."""
+    found = {}
+    for name, why in cases.items():
+        try:
+            check(name)
+        except AssertionError as error:
+            found[name] = f"{why}: {error}"
+    return found

@@ -560,4 +560,5 @@ OLD: Final = [
     whole("http-0.9", b"GET /a\r\n\r\n", "no version", 505),
 ]
 
-REQUESTS: Final = [*TARGETS, *FIELDS, *METHODS, *BODIES, *OLD]
+CHAPTERS: Final = {"targets": TARGETS, "fields": FIELDS, "methods": METHODS, "bodies": BODIES, "old and hosts": OLD}
+REQUESTS: Final = [request for chapter in CHAPTERS.values() for request in chapter]

@@ -523,4 +523,12 @@ REFUSED: Final = [
     ),
 ]
 
-ANSWERS: Final = [*STATUSES, *FIELDS, *FRAMINGS, *BODILESS, *INTERIM, *REFUSED]
+CHAPTERS: Final = {
+    "statuses": STATUSES,
+    "fields": FIELDS,
+    "framings": FRAMINGS,
+    "bodiless": BODILESS,
+    "interim": INTERIM,
+    "refused": REFUSED,
+}
+ANSWERS: Final = [answer for chapter in CHAPTERS.values() for answer in chapter]

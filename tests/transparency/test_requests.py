@@ -19,7 +19,7 @@ from tests.support.oneworker import OneWorker, flag, route
 from tests.support.rawclient import RawClient, RawResponse
 from tests.support.recorder import RecordedRequest, Recorder, Step, answer
 from tests.transparency import contract
-from tests.transparency.requests import REQUESTS, Request
+from tests.transparency.requests import CHAPTERS, REQUESTS, Request
 
 READS: Final = ("POST", "QUERY", "DELETE")
 """Declared to be reads, so that their bodies are copied."""
@@ -98,7 +98,11 @@ def reply(request: RecordedRequest) -> bytes | list[Step]:
 Passages = dict[str, dict[str, Passage]]
 CORPUS: Final = {request.id: request for request in REQUESTS}
 FORWARDED: Final = [request.id for request in REQUESTS if not request.refused]
-REFUSED: Final = [request.id for request in REQUESTS if request.refused]
+
+
+def told(chapter: str, *, refused: bool) -> dict[str, str]:
+    """Name the cases of a chapter that are forwarded, or refused, with their reasons."""
+    return {request.id: request.why for request in CHAPTERS[chapter] if bool(request.refused) == refused}
 
 
 @pytest.fixture(scope="module")
@@ -131,45 +135,51 @@ def passages() -> Passages:
     return found
 
 
-@pytest.mark.parametrize("name", FORWARDED)
-def test_a_request_arrives_as_it_was_sent(passages: Passages, name: str) -> None:
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_request_arrives_as_it_was_sent(passages: Passages, chapter: str) -> None:
     """A request reaches the backend with the bytes that it would have had direct, but for what docs/wire.md lists."""
-    there = passages[name]["direct"]
-    assert there.response is not None, there.failure
-    (sent,) = there.arrived
-    for way in ("legacy", "shadow"):
-        here = passages[name][way]
-        assert here.response is not None, here.failure
-        (got,) = here.arrived
-        new_id, node = b"".join(got.values("x-request-id")), b"".join(got.values("x-matapalo-via"))
 
-        assert got.raw_head == contract.forwarded_head(
-            sent.method, sent.target, sent.version, sent.headers, new_id=new_id, node=node
-        )
-        assert contract.request_id(sent.headers) == new_id or contract.NEW_ID.fullmatch(new_id)
-        assert contract.NODE.fullmatch(node)
-        assert got.body == sent.body
-        assert bool(got.chunks) == bool(sent.chunks)
-        assert got.trailers == contract.kept_trailers(sent.trailers, sent.headers, contract.HOP)
-        assert (here.response.status, here.response.body) == (there.response.status, there.response.body)
+    def check(name: str) -> None:
+        there = passages[name]["direct"]
+        assert there.response is not None, there.failure
+        (sent,) = there.arrived
+        for way in ("legacy", "shadow"):
+            here = passages[name][way]
+            assert here.response is not None, here.failure
+            assert len(here.arrived) == 1
+            got = here.arrived[0]
+            new_id, node = b"".join(got.values("x-request-id")), b"".join(got.values("x-matapalo-via"))
+
+            assert got.raw_head == contract.forwarded_head(
+                sent.method, sent.target, sent.version, sent.headers, new_id=new_id, node=node
+            )
+            assert contract.request_id(sent.headers) == new_id or contract.NEW_ID.fullmatch(new_id)
+            assert contract.NODE.fullmatch(node)
+            assert got.body == sent.body
+            assert bool(got.chunks) == bool(sent.chunks)
+            assert got.trailers == contract.kept_trailers(sent.trailers, sent.headers, contract.HOP)
+            assert (here.response.status, here.response.body) == (there.response.status, there.response.body)
+
+    assert contract.broken(told(chapter, refused=False), check) == {}
 
 
-@pytest.mark.parametrize("name", FORWARDED)
-def test_a_copy_differs_by_its_marks_only(passages: Passages, name: str) -> None:
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_copy_differs_by_its_marks_only(passages: Passages, chapter: str) -> None:
     """A copy has the primary's bytes but for the marks that docs/wire.md lists; what may not be copied has none."""
-    passage = passages[name]["shadow"]
-    (primary,) = passage.arrived
-    if not is_copied(primary):
-        return
-
-    (copy,) = passage.copies
-
-    expected = contract.copied_head(primary.raw_head, primary.body)
     trace = re.compile(rb"(?i)(traceparent: ..-.{32}-)(.{16})(-..)")
-    assert trace.sub(rb"\1SPAN\3", copy.raw_head) == expected
-    assert copy.values("traceparent") != primary.values("traceparent") or not copy.values("traceparent")
-    assert copy.body == primary.body
-    assert copy.trailers == ()
+
+    def check(name: str) -> None:
+        passage = passages[name]["shadow"]
+        assert len(passage.arrived) == 1
+        primary = passage.arrived[0]
+        assert len(passage.copies) == is_copied(primary)
+        for copy in passage.copies:
+            assert trace.sub(rb"\1SPAN\3", copy.raw_head) == contract.copied_head(primary.raw_head, primary.body)
+            assert copy.values("traceparent") != primary.values("traceparent") or not copy.values("traceparent")
+            assert copy.body == primary.body
+            assert copy.trailers == ()
+
+    assert contract.broken(told(chapter, refused=False), check) == {}
 
 
 def test_nothing_else_is_copied(passages: Passages) -> None:
@@ -179,16 +189,20 @@ def test_nothing_else_is_copied(passages: Passages) -> None:
     assert [one.raw_head for one in passages["all"]["shadow"].copies] == [one.raw_head for one in expected]
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_refused_request_reaches_nobody(passages: Passages, name: str) -> None:
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_refused_request_reaches_nobody(passages: Passages, chapter: str) -> None:
     """A request that is not forwarded gets the documented status, and no backend sees a byte of it."""
-    for way in ("legacy", "shadow"):
-        passage = passages[name][way]
 
-        assert passage.response is not None, passage.failure
-        assert passage.response.status == CORPUS[name].refused
-        assert passage.response.value("content-type") == b"application/problem+json"
-        assert passage.arrived == []
+    def check(name: str) -> None:
+        for way in ("legacy", "shadow"):
+            passage = passages[name][way]
+
+            assert passage.response is not None, passage.failure
+            assert passage.response.status == CORPUS[name].refused
+            assert passage.response.value("content-type") == b"application/problem+json"
+            assert passage.arrived == []
+
+    assert contract.broken(told(chapter, refused=True), check) == {}
 
 
 def test_the_corpus_is_large_and_says_why() -> None:

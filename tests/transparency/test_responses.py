@@ -17,11 +17,10 @@ from tests.support.oneworker import OneWorker, flag, route
 from tests.support.rawclient import RawClient, RawHead, RawResponse
 from tests.support.recorder import RecordedRequest, Recorder, Step
 from tests.transparency import contract
-from tests.transparency.responses import ANSWERS, HEAD, UPGRADE, Answer
+from tests.transparency.responses import ANSWERS, CHAPTERS, HEAD, UPGRADE, Answer
 
 CORPUS: Final = {one.id: one for one in ANSWERS}
 PASSED: Final = [one.id for one in ANSWERS if not one.refused]
-REFUSED: Final = [one.id for one in ANSWERS if one.refused]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,54 +105,63 @@ def lines_of(raw: bytes) -> tuple[bytes, ...]:
     return tuple(raw.split(b"\r\n\r\n", 1)[0].split(b"\r\n"))
 
 
-@pytest.mark.parametrize("name", PASSED)
-def test_an_answer_arrives_as_it_was_sent(arrivals: Arrivals, name: str) -> None:
+@pytest.mark.parametrize("chapter", [name for name in CHAPTERS if name != "refused"])
+def test_an_answer_arrives_as_it_was_sent(arrivals: Arrivals, chapter: str) -> None:
     """An answer reaches the client with the bytes that it would have had direct, but for what docs/wire.md lists."""
-    one = CORPUS[name]
-    here = arrivals.through[name]
-    assert here.response is not None, here.failure
-    got = here.response
-    there = arrivals.direct.get(name)
-    sent = None if there is None else there.response
-    assert one.lawless or sent is not None, there
-    head = lines_of(one.raw) if sent is None else sent.head.lines
-    old = b" HTTP/1.0\r\n" in one.request
-    keeps = b"close" not in one.request if not old else b"keep-alive" in one.request
-    bodiless = one.request == HEAD or head[0].split(b" ")[1] in (b"204", b"304")
-    in_chunks = any(line.lower().startswith(b"transfer-encoding:") for line in head)
-    until_end = not bodiless and not in_chunks and not any(line.lower().startswith(b"content-length:") for line in head)
-    chunked = not old and (in_chunks or until_end) and not one.lawless
-    ends = not keeps or (old and (in_chunks or until_end) and not bodiless)
 
-    assert got.head.lines == contract.answer_lines(
-        head,
-        chunked=chunked,
-        connection=b"close" if ends else b"keep-alive" if old else b"",
-        own=own_line(one.request, None if sent is None else sent.head, got.head),
-    )
-    assert got.body == (b"" if sent is None else sent.body)
-    assert got.framing == (
-        "none" if bodiless else "chunked" if chunked else "close" if in_chunks or until_end else "length"
-    )
-    if sent is not None:
-        fields = sent.head.headers
-        expected = () if old else contract.kept_trailers(sent.trailers, fields, contract.ANSWER_HOP)
-        assert got.trailers == expected
-        assert [interim.lines for interim in got.interim] == [
-            contract.answer_lines(interim.lines, chunked=False, connection=b"", own=())
-            for interim in (() if old else sent.interim)
-        ]
+    def check(name: str) -> None:
+        one = CORPUS[name]
+        here = arrivals.through[name]
+        assert here.response is not None, here.failure
+        got = here.response
+        there = arrivals.direct.get(name)
+        sent = None if there is None else there.response
+        assert one.lawless or sent is not None, there
+        head = lines_of(one.raw) if sent is None else sent.head.lines
+        old = b" HTTP/1.0\r\n" in one.request
+        keeps = b"close" not in one.request if not old else b"keep-alive" in one.request
+        bodiless = one.request == HEAD or head[0].split(b" ")[1] in (b"204", b"304")
+        in_chunks = any(line.lower().startswith(b"transfer-encoding:") for line in head)
+        until_end = (
+            not bodiless and not in_chunks and not any(line.lower().startswith(b"content-length:") for line in head)
+        )
+        chunked = not old and (in_chunks or until_end) and not one.lawless
+        ends = not keeps or (old and (in_chunks or until_end) and not bodiless)
+
+        assert got.head.lines == contract.answer_lines(
+            head,
+            chunked=chunked,
+            connection=b"close" if ends else b"keep-alive" if old else b"",
+            own=own_line(one.request, None if sent is None else sent.head, got.head),
+        )
+        assert got.body == (b"" if sent is None else sent.body)
+        assert got.framing == (
+            "none" if bodiless else "chunked" if chunked else "close" if in_chunks or until_end else "length"
+        )
+        if sent is not None:
+            fields = sent.head.headers
+            expected = () if old else contract.kept_trailers(sent.trailers, fields, contract.ANSWER_HOP)
+            assert got.trailers == expected
+            assert [interim.lines for interim in got.interim] == [
+                contract.answer_lines(interim.lines, chunked=False, connection=b"", own=())
+                for interim in (() if old else sent.interim)
+            ]
+
+    assert contract.broken({one.id: one.why for one in CHAPTERS[chapter]}, check) == {}
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_an_answer_with_two_readings_is_502(arrivals: Arrivals, name: str) -> None:
+def test_an_answer_with_two_readings_is_502(arrivals: Arrivals) -> None:
     """An answer that is not passed on becomes a 502; the client's connection goes on."""
-    here = arrivals.through[name]
 
-    assert here.response is not None, here.failure
-    assert here.response.status == 502
-    assert here.response.value("content-type") == b"application/problem+json"
-    assert here.response.value("connection") is None
+    def check(name: str) -> None:
+        here = arrivals.through[name]
+
+        assert here.response is not None, here.failure
+        assert here.response.status == 502
+        assert here.response.value("content-type") == b"application/problem+json"
+        assert here.response.value("connection") is None
+
+    assert contract.broken({one.id: one.why for one in CHAPTERS["refused"]}, check) == {}
 
 
 def test_equal_answers_are_identical_in_every_form(arrivals: Arrivals) -> None:
