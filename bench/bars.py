@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import crowds, drills
+from bench import crowds, drills, shadow_drills
 from bench.drills import Judgement
 from bench.process import BenchError
 from bench.rounds import Bench, Result
@@ -29,6 +29,8 @@ class Bar:
     """Raises: BenchError with the reason when it cannot be judged."""
     scenario: str | None = None
     """The scenario whose rounds it needs; ``None``: a drill of its own."""
+    long: bool = False
+    """Takes many minutes: measured only when it is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +68,8 @@ def _cpu(name: str, scenario: str, peer: str, limit: float) -> Bar:
     )
 
 
-def _drill(name: str, what: str, bar: str, measure: Callable[[Bench], Judgement]) -> Bar:
-    return Bar(name=name, what=what, bar=bar, judge=lambda bench, _: measure(bench))
+def _drill(name: str, what: str, bar: str, measure: Callable[[Bench], Judgement], *, long: bool = False) -> Bar:
+    return Bar(name=name, what=what, bar=bar, judge=lambda bench, _: measure(bench), long=long)
 
 
 BARS = (
@@ -135,6 +137,25 @@ BARS = (
         "databases deleted, control dead: rollback --local",
         "all traffic on legacy within 1 s",
         drills.local_rollback,
+    ),
+    _drill(
+        "overload",
+        "three times the clients that saturate a worker, 100 % shadow",
+        "goodput at least 0.9 x that without a shadow: copies are shed first",
+        shadow_drills.overload,
+    ),
+    _drill(
+        "compare-lag",
+        "1 MiB answers compared at full rate, small requests beside them",
+        "p99.9 of the small ones at most +10 ms over uncompared 1 MiB answers",
+        shadow_drills.compare_lag,
+    ),
+    _drill(
+        "hung-shadow",
+        "shadow backend hanging 10 min, 200 requests/s, 100 KiB answers",
+        "worker RSS at most +32 MiB; copies back within 5 s",
+        shadow_drills.hung_shadow,
+        long=True,
     ),
 )
 """Every bar, in the order of the report."""

@@ -64,10 +64,16 @@ def running(
     path: str,
     workers: int = 1,
     backends: dict[str, str] | None = None,
+    sheds: bool = False,
 ) -> Iterator[Product]:
     """Start Matapalo with control, and end it."""
     product = Product(
-        routes, {**bench.backends, **(backends or {})}, folder=bench.folder / name, cores=bench.cores, workers=workers
+        routes,
+        {**bench.backends, **(backends or {})},
+        folder=bench.folder / name,
+        cores=bench.cores,
+        workers=workers,
+        sheds=sheds,
     )
     product.start(path)
     try:

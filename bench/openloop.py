@@ -73,6 +73,7 @@ class Outcome:
     """Idle connections that the other end closed, or announced to close."""
     p50_us: float = 0.0
     p99_us: float = 0.0
+    p999_us: float = 0.0
     max_us: float = 0.0
     late_p99_us: float = 0.0
     """How late this client itself was: due to sent, while a connection was free."""
@@ -170,6 +171,7 @@ class _Client:
         outcome.rate = outcome.done / seconds if seconds else 0.0
         outcome.p50_us = _percentile(ordered, 0.50) * 1e6
         outcome.p99_us = _percentile(ordered, 0.99) * 1e6
+        outcome.p999_us = _percentile(ordered, 0.999) * 1e6
         outcome.max_us = _percentile(ordered, 1.0) * 1e6
         outcome.late_p99_us = _percentile(sorted(self._late), 0.99) * 1e6
         return outcome

@@ -77,7 +77,7 @@ def _choose(flags: argparse.Namespace) -> tuple[list[Scenario], list[Bar]]:
         return [one for one in SCENARIOS if one.name in needed], bars
     if flags.quick:
         return [one for one in SCENARIOS if one.name in QUICK], [bar for bar in BARS if bar.scenario in QUICK]
-    return list(SCENARIOS), list(BARS)
+    return list(SCENARIOS), [bar for bar in BARS if not bar.long]
 
 
 def _run(flags: argparse.Namespace, scenarios: Sequence[Scenario], bars: Sequence[Bar]) -> int:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from math import inf
-from time import monotonic, thread_time
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -40,7 +40,7 @@ from proxy.memory import MemoryLimit
 from proxy.pairs import PairLink
 from proxy.pool import MAX_WAITERS
 from proxy.refusal import head_room
-from proxy.shedding import Shedder, Signs
+from proxy.shedding import Shedder, Signs, wanted_s
 from proxy.tally import AccessLog, Counts
 from proxy.tunnel import Tunnel
 from rules.flag import Hold, Stage
@@ -107,7 +107,7 @@ class Worker:
         """A client's head of so many bytes is within every limit."""
         self.shedder = Shedder()
         self._memory = MemoryLimit()
-        self._busy_s = thread_time()
+        self._wanted_s = wanted_s()
         self.holds_known = asyncio.Event()
         self._group = group
         self._events = events
@@ -420,11 +420,11 @@ class Worker:
 
     def _weigh(self, elapsed_s: float, sweeps: int) -> None:
         """Look at the last second's load; copies give way first."""
-        busy_s, self._busy_s = self._busy_s, thread_time()
+        before_s, self._wanted_s = self._wanted_s, wanted_s()
         limits, shedder = self.limits, self.shedder
         waiting = max((len(lane.primary.waiters) for lane in self.applied.lanes.values()), default=0)
         signs = Signs(
-            busy=(self._busy_s - busy_s) / elapsed_s,
+            busy=(self._wanted_s - before_s) / elapsed_s,
             late_s=elapsed_s / sweeps - SWEEP_S,
             full=max(len(self.clients) / limits.max_connections, waiting / MAX_WAITERS, self._memory.used_share()),
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
-from proxy.shedding import FALL, RISE, Shedder, Signs
+from proxy.shedding import FALL, RISE, Shedder, Signs, wanted_s
 
 CALM = Signs(busy=0.3, late_s=0.001, full=0.1)
 BUSY = Signs(busy=0.99, late_s=0.001, full=0.1)
@@ -59,3 +62,17 @@ def test_chance_decides_which_copies_are_made() -> None:
     shedder = Shedder(share=0.5)
 
     assert 800 < sum(shedder.sheds() for _ in range(2_000)) < 1_200  # 9 sigma
+
+
+def test_a_thread_that_never_sleeps_wants_all_the_time() -> None:
+    """What is measured is the time with something to do: nearly all of it if busy, little if asleep."""
+    begun, started = wanted_s(), time.monotonic()
+    while time.monotonic() < started + 0.3:
+        pass
+    busy = (wanted_s() - begun) / (time.monotonic() - started)
+    begun, started = wanted_s(), time.monotonic()
+    threading.Event().wait(0.3)
+    asleep = (wanted_s() - begun) / (time.monotonic() - started)
+
+    assert busy > 0.9
+    assert asleep < 0.6
