@@ -261,14 +261,19 @@ class Pool:
         """
         beneath = connection.transport
         name = (self.spec.tls and self.spec.tls.server_name) or self.spec.host
+        if beneath.is_closing():
+            # A handshake on it would fail inside the loop, which would log each one.
+            raise ssl.SSLError("the backend closed the connection")
         try:
+            # The loop does not read in between: from here on the handshake sees whatever comes.
             secured = await self._loop.start_tls(beneath, connection, context, server_hostname=name)
         except BaseException as error:
             beneath.abort()
             if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
-                raise ssl.SSLError(str(error) or "the backend closed the connection") from error
+                raise ssl.SSLError("the backend closed the connection") from error
             raise
-        assert secured is not None
+        if secured is None or secured.is_closing():
+            raise ssl.SSLError("the backend closed the connection")
         connection.transport = secured
 
     def _take(self, connection: BackendConnection) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import random
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -186,6 +189,41 @@ def test_handshakes_that_never_end_are_ended(worker: OneWorker, authority: Autho
             assert time.monotonic() - began < 5 * HEAD_S
     for attacker in attackers:
         attacker.close()
+
+
+def client_hello(authority: Authority) -> bytearray:
+    """Write what a client says first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        authority.client_context().wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    return bytearray(outgoing.read())
+
+
+def test_hostile_handshakes_leave_nothing_behind(worker: OneWorker, authority: Authority) -> None:
+    """Cut, spoilt and reset handshakes: each is counted once, no line is logged, no descriptor and no place is kept."""
+
+    def counted() -> int:
+        return sum(count for key, count in worker.settled().items() if key.startswith("handshake_failures|"))
+
+    hello, chance = client_hello(authority), random.Random(8446)
+    before, logged, descriptors = counted(), worker.errors(), worker.open_fds()
+    for number in range(120):
+        sent = bytearray(hello)
+        if number % 3 == 0:
+            del sent[chance.randrange(len(sent)) :]
+        else:
+            sent[chance.randrange(len(sent))] ^= 1 << chance.randrange(8)
+        with socket.create_connection(worker.addresses[1]) as attacker:
+            attacker.sendall(sent)
+            if number % 3 == 1:
+                attacker.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with secure(worker, authority) as client:
+        assert client.exchange(request_bytes(target="/api/a")).status == 200
+    worker.wait(lambda: not worker.tallies[-1].gauges.get("connections"), "every place to be free")
+
+    assert counted() == before + 120
+    assert worker.errors() == logged
+    assert worker.open_fds() <= descriptors
 
 
 def test_a_handshake_costs_a_place(legacy: Recorder, authority: Authority) -> None:

@@ -158,6 +158,7 @@ def test_who_is_not_trusted_is_a_502_of_phase_tls(worker: OneWorker, name: str, 
     counts = worker.settled()
     assert {key for key in counts if key.startswith(f"upstream_errors|{name}|")} == {f"upstream_errors|{name}|tls"}
     assert said in worker.errors()
+    assert "callback failed" not in worker.errors()
 
 
 def test_a_handshake_that_never_ends_is_late_in_phase_tls(worker: OneWorker) -> None:
