@@ -97,7 +97,7 @@ class Applied:
         """
         config = spec.config
         self.spec = spec
-        self.snapshot: Snapshot = build(spec, holds)
+        self.snapshot: Snapshot = build(spec, holds, None if previous is None else previous.snapshot)
         self.no_decision = Decision(route="-", side="none", reason="local")
         self.networks: tuple[Network, ...] = tuple(
             ipaddress.ip_network(block, strict=False) for block in config.trusted_proxies
@@ -142,7 +142,7 @@ class Applied:
         Nothing is read or opened anew: a rollback works although a secret's file or a certificate is gone.
         """
         changed = copy(self)
-        changed.snapshot = build(self.spec, holds)
+        changed.snapshot = build(self.spec, holds, self.snapshot)
         return changed
 
     def pools(self) -> set[Pool]:

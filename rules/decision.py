@@ -122,6 +122,8 @@ class Route:
     flag: Flag
     hold: Hold | None
     """The hold that is in force; ``None`` also where ``legacy: none`` makes it void."""
+    copying: bool
+    """Nobody has switched its copies off."""
     answers: frozenset[tuple[int, str | None]]
     """Every (status, backend) that may answer without an override; decides whether readings differ."""
     copied_methods: frozenset[bytes]
@@ -171,6 +173,7 @@ def compile_route(
         spec=spec,
         flag=flag,
         hold=hold,
+        copying=copying,
         answers=_answers(fixed, canary),
         copied_methods=copied,
         sample_bp=_sample_bp(flag, hold),

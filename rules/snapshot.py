@@ -125,31 +125,32 @@ def decode(raw: bytes) -> SnapshotSpec:
         ) from error
 
 
-def build(spec: SnapshotSpec, holds: Iterable[Hold] = ()) -> Snapshot:
+def build(spec: SnapshotSpec, holds: Iterable[Hold] = (), previous: Snapshot | None = None) -> Snapshot:
     """Compile a snapshot and join it with the holds of this node.
 
-    Shape: a hold on an unknown route is ignored: it may belong to a configuration that is still on its way.
+    Shape: a hold on an unknown route is ignored: it may belong to a configuration that is still on its way. A flip or
+    a hold leaves the configuration alone: what it does not touch is taken over from *previous*.
     Raises: SnapshotError when routes tie, a path or key is malformed, or the override's token is missing.
-    Runs: reads the override's secret; everything else is computation.
-    Cost: about 40 microseconds per route.
+    Runs: reads the override's secret, unless *previous* was made of this very *spec*; else it is computation.
+    Cost: about 40 microseconds per route, a third of that where routes are taken over.
     """
-    found = problems(spec.config)
-    if found:
+    known = previous.routes if previous is not None and previous.spec.config == spec.config else None
+    if known is None and (found := problems(spec.config)):
         raise SnapshotError("the routes cannot be used: " + "; ".join(found))
     held = {hold.route: hold for hold in holds}
     off = frozenset(spec.copying_off)
-    routes = {
-        route.name: compile_route(
-            route,
-            spec.flags.get(route.name) or initial_flag(route),
-            held.get(route.name),
-            index=number,
-            copying=EVERYWHERE not in off and route.name not in off,
-            overrides=spec.config.override is not None,
-        )
-        for number, route in enumerate(spec.config.routes, start=1)
-    }
-    return Snapshot(spec, routes, _override_of(spec.config))
+    routes: dict[str, Route] = {}
+    for number, route in enumerate(spec.config.routes, start=1):
+        flag = spec.flags.get(route.name) or initial_flag(route)
+        hold = held.get(route.name) if route.legacy is not None else None
+        copying = EVERYWHERE not in off and route.name not in off
+        old = known[route.name] if known is not None else None
+        if old is None or (old.flag, old.hold, old.copying) != (flag, hold, copying):
+            overrides = spec.config.override is not None
+            old = compile_route(route, flag, hold, index=number, copying=copying, overrides=overrides)
+        routes[route.name] = old
+    is_same = previous is not None and previous.spec is spec
+    return Snapshot(spec, routes, previous.override if previous is not None and is_same else _override_of(spec.config))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

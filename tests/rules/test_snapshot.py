@@ -205,6 +205,40 @@ def test_a_missing_override_token_is_said_when_building() -> None:
         snapshot(route("a"), override=OverrideSpec(header="x-side", token="env:TEST_SIDE_TOKEN_MISSING"))
 
 
+def test_a_hold_needs_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot is joined with other holds although the override's token has gone; the override goes on."""
+    monkeypatch.setenv("TEST_SIDE_TOKEN", "s3cret")
+    one = snapshot(route("orders"), flags={"orders": flag("live")}, override=OVERRIDE)
+    monkeypatch.delenv("TEST_SIDE_TOKEN")
+
+    held = build(one.spec, [Hold(route="orders")], one)
+
+    assert decide(held, "/orders")[0].side == "legacy"
+    assert held.override is one.override
+
+
+def test_a_flip_compiles_what_it_touches_only() -> None:
+    """Routes whose flag, hold and switch stay are taken over; the result is the one that is built from nothing."""
+    one = snapshot(*map(route, ("a", "b", "c", "d")), flags={"a": flag("shadow"), "b": flag("live")})
+    changed = dataclasses.replace(one.spec, revision=9, flags={**one.spec.flags, "a": flag("live")}, copying_off=("b",))
+
+    flipped, anew = build(changed, [Hold(route="c")], one), build(changed, [Hold(route="c")])
+
+    assert [name for name in "abcd" if flipped.routes[name] is one.routes[name]] == ["d"]
+    assert dict(flipped.routes) == dict(anew.routes)
+    assert flipped.revision == 9
+    assert [decide(flipped, f"/{name}") for name in "abcd"] == [decide(anew, f"/{name}") for name in "abcd"]
+
+
+def test_another_configuration_takes_nothing_over() -> None:
+    """After a reload every route is compiled anew, and a configuration that ties is refused as ever."""
+    one = snapshot(route("a"), route("b"))
+    tied = dataclasses.replace(one.spec, config=config(route("a"), route("b", "/a")))
+
+    with pytest.raises(SnapshotError, match="the routes cannot be used"):
+        build(tied, (), one)
+
+
 MIXED = {"admin": flag("legacy"), "public": flag("live")}
 
 
