@@ -144,7 +144,11 @@ class Exchange:
     def _lease(self, lane: Lane) -> None:
         self.phase = "connect"
         self.leasing = True
-        connection = lane.primary.lease(self, idle_s=failure.idle_limit(self))
+        head = self.head
+        if head.bodiless and head.method == b"GET" and not (head.upgrade or self.retried):
+            connection = lane.primary.lease(self)  # what nearly every request is asks no further question
+        else:
+            connection = lane.primary.lease(self, idle_s=failure.idle_limit(self))
         if connection is not None:
             self.on_connection(connection)
         else:
