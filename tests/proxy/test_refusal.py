@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -234,6 +236,29 @@ def test_what_a_limit_forbids_is_refused(tight: OneWorker, name: str) -> None:
             response = client.read_response("POST")
 
         assert (response.status, reason_of(response)) == (status, reason)
+
+
+def test_a_head_too_large_is_refused_before_it_ends(tight: OneWorker) -> None:
+    """A head that has outgrown its limit is answered at once, whether it ends or not."""
+    with tight.client() as client:
+        client.send(lines(b"X: " + b"x" * 2_048).removesuffix(b"\r\n\r\n"))
+        response = client.read_response("POST")
+
+    assert (response.status, reason_of(response)) == (431, "head_too_large")
+
+
+def test_costly_chunks_are_cut_within_one_read(tight: OneWorker, legacy: Recorder) -> None:
+    """A body of costly chunks is refused also where all of it, with its end, comes in one read."""
+    seen = len(legacy.requests)
+    body = (b"1;" + b"a" * 500 + b"\r\nx\r\n") * 60 + b"0\r\n\r\n"
+    with tight.client() as client:
+        os.kill(tight.process.pid, signal.SIGSTOP)
+        client.send(lines(CHUNKED, body=body))
+        os.kill(tight.process.pid, signal.SIGCONT)
+        response = client.read_response("POST")
+
+    assert (response.status, reason_of(response)) == (400, "chunk_overhead")
+    assert not any(one.complete for one in legacy.requests[seen:])
 
 
 def test_a_slow_head_is_408(tight: OneWorker) -> None:
