@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 HELP_S = 0.35
 PROMISED = (
     *("serve", "demo", "init", "check", "schema", "explain", "status", "routes", "flip", "rollback"),
-    *("hold", "release", "shadow", "undo", "audit", "diffs", "diff", "reload"),
+    *("hold", "release", "shadow", "undo", "audit", "diffs", "diff", "reload", "restart"),
 )
 
 
@@ -51,6 +51,7 @@ def test_every_command_speaks_json(name: str) -> None:
     assert "--json" in options
 
 
+@pytest.mark.alone
 def test_help_is_quick_and_imports_no_command() -> None:
     """``matapalo --help`` answers within a third of a second, because it imports nothing but click."""
     probe = (
