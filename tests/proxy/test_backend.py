@@ -74,6 +74,7 @@ LIES = {
     "garbage": b"\x00\xff\x13garbage\r\n\r\n",
     "request": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     "empty-lines": b"\r\n\r\n" + OK,
+    "line-feeds-only": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
     "line-feeds": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok\r\n\r\n",
     "unasked-101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
     "interim-with-length": b"HTTP/1.1 103 Early Hints\r\nContent-Length: 2\r\n\r\nok" + OK,
