@@ -108,6 +108,7 @@ def sighting_from_finding(finding: Finding) -> Sighting:
         "pointer": finding.pointer,
         "legacy": finding.legacy,
         "new": finding.new,
+        "copy_after_us": finding.copy_after_us,
     }
     return Sighting(
         route=finding.route,

@@ -512,6 +512,7 @@ class Copy:
             keep=spec.keep,
             redact=spec.redact,
             watch=spec.shadow.watch_headers,
+            copy_after_us=int((self.sent_at - exchange.sent_at) * 1e6),
             at=time(),
         )
         return link.frame(pair, bodies[0] or b"", bodies[1] or b"") if whole else link.frame(pair)

@@ -264,6 +264,7 @@ def describe(pair: Pair, judgement: Judgement, *, skipped: int = 0) -> Finding:
         folded=redact.shortened(place.folded) if place else "",
         legacy=legacy_text,
         new=new_text,
+        copy_after_us=pair.copy_after_us,
         skipped=skipped,
     )
 

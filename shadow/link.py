@@ -225,6 +225,8 @@ class Pair(Message, frozen=True, kw_only=True, tag="pair"):
     at: float
     watch: tuple[str, ...] = ()
     """Lower-case names of the response headers that must be equal, beside type and coding."""
+    copy_after_us: int = 0
+    """From sending the primary's request to sending the copy's; negative: the copy went first."""
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
@@ -263,6 +265,8 @@ class Finding(Message, frozen=True, kw_only=True, tag="finding"):
     legacy: str
     new: str
     """What stands there, cut and redacted as the route's ``keep`` and ``redact`` say."""
+    copy_after_us: int = 0
+    """As in :class:`Pair`: what was written between the two may be the difference."""
     skipped: int = 0
     """Unequal pairs of this route since its last Finding from this comparer that got none: rate or full queue."""
 

@@ -68,6 +68,9 @@ def diff(divergence_id: str, admin: Admin, as_json: bool) -> int:
             click.echo(f"first differing byte {example['offset']}, at {example['pointer'] or 'the root'}")
         click.echo(f"  legacy  {example['legacy']}")
         click.echo(f"  new     {example['new']}")
+        if (after_us := example.get("copy_after_us")) is not None:
+            order = "after" if after_us >= 0 else "before"
+            click.echo(f"the copy was sent {abs(after_us) / 1000:.1f} ms {order} the request that was answered")
     return 0
 
 

@@ -41,7 +41,7 @@ def test_nothing_seen_is_said_so(cli: Cli, admin: StandIn) -> None:
 
 
 def test_one_divergence_shows_both_fragments(cli: Cli, admin: StandIn) -> None:
-    """The example shows request, byte, pointer and what stands on either side."""
+    """The example shows request, byte, pointer, what stands on either side, and which of the two was asked first."""
     example = {
         "request_id": "r1",
         "method": "GET",
@@ -53,6 +53,7 @@ def test_one_divergence_shows_both_fragments(cli: Cli, admin: StandIn) -> None:
         "pointer": "/items/0/price",
         "legacy": "12.50",
         "new": "12.5",
+        "copy_after_us": -1_500,
     }
     admin.answers["*"] = (200, {**GROUP, "same_meaning": {"yes": 3, "no": 79}, "example": example})
 
@@ -60,4 +61,5 @@ def test_one_divergence_shows_both_fragments(cli: Cli, admin: StandIn) -> None:
 
     for part in ("GET /api/orders/7", "byte 118", "/items/0/price", "legacy  12.50", "new     12.5", "yes 3, no 79"):
         assert part in printed.out
+    assert "the copy was sent 1.5 ms before the request that was answered" in printed.out
     assert cli("diff", "d-5f0c2a91b3", "--json", at=admin).json["example"] == example

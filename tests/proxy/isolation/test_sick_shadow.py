@@ -208,7 +208,7 @@ def test_a_failed_copy_gives_its_place_back_at_once(legacy: Recorder, new: Recor
 
 
 def test_a_copy_does_not_wait_for_the_primary(worker: OneWorker, legacy: Recorder, new: Recorder) -> None:
-    """A copy goes out beside the primary: the shadow may see a request before the primary has answered it."""
+    """A copy goes out beside the primary, before its answer, and the pair says how far apart the two were sent."""
     gate = Gate()
     legacy.answer = [gate, HEALTHY]
     seen = len(new.requests)
@@ -218,4 +218,8 @@ def test_a_copy_does_not_wait_for_the_primary(worker: OneWorker, legacy: Recorde
         gate.open()
         assert client.read_response().status == 200
     worker.settled()
+    pair, _ = worker.pairs[-1]
     legacy.answer = HEALTHY
+
+    assert -5_000_000 < pair.copy_after_us < 5_000_000
+    assert pair.copy_after_us != 0
