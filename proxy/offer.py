@@ -51,7 +51,7 @@ def _why_not(exchange: Exchange, policy: RoutePolicy, lane: Lane) -> str:
         return "upgrade"
     if head.marks & wire.RANGE:
         return "conditional"
-    if head.wants_event_stream():
+    if head.marks & wire.ACCEPT and head.wants_event_stream():
         return "streaming"
     if worker.shedder.share < 1.0 and worker.shedder.sheds():
         return "shed"

@@ -230,8 +230,8 @@ class RequestHead:
     """The nodes that this request has passed, comma separated; empty: it comes from a client."""
 
     def wants_event_stream(self) -> bool:
-        """Tell whether the client would take server-sent events."""
-        return bool(self.marks & ACCEPT) and b"text/event-stream" in b",".join(self.fields.getall(b"accept"))
+        """Tell whether the client would take server-sent events; ask heads marked ACCEPT only."""
+        return b"text/event-stream" in b",".join(self.fields.getall(b"accept"))
 
 
 def read_request(event: Request) -> RequestHead:
