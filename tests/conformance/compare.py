@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from random import Random
 
 from bench.parts import ROOT
 from tests.conformance import peers
 from tests.conformance.answers import LIES
+from tests.conformance.behaviour import Serve, abort_ms, event_delay_ms, stale_posts
 from tests.conformance.fuzz import CRASHES, broken_head, volley_of
 from tests.conformance.generated import GENERATED
 from tests.conformance.legal import LEGAL, MAY
@@ -39,8 +41,6 @@ PATIENCE_S = 2.5
 """Longer than any of them takes on a busy machine; what has no answer by then has none."""
 CLOSE_S = 0.05
 """Many answer 400 and leave the connection open; that is no fault unless they then answer what comes behind."""
-
-Serve = Callable[[tuple[str, int]], contextlib.AbstractContextManager[tuple[str, int]]]
 
 
 def fate(outcome: Outcome) -> str:
@@ -128,6 +128,14 @@ def measure_lies(result: Result, serve: Serve) -> None:
                 result.note("lie reused", lie.id)
 
 
+def measure_habits(result: Result, serve: Serve) -> None:
+    """Measure what no vector shows."""
+    result.counts["event us"] = round(event_delay_ms(serve) * 1_000)
+    slowest_ms = abort_ms(serve)
+    result.counts["abort us"] = round(slowest_ms * 1_000) if isfinite(slowest_ms) else -1
+    result.counts["orders"], result.counts["orders failed"], result.counts["orders twice"] = stale_posts(serve)
+
+
 def measure_cuts(result: Result, volley: Volley, address: tuple[str, int]) -> None:
     """Send every vector in two writes, cut at every offset: the verdict must not depend on where."""
     shots: list[Shot] = []
@@ -165,6 +173,7 @@ def measure(title: str, serve: Serve, *, quick: bool, cuts: bool) -> Result:
         if cuts:
             measure_cuts(result, volley, address)
     measure_lies(result, serve)
+    measure_habits(result, serve)
     result.counts["seconds"] = round(time.monotonic() - begun)
     print(f"{title}: {result.counts}", file=sys.stderr)
     return result

@@ -39,6 +39,18 @@ def _count(*keys: str) -> Callable[[dict[str, int]], str]:
     return lambda counts: f"{sum(counts.get(key, 0) for key in keys):,}"
 
 
+def _event(counts: dict[str, int]) -> str:
+    return f"{counts['event us'] / 1_000:.1f} ms"
+
+
+def _abort(counts: dict[str, int]) -> str:
+    return "not within 3 s" if counts["abort us"] < 0 else f"{counts['abort us'] / 1_000:.0f} ms"
+
+
+def _orders(counts: dict[str, int]) -> str:
+    return f"{counts['orders failed']} / {counts['orders twice']}"
+
+
 def _authored(kind: str) -> int:
     return sum(kind == ("size" if one.size else "lenient" if one.lenient else "strict") for one in MUST_REJECT)
 
@@ -75,6 +87,9 @@ _ROWS: tuple[tuple[str, Callable[[dict[str, int]], str]], ...] = (
      _count("lie surplus passed on")),
     (f"answers that an RFC lets a proxy repair ({_lies('lenient')}): passed on", _count("lie lenient passed on")),
     ("**the next client got another's bytes**", _count("lie poisoned")),
+    ("a server-sent event arrives after (median of 20)", _event),
+    ("a client left: its backend connection ends after (slowest of 10)", _abort),
+    ("480 POSTs when idle backend connections close: failed / arrived twice", _orders),
 )  # fmt: skip
 
 

@@ -11,17 +11,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.process import BenchError, Program, free_port
 from tests.conformance import peers
+from tests.conformance.behaviour import Serve
 from tests.conformance.legal import LEGAL, MAY
 from tests.conformance.vectors import TAG, Legal, Vector
 from tests.conformance.volley import Volley, read_answers, whole
-
-Serve = Callable[[tuple[str, int]], contextlib.AbstractContextManager[tuple[str, int]]]
 
 _HERE = Path(__file__).resolve().parent
 _SERVERS = {

@@ -30,7 +30,11 @@ def test_a_naive_proxy_passes_lies_on() -> None:
     """A proxy that believes every answer hands on what none is, and one client's bytes to the next: both are seen."""
     told = ("A18/cl-twice", "A18/te-gzip", "A18/value-nul", "A19/behind-length")
     with liar() as backend, NaiveProxy(backend.address) as proxy:
-        heard = {lie.id: hear(proxy.address, backend, n, leave_s=0.05) for n, lie in enumerate(LIES) if lie.id in told}
+        heard = {
+            lie.id: hear(proxy.address, backend, n, patience_s=0.5, leave_s=0.05)
+            for n, lie in enumerate(LIES)
+            if lie.id in told
+        }
 
     assert [name for name, one in heard.items() if not one.faults] == []
     assert "malformed" in heard["A18/cl-twice"].faults[0]
