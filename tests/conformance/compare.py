@@ -115,7 +115,7 @@ def measure_legal(result: Result, volley: Volley, address: tuple[str, int]) -> N
 
 def measure_lies(result: Result, serve: Serve) -> None:
     """Let a backend lie, and count what reaches clients."""
-    with liar() as backend, serve(backend.address) as address:
+    with liar(end_s=PATIENCE_S * 0.6) as backend, serve(backend.address) as address:
         for number, lie in enumerate(LIES):
             heard = hear(address, backend, number, patience_s=PATIENCE_S, leave_s=0.25)
             backend.drop_connections()
