@@ -60,7 +60,8 @@ def hear(
     if truth:
         faults.append(truth)
     used = {one.connection for one in told}
-    if any(one.connection in used for one in backend.requests[before:] if one not in told):
+    # Not what was read of it as a request, but every byte: the liar may have stopped reading requests.
+    if any(b"/truth/" in backend.connections[one].raw for one in used):
         faults.append("the backend connection was used again")
     return Heard(status=status, faults=tuple(faults), kept=kept)
 

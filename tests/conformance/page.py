@@ -75,7 +75,7 @@ _ROWS: tuple[tuple[str, Callable[[dict[str, int]], str]], ...] = (
      _count("lenient rejected", "made lenient rejected")),
     (f"large ({_SIZE}): refused by default limits", _count("size rejected")),
     ("sent byte by byte: another verdict", _count("split differs")),
-    ("refused as second request, the third answered", _count("third answered")),
+    ("framing refused, yet the next request of the connection answered", _count("third answered")),
     (f"legal ({len(LEGAL)}): accepted", _count("legal accepted")),
     ("… and arrived byte for byte", _count("legal exact")),
     (f"targets ({len(TARGETS)}): arrived byte for byte", _count("target same")),

@@ -43,8 +43,10 @@ class Peer:
 
 def _nginx(program: str, folder: Path, port: int, backend: str) -> Command:
     temporary = " ".join(f"{kind}_temp_path {folder};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    # Started by root, its worker would be nobody, who may not write bodies into our folder.
+    user = "" if os.geteuid() else "user root; "
     (folder / "nginx.conf").write_text(
-        f"""daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
+        f"""{user}daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
 events {{ }}
 http {{
   access_log off; {temporary}
