@@ -105,12 +105,6 @@ BARS = (
         "at most 32 KiB each; the excess is told 503, nobody else notices",
         crowds.idle_connections,
     ),
-    _drill(
-        "cancels",
-        "100,000 clients that leave at random moments, copies on",
-        "no descriptor stays behind, the next 100 requests are answered",
-        crowds.cancels,
-    ),
     _drill("changes", "20 reloads and 20 flips under load, keep-alive clients", "0 failed", drills.changes_under_load),
     _drill(
         "restarts",

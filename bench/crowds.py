@@ -6,7 +6,6 @@ Each is one function from a :class:`Bench` to a :class:`Judgement`, as in :mod:`
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import resource
 import selectors
@@ -19,8 +18,7 @@ from collections.abc import Iterator, Sequence
 from bench import load
 from bench.attackers import Attackers
 from bench.bulk import BulkServer
-from bench.cancels import Moody, answered, leave
-from bench.drills import API, MIB, SPARE, Judgement, open_loop, paths_of, running
+from bench.drills import API, SPARE, Judgement, open_loop, paths_of, running
 from bench.openloop import OpenLoop, Outcome
 from bench.process import BenchError, memory, wait_until
 from bench.product import Product, Route, routes_for
@@ -230,32 +228,5 @@ def idle_connections(bench: Bench, *, count: int = 9_000, excess: int = 3_000) -
         figures=(
             f"{silent / 1024:.1f} KiB per silent connection, {used / 1024:.1f} KiB after a request each ({count:,}); "
             f"of {excess:,} more {told:,} were told 503 (slowest {slowest * 1e3:.0f} ms), all {count:,} were served on"
-        ),
-    )
-
-
-def cancels(bench: Bench, *, count: int = 100_000) -> Judgement:
-    """Leave a hundred thousand times at random moments and look for what stays behind."""
-    with Moody() as legacy, Moody() as new:
-        route = Route(name="moody", path="/api/{mood}", stage="shadow", legacy="moody", new="moody-new")
-        backends = {"moody": legacy.url, "moody-new": new.url}
-        with running(bench, "cancels", [route, SPARE], path="/api/quick", backends=backends) as product:
-            leave(("127.0.0.1", product.port), count=2_000, seed=1)  # warm
-            settle(product.program, at_most_s=20)
-            worker = product.worker()
-            held, before = len(os.listdir(f"/proc/{worker}/fd")), memory(worker, "VmRSS")
-            at = time.monotonic()
-            leave(("127.0.0.1", product.port), count=count, seed=2)
-            took = time.monotonic() - at
-            settle(product.program, at_most_s=20)
-            wait_until(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= held + 40, "the descriptors", timeout_s=100)
-            whole = answered(("127.0.0.1", product.port), 100)
-            left = len(os.listdir(f"/proc/{worker}/fd"))
-            grown = (memory(worker, "VmRSS") - before) / MIB
-    return Judgement(
-        passed=whole == 100 and left <= held + 40,
-        figures=(
-            f"{count:,} in {took:.0f} s: descriptors {held} before, {left} after; {whole} of the next 100 requests "
-            f"answered; worker RSS {grown:+.1f} MiB"
         ),
     )

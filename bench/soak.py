@@ -46,6 +46,9 @@ LEAVERS: Final = 400
 SHORT_IDLE: Final = {"idle_timeout": "2s"}
 """So that pools are empty again when the descriptors are counted."""
 
+PLACES: Final = 8
+"""Connections to the moody backend for forty leavers at once: most of them leave while they wait for one."""
+
 SLOPE_MIB: Final = 1.0
 """Per million requests."""
 
@@ -146,7 +149,7 @@ def cancelled(bench: Bench, *, count: int = 100_000) -> Judgement:
             {"legacy": moody.url, "new": other.url},
             folder=bench.folder / "cancelled",
             cores=bench.cores,
-            backend_keys=SHORT_IDLE,
+            backend_keys={**SHORT_IDLE, "max_connections": PLACES},
         )
         product.start("/api/quick")
         try:
@@ -165,9 +168,11 @@ def cancelled(bench: Bench, *, count: int = 100_000) -> Judgement:
     return Judgement(
         passed=back and whole == 100,
         figures=(
-            f"{done.total():,} clients left in {len(done)} combinations of phase and way; descriptors "
-            f"{before.descriptors} before, {after.descriptors} after; tasks {before.tasks}, {after.tasks}; connections "
-            f"{after.connections} left; {whole} of the next 100 answered"
+            f"{done.total():,} clients left in {len(done)} combinations of phase and way, {PLACES} connections to the "
+            f"backend for 40 of them at a time; descriptors {before.descriptors} before, {after.descriptors} after; "
+            f"tasks {before.tasks}, {after.tasks}; connections {after.connections} left; worker RSS "
+            f"{(after.rss_bytes['worker'] - before.rss_bytes['worker']) / MIB:+.1f} MiB; {whole} of the next 100 "
+            "answered"
         ),
     )
 
