@@ -1,7 +1,7 @@
 """Rules of a hostile machine, on the whole product: the clock jumps, the disk is slow or full, the database is locked.
 
 One product runs for all of them, with two libraries in front of libc: libfaketime reads the time of day from a file of
-the test, and a few lines of C make ``fsync`` take a second while another file exists.
+the test, and a few lines of C make ``fsync`` take half a second while another file exists.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SLOW = r"""
 #include <stdlib.h>
 #include <unistd.h>
 static int slow(const char *name, int fd) {
-    if (access(getenv("SLOW_DISK"), F_OK) == 0) sleep(1);
+    if (access(getenv("SLOW_DISK"), F_OK) == 0) usleep(500000);
     return ((int (*)(int))dlsym(RTLD_NEXT, name))(fd);
 }
 int fsync(int fd) { return slow("fsync", fd); }
@@ -62,7 +62,7 @@ class Machine:
         whole.rename(self._directory / "clock")
 
     def slow_disk(self, *, slow: bool) -> None:
-        """Let each fsync take a second, or no longer."""
+        """Let each fsync take half a second, or no longer."""
         if slow:
             (self._directory / "slow").touch()
         else:
@@ -111,11 +111,14 @@ def test_a_clock_that_jumps_costs_nothing(machine: Machine) -> None:
         for number, offset in enumerate(("+1h", "-1h", "+3650d", "+0d")):
             machine.set_clock(offset)
             flips.append(product.admin("POST", FLIP, {"stage": ("legacy", "shadow")[number % 2]})["audit_id"])
-            load.wait(60)
+            load.wait(20)
         years = {line["time"][:4] for line in product.access_log()}
-    counted = wait_until(
-        lambda: sum(n for key, n in product.totals()["counts"].items() if key.startswith("requests|orders|")),
-        "the requests in the totals",
+    wait_until(
+        lambda: (
+            sum(n for key, n in product.totals()["counts"].items() if key.startswith("requests|orders|"))
+            >= load.requests
+        ),
+        "every request in the totals",
     )
     audit = [entry["id"] for entry in product.admin("GET", "/api/v1/audit?limit=4")["entries"]]
 
@@ -123,12 +126,11 @@ def test_a_clock_that_jumps_costs_nothing(machine: Machine) -> None:
     assert product.pids() == pids
     assert product.ready()[1]["degraded"] == []
     assert len(years) == 2
-    assert counted >= load.requests - 60
     assert audit == list(reversed(flips))
 
 
 def test_a_slow_disk_delays_operators_only(machine: Machine) -> None:
-    """While each fsync takes a second flips and local rollbacks wait for theirs, and no request waits for anything."""
+    """While each fsync takes half a second, flips and local rollbacks wait for theirs, and no request waits."""
     product = machine.product
     seen = len(product.access_log())
     machine.slow_disk(slow=True)
@@ -142,12 +144,13 @@ def test_a_slow_disk_delays_operators_only(machine: Machine) -> None:
     finally:
         machine.slow_disk(slow=False)
     product.admin("POST", "/api/v1/routes/orders/release", {})
-    slowest_us = max(line["total_us"] for line in product.access_log()[seen:])
+    took_us = sorted(line["total_us"] for line in product.access_log()[seen:])
 
     assert load.failures == []
-    assert flip_s >= 1
+    assert flip_s >= 0.5
     assert json.loads(held.stdout)["holds"] == {"acked": [0], "missing": []}
-    assert slowest_us < 1_000_000
+    # A worker that waited would be late with a request of each client per fsync; a busy machine is late with one.
+    assert took_us[len(took_us) * 19 // 20] < 500_000
 
 
 def test_a_locked_database_refuses_flips_and_nothing_else(machine: Machine) -> None:

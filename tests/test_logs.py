@@ -86,8 +86,8 @@ def test_a_log_that_nobody_reads_stops_nothing(dead: int, ending: str) -> None:
         if ending == "closed":
             product.hang_up()
         with Load(product.port, clients=2) as load:
-            flood(product, 300)
-            load.wait(50)
+            flood(product, 80)
+            load.wait(20)
         flipped = product.admin("POST", "/api/v1/routes/lost/hold", {"reason": "still there"})
         ready = product.ready()
         after = product.pids()

@@ -60,7 +60,7 @@ def restarting(node: Node) -> Iterator[list[link.RestartStep]]:
 
 
 def test_every_worker_is_replaced_one_after_the_other(node: FakeNode) -> None:
-    """A restart puts a fresh process in each slot, and the former one has ended before the next slot's turn."""
+    """A restart puts a fresh process in each slot, and the former one has ended before the next; each is guarded."""
     former = node.pids()["worker"]
 
     steps = restart(node.state_dir)
@@ -77,6 +77,10 @@ def test_every_worker_is_replaced_one_after_the_other(node: FakeNode) -> None:
     assert not any(map(is_alive, former))
     assert node.ready()[1]["degraded"] == []
     assert node.logs("died") == []
+
+    os.kill(now[0], signal.SIGKILL)
+
+    assert node.wait_replaced("worker", now)[1] == now[1]
 
 
 def test_a_signal_restarts_as_the_command_does(node: FakeNode) -> None:
@@ -189,16 +193,6 @@ def test_a_stop_in_the_middle_ends_everybody() -> None:
         assert code == 0
         assert steps[-1].reason == "Matapalo is stopping"
         assert not any(map(is_alive, everybody))
-
-
-def test_a_successor_that_dies_later_is_replaced_like_any_worker(node: FakeNode) -> None:
-    """After a restart each slot is guarded as before."""
-    restart(node.state_dir)
-    former = node.pids()["worker"]
-
-    os.kill(former[0], signal.SIGKILL)
-
-    assert node.wait_replaced("worker", former)[1] == former[1]
 
 
 # --- clients ---------------------------------------------------------------------------------------------------------
