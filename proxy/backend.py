@@ -271,7 +271,12 @@ class BackendConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Let the transport close; the end of a body without length is a good end."""
-        if self._state == _UNTIL_CLOSE and self.sink is not None:
+        if self.sink is None:
+            # Not in connection_lost, a turn of the loop later: until then it would be lent.
+            if not self.closed:
+                self.pool.on_unasked_close(self)
+                self.close()
+        elif self._state == _UNTIL_CLOSE:
             self._finish([], surplus=False)
         return False
 
@@ -281,7 +286,7 @@ class BackendConnection(asyncio.Protocol):
             self.pool.on_unasked_close(self)
         self.closed = True
         self.pool.forget(self)
-        if exc is not None and self.sink is not None and not self.request_sent:
+        if exc is not None and self.sink is not None:
             self._rescue()
         sink, self.sink = self.sink, None
         if sink is None:
@@ -336,8 +341,15 @@ class BackendConnection(asyncio.Protocol):
             self.transport.abort()
 
     def close(self) -> None:
-        """Close the socket; idempotent."""
+        """Close the socket at once; idempotent.
+
+        What is unsent is the rest of an upload whose answer is here, or will never be. A transport that is closed, not
+        aborted, would wait for the backend to take it: without a deadline, in nobody's count.
+        """
         if not self.closed:
             self.closed = True
             self.pool.forget(self)
-            self.transport.close()
+            if self.transport.get_write_buffer_size():
+                self.transport.abort()
+            else:
+                self.transport.close()

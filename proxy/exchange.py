@@ -361,7 +361,9 @@ class Exchange:
 
     def on_end(self, trailers: wire.Trailers) -> None:
         """The answer is whole."""
-        self.connection = None
+        connection, self.connection = self.connection, None
+        if self.client.write_paused_since and connection is not None and not connection.closed:
+            connection.transport.resume_reading()  # interim heads had filled the client; the next one's answer is read
         if self.rechunk:
             self._out.append(forward.trailer_bytes(trailers))
         if self.copy is not None:

@@ -164,8 +164,17 @@ class Pool:
             self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
+        """Lend idle connections to those who wait; a backend that may keep none has time to show it first."""
         while self.waiters and self.idle:
-            connection = self.idle.pop()
+            connection = self.idle[-1]
+            if self._unkept:
+                if monotonic() - connection.idle_since <= SETTLED_S:
+                    self._loop.call_later(SETTLED_S, self._hand_over)
+                    return
+                if not self._trusts(connection, DISTRUST_S):
+                    connection.close()  # its place goes to a new one
+                    continue
+            self.idle.pop()
             sink = self.waiters.popleft()
             connection.sink = sink
             connection.reused = True
