@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import soak
+from bench.bars import BARS
 from console.commands.group import COMMANDS
 from matapalo import ROOMS
 
@@ -217,6 +219,24 @@ def test_links_between_documents_lead_somewhere() -> None:
     ]
 
     assert broken == []
+
+
+def test_every_proof_of_reliability_exists() -> None:
+    """Each test file, test and drill that docs/reliability.md names as a proof is there."""
+    spans = re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "reliability.md").read_text())
+    proofs = [span.partition("::")[::2] for span in spans if span.partition("::")[0].endswith(".py")]
+    drills = [span.split(" --only ") for span in spans if " --only " in span]
+    known = {"scripts/bench": {bar.name for bar in BARS}, "scripts/soak": {bar.name for bar in soak.bars(1)}}
+
+    missing = [
+        f"{file}::{name}"
+        for file, name in proofs
+        if not (ROOT / "tests" / file).is_file() or (f"def {name}(" not in (ROOT / "tests" / file).read_text() and name)
+    ]
+
+    assert len(proofs) > 50
+    assert missing == []
+    assert [drill for drill in drills if drill[1] not in known[drill[0]]] == []
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").iterdir() if path.is_file()))

@@ -27,6 +27,8 @@ from tests.support.recorder import (
 
 BAR_NS = 250_000_000
 """A client's departure ends its request at the backend within this."""
+IDLE_NS = 1_000_000_000
+"""So that a connection which opened for somebody who has left is gone when the test is looked over."""
 TRIES = 3
 """The best of three counts: the machine may be busy with something else."""
 
@@ -76,8 +78,8 @@ def full() -> Iterator[socket.socket]:
 def shared(service: Recorder, full: socket.socket) -> Iterator[OneWorker]:
     """Run one worker for every test that needs nothing special."""
     names = {
-        "legacy": backend("legacy", service.url),
-        "narrow": backend("narrow", service.url, max_connections=1),
+        "legacy": backend("legacy", service.url, idle_timeout_ns=IDLE_NS),
+        "narrow": backend("narrow", service.url, idle_timeout_ns=IDLE_NS, max_connections=1),
         "unreachable": backend("unreachable", f"http://127.0.0.1:{full.getsockname()[1]}"),
     }
     routes = [route(name, f"/{name}/**", legacy=name, new="legacy" if name != "legacy" else "narrow") for name in names]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ from rules.flag import Stage
 from tests.support.oneworker import OneWorker, flag, route
 from tests.support.rawclient import request_bytes
 from tests.support.recorder import Recorder, answer
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -109,3 +113,15 @@ def test_what_is_outside_the_sample_is_not_copied(legacy: Recorder, new: Recorde
 
     assert new.requests == []
     assert counts["unsampled|orders"] == counts["eligible|orders"] == 3
+
+
+def test_every_reason_for_no_copy_is_documented() -> None:
+    """Each reason of ``matapalo_shadow_skipped_total`` stands in the page of operations."""
+    sources = [(ROOT / "proxy" / name).read_text() for name in ("offer.py", "copies.py", "exchange.py")]
+    named = re.findall(r'skip\(.*?"(\w+)"(?: if .* else "(\w+)")?|copy\.skip, "(\w+)"', "\n".join(sources))
+    reasons = {reason for found in named for reason in found if reason}
+    reasons |= set(re.findall(r'return "(\w+)"', sources[0]))
+    page = (ROOT / "docs" / "operations.md").read_text()
+
+    assert {"rate", "oversize", "client", "primary_failed", "fallback"} < reasons
+    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in page] == []

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from proxy.problem import DETAILS, TITLES, problem_bytes
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.mark.parametrize("status", sorted(TITLES))
@@ -27,3 +30,10 @@ def test_a_problem_is_a_whole_http_answer(status: int) -> None:
 def test_head_gets_no_body() -> None:
     """A problem for HEAD has the length and no body."""
     assert problem_bytes(502, "timeout", b"r", close=False, head_only=True).endswith(b"\r\n\r\n")
+
+
+def test_every_reason_is_documented() -> None:
+    """Whatever reason an answer of ours names stands in the page of the wire or of operations."""
+    pages = (DOCS / "wire.md").read_text() + (DOCS / "operations.md").read_text()
+
+    assert [reason for reason in DETAILS if f"`{reason}`" not in pages] == []

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -296,3 +297,40 @@ def test_only_control_pays_for_the_store() -> None:
     ).stdout
 
     assert said.split() == ["False", "False"]
+
+
+async def test_a_copy_made_while_it_is_written_is_one_moment(tmp_path: Path) -> None:
+    """SQLite's backup of a file in use, as the operations page has it, opens and holds whole transactions only."""
+    database = await Database.open(str(tmp_path / "flags.db"), "flags")
+    copies = [tmp_path / f"copy-{number}.db" for number in range(3)]
+    enough = asyncio.Event()
+
+    async def write() -> None:
+        number = 0
+        while not enough.is_set():
+            async with database.transaction() as tx:
+                await tx.run(insert(meta).values(key=f"{number}-first", value="1"))
+                await tx.run(insert(meta).values(key=f"{number}-second", value="2"))
+            number += 1
+
+    def back_up(path: Path) -> None:
+        with closing(sqlite3.connect(tmp_path / "flags.db")) as source, closing(sqlite3.connect(path)) as target:
+            source.backup(target)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(write())
+        for path in copies:
+            await asyncio.to_thread(back_up, path)
+        enough.set()
+    await database.close()
+    kept = []
+    for path in copies:
+        copy = await Database.open(str(path), "flags")
+        kept.append([str(key) for key, _ in await rows_of(copy) if str(key)[0].isdigit()])
+        await copy.close()
+
+    for keys in kept:
+        assert sorted(key for key in keys if key.endswith("first")) == sorted(
+            key.replace("second", "first") for key in keys if key.endswith("second")
+        )
+    assert len(kept[-1]) >= len(kept[0])
