@@ -66,6 +66,8 @@ class Outcome:
     seconds: float = 0.0
     answer: bytes = b""
     arrivals: list[Arrival] = field(default_factory=list)
+    tag: bytes = b""
+    """What stood in the place of :data:`TAG`."""
 
     @property
     def status(self) -> int:
@@ -400,7 +402,7 @@ class Volley:
         await self.sink.quiet()
         await self.sink.part()
         for tag, outcome in zip(tags, outcomes, strict=True):
-            outcome.arrivals = self.sink.take(tag)
+            outcome.arrivals, outcome.tag = self.sink.take(tag), tag
         return outcomes
 
 
