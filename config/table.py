@@ -484,7 +484,7 @@ ROUTE: Final = Section(
         Key(
             name="max_body",
             kind=SIZE,
-            doc="A larger request body is answered 413; without it no limit.",
+            doc="A larger request body is answered 413; without it `limits.max_body` counts.",
             field="max_body_bytes",
         ),
         Key(
