@@ -38,6 +38,7 @@ def product() -> Iterator[Product]:
         Recorder(answer(b'{"price": 12.51}', headers=JSON_BODY)) as fresh,
         Product({**CONFIG, "backends": {"old": {"url": old.url}, "fresh": {"url": fresh.url}}}) as running,
     ):
+        wait_until(lambda: not running.admin("GET", "/api/v1/status")["degraded"], "the worker is linked to control")
         yield running
 
 

@@ -75,6 +75,7 @@ def flip(product: Product, stage: str, **more: object) -> dict[str, Any]:  # Any
     return product.admin("POST", f"{ORDERS}/flip", {"stage": stage, **more})
 
 
+@pytest.mark.alone
 def test_reloads_and_flips_lose_no_request(legacy: Recorder, new: Recorder) -> None:
     """Twenty reloads and twenty flips under keep-alive load fail no request, and each flip takes under 100 ms."""
     text = config(legacy, new, workers=2)

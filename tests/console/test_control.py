@@ -17,7 +17,7 @@ from tests.support.controlnode import ControlNode, running
 
 pytestmark = pytest.mark.anyio
 
-KILLS = 30
+KILLS = int(os.environ.get("MATAPALO_TEST_KILLS", "12"))
 
 
 async def test_an_acknowledged_flip_survives_a_kill_at_any_instant(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.anyio
 CANARY = {"stage": "canary", "percent": 5}
 
 
+@pytest.mark.alone
 async def test_a_flip_reaches_every_worker_within_100_ms(tmp_path: Path) -> None:
     """From the call to the last worker's hands a flip takes less than 100 ms."""
     took = []

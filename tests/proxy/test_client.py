@@ -14,7 +14,7 @@ import pytest
 from config.spec import LimitsSpec
 from proxy.client import LINGER_BYTES, LINGER_S
 from shadow import link
-from tests.support.oneworker import OneWorker, route
+from tests.support.oneworker import OneWorker, backend, route
 from tests.support.rawclient import ConnectionEndedError, RawClient, request_bytes
 from tests.support.recorder import Gate, Hang, RecordedRequest, Recorder, answer, forever
 
@@ -187,7 +187,8 @@ def test_a_client_that_never_reads_is_cut(legacy: Recorder) -> None:
 def test_a_client_lost_while_sending_ahead_leaves_nothing(legacy: Recorder) -> None:
     """Clients that leave at any moment leave no connection, descriptor or request behind."""
     gate = Gate()
-    with worker_of(legacy) as worker:
+    spec = backend("legacy", legacy.url, idle_timeout_ns=500_000_000)
+    with OneWorker(backends={"legacy": spec, "new": legacy.url}, routes=[route()]) as worker:
         worker.ask(request_bytes(target="/api/a"))
         worker.settled()
         before = worker.open_fds()

@@ -131,6 +131,7 @@ PHASES = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("way", ["close", "reset"])
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_client_that_leaves_cancels_its_request(worker: OneWorker, service: Recorder, phase: str, way: str) -> None:

@@ -145,12 +145,14 @@ def latencies_ms(client: RawClient, number: int) -> list[float]:
     return found
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", range(len(STREAMS)), ids=STREAMS)
 def test_an_event_is_passed_on_at_once(worker: OneWorker, number: int) -> None:
     """An event reaches its client within 20 ms of the backend's write, whatever its framing."""
     assert statistics.median(best_of_three(worker, number)) <= BAR_MS
 
 
+@pytest.mark.alone
 def test_an_event_is_passed_on_at_once_beside_other_traffic(worker: OneWorker) -> None:
     """Clients that ask all the time do not hold an event back beyond 20 ms."""
     with Load(worker.address[1], clients=2, target="/plain/small"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from config.spec import ShadowSpec
 from rules.flag import Stage
 from tests.support.oneworker import OneWorker, flag, route
@@ -13,6 +15,7 @@ from tests.support.recorder import Recorder, Reset, answer
 SAME = answer(b"same")
 
 
+@pytest.mark.alone
 def test_copies_pause_and_come_back() -> None:
     """Copies to a backend without answers stop but for single ones at growing pauses; its first answer ends that."""
     spec = route(shadow=ShadowSpec(max_per_second=None))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.support.load import Load
 from tests.support.product import Product, wait_until
 from tests.support.recorder import Recorder, answer
@@ -14,6 +16,7 @@ def last_copy_after(new: Recorder, moment_ns: int) -> float:
     return max(((one.at_ns - moment_ns) / 1e9 for one in new.requests), default=0.0)
 
 
+@pytest.mark.alone
 def test_copies_end_everywhere_within_a_second() -> None:
     """`shadow off --all` ends copying in every worker within a second, without a restart or a lost request.
 
