@@ -132,7 +132,6 @@ _hosts: Final[set[bytes]] = {b""}
 """Values of Host found good; the empty one is (RFC 9112 section 3.2)."""
 
 MAX_HEAD_BYTES: Final = 64 << 10
-MAX_LINE_BYTES: Final = 16_000
 MAX_FIELDS: Final = 100
 """zttp's own ceilings, a little rounded (docs/decisions/0001-zttp.md); limits may be set below them."""
 

@@ -375,6 +375,18 @@ def test_expect_100_continue_is_answered_by_the_backend(legacy: Recorder, new: R
         assert client.read_head().status == 200
 
 
+def test_a_client_that_waits_for_no_100_is_served(legacy: Recorder, new: Recorder) -> None:
+    """A backend that never says 100 gets the body as soon as the client sends it, and no 100 is made up."""
+    legacy.answer = lambda request: answer(request.body)
+    with OneWorker(backends=both(legacy, new), routes=[route()]) as worker, worker.client() as client:
+        client.send(b"POST /api/a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+        legacy.wait_until(lambda: any(b"Expect" in one.raw for one in legacy.connections), "the head")
+        client.send(b"body")
+        response = client.read_response("POST")
+
+    assert (response.status, response.body, response.interim) == (200, b"body", ())
+
+
 def test_chunked_answers_are_reframed_with_trailers(legacy: Recorder, new: Recorder) -> None:
     """A chunked answer arrives chunked, with its trailers, whether the client said that it welcomes them or not."""
     legacy.answer = chunked_answer([b"hello ", b"world"], trailers=(("X-Sum", "1"),))

@@ -139,11 +139,6 @@ class RawClient:
             self._socket.close()
             raise
 
-    @property
-    def local_port(self) -> int:
-        """Return the port of this end."""
-        return int(self._socket.getsockname()[1])
-
     def tls_socket(self) -> ssl.SSLSocket:
         """Return the socket of a TLS connection, to ask what was agreed."""
         assert isinstance(self._socket, ssl.SSLSocket), "this connection is clear"
@@ -158,13 +153,6 @@ class RawClient:
             return
         for start in range(0, len(data), slice_bytes):
             self._socket.sendall(data[start : start + slice_bytes])
-            if gap_s:
-                time.sleep(gap_s)
-
-    def send_slices(self, *slices: bytes, gap_s: float = 0.0) -> None:
-        """Send each slice as a write of its own."""
-        for data in slices:
-            self.send(data)
             if gap_s:
                 time.sleep(gap_s)
 

@@ -1,30 +1,6 @@
 """A sick shadow: whatever it does, the client gets the primary's bytes and the count says what happened.
 
-The rows of group J (shadow isolation) and the tests that prove them; what is named without a file is in this one.
-
-====  ==================================================  ======================================================
-J1    any sickness of the shadow                          ``test_a_sick_shadow_is_its_own_problem``
-J2    ten minutes of hanging, 100 KiB bodies              ``test_a_hung_shadow_costs_a_bounded_part_of_memory``;
-                                                          for ten minutes: ``scripts/bench --only hung-shadow``
-J3    the counting law                                    ``test_copies.py``, ``the_counting_law_holds_under_chaos``
-J4    an exception at every line of the copy path         ``test_faults.py``
-J5    the primary fails, the client leaves                ``test_copies.py``, ``a_broken_primary_is_not_compared``;
-                                                          ``test_double_send.py``
-J6    writes are not copied                               ``test_copies.py``, ``writes_are_never_copied``
-J7    reads that write, declared reads                    ``test_copies.py``, ``a_declared_read_is_copied…``;
-                                                          ``test_decision.py`` (``shadow: never``)
-J8    at most one copy, the primary as without            ``test_double_send.py``
-J9    never again, never elsewhere                        ``test_double_send.py``, ``redirects-for-ever`` here
-J10   copies are marked, and nobody can forge that        ``test_copies.py``, ``test_exchange.py``
-J11   nothing of the shadow reaches the client            ``sets-cookies`` here: the answers are equal byte by byte
-J12   the shadow's pool is not the primary's              ``test_copies.py``, ``a_shadow_pool_never_takes…``
-J13   the circuit                                         ``test_circuit_open.py``, ``test_circuit.py``
-J14   comparing 1 MiB bodies at full rate                 ``scripts/bench --only compare-lag``
-J15   the kill switch                                     ``test_kill_switch.py``
-J16   retries, cancels, 50 at a time: no byte mixed up    ``test_double_send.py``
-J17   one service twice, loops                            ``test_loops.py``, ``test_checks.py``
-J18   the copy goes out beside the primary                ``test_a_copy_does_not_wait_for_the_primary``
-====  ==================================================  ======================================================
+The section "Shadow isolation" of docs/reliability.md names the tests of the other rules.
 """
 
 from __future__ import annotations
