@@ -134,7 +134,9 @@ FAMILIES: Final = (
     _counter("matapalo_fallbacks_total", "route reason", "Canary requests that legacy answered because new failed."),
     _counter("matapalo_refused_total", "reason", "Requests that Matapalo refused before any backend."),
     _counter(
-        "matapalo_client_aborts_total", "route side", "Requests whose client left before its answer was complete."
+        "matapalo_client_aborts_total",
+        "route side",
+        "Requests whose client left, or took nothing for `write_timeout`, before its answer was complete.",
     ),
     _counter(
         "matapalo_retries_total",

@@ -175,13 +175,14 @@ def settle(measure: object) -> int:
 
 
 def test_a_client_that_never_reads_is_cut(legacy: Recorder) -> None:
-    """A client that takes nothing for the write timeout loses its connection, and the backend its request."""
+    """A client that takes nothing for the write timeout loses its connection, the backend its request: one abort."""
     legacy.answer = lambda request: forever(b"x" * 65_536)
     with worker_of(legacy, LimitsSpec(write_timeout_ns=500_000_000)) as worker, worker.client() as client:
         client.send(request_bytes(target="/api/a"))
         legacy.wait_ended(0)
         with pytest.raises((ConnectionEndedError, ConnectionResetError)):
             client.read_exactly(1 << 30)
+        assert worker.totals(lambda counts: counts.get("client_aborts|orders|legacy") == 1)
 
 
 def test_a_client_lost_while_sending_ahead_leaves_nothing(legacy: Recorder) -> None:
