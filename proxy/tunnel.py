@@ -41,10 +41,11 @@ class TunnelEnd(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Pass the half-close on and keep the other direction open; TLS knows no half."""
-        if not self.other.transport.can_write_eof():
+        other = self.other.transport
+        if other.is_closing() or not (self.transport.can_write_eof() and other.can_write_eof()):
             self._tunnel.close()
             return False
-        self.other.transport.write_eof()
+        other.write_eof()
         self._tunnel.half_closed += 1
         return self._tunnel.half_closed < 2
 

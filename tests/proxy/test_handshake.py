@@ -311,6 +311,11 @@ def test_a_tunnel_runs_over_tls(worker: OneWorker, authority: Authority, legacy:
         client.send(upgrade)
         assert client.read_head().status == 101
         assert client.ending() == "eof"
+        client.tls_socket().unwrap()  # its close_notify comes when the other end is closed
+    legacy.answer = OK
+    assert worker.ask(request_bytes(target="/api/a")).status == 200
+    assert "failed" not in worker.errors()
+    assert "no effect" not in worker.errors()
 
 
 def test_a_renewed_certificate_costs_no_request(legacy: Recorder, authority: Authority) -> None:
