@@ -327,8 +327,11 @@ class BackendConnection(asyncio.Protocol):
 
         Cost: one system call, 1.5 microseconds.
         """
+        end = self.transport.get_extra_info("socket")
+        if end is None:
+            return False  # TLS has lost it and is about to say so
         poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
+        poll.register(end.fileno(), select.POLLIN | select.POLLRDHUP)
         return not poll.poll(0)
 
     def abandon(self) -> None:

@@ -12,6 +12,7 @@ Rules of this file:
 3. After an answer that ends the connection, bytes still on their way are read
    and thrown away for a moment, so that the answer is not lost to a reset
    (RFC 9112 section 9.6).
+4. TLS that has lost its socket says so a turn of the loop later; in between the transport has no socket to be asked.
 """
 
 from __future__ import annotations
@@ -403,8 +404,10 @@ class ClientConnection(asyncio.Protocol):
         self.closed = True
         self.worker.clients.discard(self)
         self.worker.departures.forget(self)
-        with suppress(OSError):
-            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        end = self.transport.get_extra_info("socket")
+        if end is not None:
+            with suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
         if self.exchange is not None:
             self.exchange.on_client_lost()
@@ -505,6 +508,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _has_unread(self) -> bool:
         """Tell whether bytes have come that the loop has not read: closing now would lose a request."""
+        end = self.transport.get_extra_info("socket")
+        if end is None:
+            return False
         unread = array("i", [0])
-        ioctl(self.transport.get_extra_info("socket").fileno(), FIONREAD, unread)
+        ioctl(end.fileno(), FIONREAD, unread)
         return unread[0] > 0

@@ -54,7 +54,10 @@ class Departures:
     def watch(self, client: ClientConnection) -> None:
         """The loop has stopped reading from this client; idempotent."""
         if self._epoll is not None and client not in self._descriptors:
-            descriptor = client.transport.get_extra_info("socket").fileno()
+            end = client.transport.get_extra_info("socket")
+            if end is None:
+                return  # TLS has lost it and is about to say so
+            descriptor = end.fileno()
             self._watched[descriptor] = client
             self._descriptors[client] = descriptor
             self._epoll.register(descriptor, 0 if client in self._quiet else _FIN)
