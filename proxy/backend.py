@@ -83,7 +83,7 @@ _UNTIL_CLOSE: Final = 3
 _IDLE: Final = 4
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class BackendConnection(asyncio.Protocol):
     """Speak HTTP/1.1 to one backend socket."""
 

@@ -21,6 +21,7 @@ import asyncio
 import socket
 import struct
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fcntl import ioctl
@@ -65,9 +66,13 @@ _RESET: Final = struct.pack("ii", 1, 0)
 _NO_PEER: Final = Peer("", trusted_networks=())
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ClientConnection(asyncio.Protocol):
-    """Own one client socket."""
+    """Own one client socket.
+
+    Shape: without a repr: the loop writes one into its message about a callback that failed, and it would hold the
+    requests of everybody whom this object leads to.
+    """
 
     worker: Worker
     transport: asyncio.Transport = field(init=False)
@@ -280,18 +285,26 @@ class ClientConnection(asyncio.Protocol):
             self._parser.start_next_cycle()
             event = self._parser.next_event()
         except wire.GrammarError as error:
-            self.worker.loop.call_soon(self._refuse_grammar, error, b"")
+            self.worker.loop.call_soon(self._later, self._refuse_grammar, error, b"")
             return
         if event is not NEED_DATA:
-            self.worker.loop.call_soon(self._resume, event)
+            self.worker.loop.call_soon(self._later, self._resume, event)
         elif self._backlog is not None:
-            self.worker.loop.call_soon(self._feed_backlog)
+            self.worker.loop.call_soon(self._later, self._feed_backlog)
         else:
             self.exchange = None
             if self.ended:
                 self.close()
             elif self._pauses:
                 self.resume_reading(AHEAD | UPLOAD)
+
+    def _later(self, go_on: Callable[..., None], *what: object) -> None:
+        """Go on from the loop; as after an error in data_received, nobody would answer this client any more."""
+        try:
+            go_on(*what)
+        except Exception:
+            self.abort()
+            raise
 
     def _resume(self, event: wire.Event) -> None:
         if self.closed or self.lingering_since:

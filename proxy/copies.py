@@ -187,7 +187,7 @@ class RouteState:
         return True
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Copy:
     """Be one copy: the shadow's half of a comparison."""
 

@@ -38,7 +38,7 @@ MAX_EARLY_BODY: Final = 256 << 10
 """Request body bytes held while a connection is opened; the client is paused beyond that."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Exchange:
     """Be one client request and its answer; the sink of the primary's connection.
 

@@ -38,7 +38,7 @@ _REASONS: Final = {
 """OpenSSL's word for why, and ours; the rest is ``alert`` (the client refused us) or ``other``."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Handshake(asyncio.Protocol):
     """Own one accepted socket until it speaks TLS."""
 

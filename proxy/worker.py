@@ -401,22 +401,25 @@ class Worker:
             quiet_s = self.limits.half_close_timeout_ns / 1e9 - SWEEP_S
             self._guarded(partial(self.departures.sweep, now, quiet_s))
             if self.access_log is not None:
-                self.access_log.flush()
+                self._guarded(self.access_log.flush)
             if now - last_second >= 1.0:
                 self._guarded(partial(self._weigh, now - last_second, sweeps))
                 last_second, sweeps = now, 0
                 self._failure_lines = 0
-                for lane in self.applied.lanes.values():
-                    lane.circuit.tick()
                 for client in list(self.clients):
                     self._guarded(partial(client.check, now))
-                for pool in self.applied.pools():
-                    pool.close_idle(now)
-                for lane in self.applied.lanes.values():
-                    lane.addresses.refresh(now)
-                idle = now - self.limits.tunnel_idle_timeout_ns / 1e9
-                for tunnel in [tunnel for tunnel in self.tunnels if tunnel.last_byte < idle]:
-                    tunnel.close()
+                self._guarded(partial(self._tidy, now))
+
+    def _tidy(self, now: float) -> None:
+        """Do what each second asks of backends and tunnels."""
+        for lane in self.applied.lanes.values():
+            lane.circuit.tick()
+            lane.addresses.refresh(now)
+        for pool in self.applied.pools():
+            pool.close_idle(now)
+        idle = now - self.limits.tunnel_idle_timeout_ns / 1e9
+        for tunnel in [tunnel for tunnel in self.tunnels if tunnel.last_byte < idle]:
+            tunnel.close()
 
     def _weigh(self, elapsed_s: float, sweeps: int) -> None:
         """Look at the last second's load; copies give way first."""
@@ -476,11 +479,11 @@ class Worker:
                 self._guarded(partial(client.check, now))
             await asyncio.sleep(SWEEP_S)
         for tunnel in list(self.tunnels):
-            tunnel.close()
+            self._guarded(tunnel.close)
         for handshake in list(self.handshakes):
-            handshake.transport.abort()
+            self._guarded(handshake.transport.abort)
         for client in list(self.clients):
-            client.abort()
+            self._guarded(client.abort)
         for item in list(self.active):
             self._guarded(item.expire)
         for pair_link in self._pair_links:

@@ -86,10 +86,11 @@ def listen(faults: Faults, state_dir: str) -> None:
     server.listen(1)
 
     def serve() -> None:
-        connection, _ = server.accept()
-        with connection, connection.makefile("r") as lines:
-            for line in lines:
-                connection.sendall(json.dumps(faults.ask(json.loads(line))).encode() + b"\n")
+        while True:
+            connection, _ = server.accept()
+            with connection, connection.makefile("r") as lines:
+                for line in lines:
+                    connection.sendall(json.dumps(faults.ask(json.loads(line))).encode() + b"\n")
 
     threading.Thread(target=serve, name="faults", daemon=True).start()
 

@@ -182,3 +182,44 @@ def test_an_exception_at_any_line_of_the_copy_leaves_the_primary_alone(
     assert len(ways) > 0.75 * len(reachable), sorted(reachable - set(ways))
     assert healthy == [expected["same"]] * 20
     assert '"copy failed"' in worker.errors()
+
+
+def first_line(name: str, function: str) -> int:
+    """Give the line of a function's first statement behind its docstring."""
+    tree = ast.parse((ROOM / name).read_text())
+    found = next(one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == function)
+    has_docstring = isinstance(found.body[0], ast.Expr)
+    return found.body[int(has_docstring)].lineno
+
+
+def test_an_exception_behind_an_answer_ends_its_connection(worker: OneWorker, legacy: Recorder) -> None:
+    """A request that was sent ahead and meets an error of ours is not left without an answer and without an end."""
+    injector = Injector(worker)
+    with worker.client(timeout_s=5.0) as client:
+        assert injector.ask(file="client.py", line=first_line("client.py", "_resume"))
+        client.send(ASKED["unsampled"] * 2)
+        first = client.read_response()
+        ending = client.ending(5.0)
+    injector.ask(stop=True)
+    injector.close()
+    legacy.drop_connections()
+
+    assert first.body == b"same"
+    assert ending in ("eof", "reset")
+    assert "Authorization" not in worker.errors()
+    assert "fields=" not in worker.errors()
+
+
+def test_an_exception_in_the_work_of_a_second_stops_no_deadline(worker: OneWorker) -> None:
+    """The sweep that enforces every deadline goes on after an error in what it does for pools."""
+    line = first_line("pool.py", "close_idle")
+    injector = Injector(worker)
+    assert injector.ask(file="pool.py", line=line)
+    worker.wait(lambda: injector.ask(count=True) == 1, "the fault")
+    assert injector.ask(trace=("pool.py",))
+    worker.wait(lambda: injector.ask(count=True) > 0, "the next second")
+    lines = injector.ask(stop=True)
+    injector.close()
+
+    assert ["pool.py", line] in lines
+    assert "deadline failed" in worker.errors()
