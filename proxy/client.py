@@ -492,7 +492,10 @@ class ClientConnection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """Enforce this connection's own deadlines; called about once per second."""
         limits = self.worker.limits
-        if self.write_paused_since:
+        if self.beneath is not None and self.beneath.is_closing() and not self.closed:
+            # After a FIN TLS drops what we write, but says so only when the client has taken what was written before.
+            self.abort()
+        elif self.write_paused_since:
             waiting = self.transport.get_write_buffer_size()
             if self.closed:
                 self._close_beneath()

@@ -25,7 +25,7 @@ from tests.support.authority import Authority
 from tests.support.load import Load
 from tests.support.oneworker import OneWorker, flag, route
 from tests.support.rawclient import RawClient, request_bytes
-from tests.support.recorder import Close, Echo, Gate, Hang, Recorder, Step, answer
+from tests.support.recorder import Close, Echo, Gate, Hang, Recorder, Step, answer, forever
 
 CLEAR = AddressSpec(host="127.0.0.1", port=0)
 CLOSE = (("Connection", "close"),)
@@ -49,12 +49,13 @@ def legacy() -> Iterator[Recorder]:
         yield recorder
 
 
-def worker_of(legacy: Recorder, pair: TlsSpec, **changes: object) -> OneWorker:
+def worker_of(legacy: Recorder, pair: TlsSpec, *, send_buffer: int | None = None, **changes: object) -> OneWorker:
     """Start a worker with a clear and a TLS listener."""
     return OneWorker(
         backends={"legacy": legacy.url, "new": legacy.url},
         routes=[route()],
         listen=(CLEAR, replace(CLEAR, tls=pair)),
+        send_buffer=send_buffer,
         limits=LimitsSpec(header_read_timeout_ns=HEAD_S * 1_000_000_000, **changes),  # type: ignore[arg-type]  # its fields
     )
 
@@ -291,6 +292,23 @@ def test_a_client_that_leaves_takes_its_request_along(
         client.close()
 
     assert min(times) <= 0.25, times
+
+
+def test_a_client_that_leaves_without_reading_takes_its_request_along(legacy: Recorder, authority: Authority) -> None:
+    """A FIN ends the request of a TLS client that takes nothing any more: no service streams for nobody."""
+    legacy.answer = lambda request: forever(b"x" * 8_192, 0.05)
+    with (
+        worker_of(legacy, authority.issue("leaver"), send_buffer=4_096) as worker,
+        secure(worker, authority, receive_buffer=4_096) as client,
+    ):
+        client.send(request_bytes(target="/api/a"))
+        assert client.read_head().status == 200
+        connection = legacy.connections[legacy.requests[-1].connection]
+        worker.wait(lambda: connection.sent_bytes > 65_536, "more than anybody takes")
+        client.half_close()
+        ending = legacy.wait_ended(connection.index).ending
+
+    assert ending != "open"
 
 
 def test_a_tunnel_runs_over_tls(worker: OneWorker, authority: Authority, legacy: Recorder) -> None:
