@@ -25,13 +25,14 @@ class Authority:
         self._key = directory / f"{name}.key"
         self.file = directory / f"{name}.pem"
         """Its own certificate, to be trusted."""
-        _openssl("req", "-x509", *_NEW_KEY, "-keyout", self._key, "-out", self.file, "-subj", f"/CN={name}")
+        made = ("-keyout", self._key, "-out", self.file, "-subj", f"/CN={name}", "-addext", _SIGNS)
+        _openssl("req", "-x509", *_NEW_KEY, *made)
 
     def issue(self, name: str, *, hosts: str = "DNS:localhost,IP:127.0.0.1", days: int = 30) -> TlsSpec:
         """Write ``name.pem`` and ``name.key``, each replaced whole; *days* -1 makes one that has ended."""
         cert, key = self.directory / f"{name}.pem", self.directory / f"{name}.key"
         request, extensions = self.directory / f"{name}.csr", self.directory / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={hosts}\n")
+        extensions.write_text(f"subjectAltName={hosts}\nauthorityKeyIdentifier=keyid\n")
         _openssl("req", *_NEW_KEY, "-keyout", f"{key}.new", "-out", request, "-subj", f"/CN={name}")
         signing = ("-CA", self.file, "-CAkey", self._key, "-CAcreateserial", "-days", str(days))
         _openssl("x509", "-req", "-in", request, "-out", f"{cert}.new", *signing, "-extfile", extensions)
@@ -49,6 +50,9 @@ class Authority:
         context.load_cert_chain(pair.cert.removeprefix("file:"), pair.key.removeprefix("file:"))
         return context
 
+
+_SIGNS = "keyUsage=critical,keyCertSign,cRLSign"
+"""Python's own contexts are strict since 3.13: an authority says what its key is for, and whom it signed (RFC 5280)."""
 
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
