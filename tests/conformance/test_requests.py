@@ -12,7 +12,7 @@ from tests.conformance.must_reject import MUST_REJECT
 from tests.conformance.vectors import TAG, Legal, Vector
 from tests.conformance.verdict import alterations, faults
 from tests.conformance.volley import Outcome, Shot, Volley, byte_by_byte, second, whole
-from tests.support.oneworker import OneWorker
+from tests.support.oneworker import OneWorker, backend
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,9 @@ def volley() -> Iterator[Volley]:
 @pytest.fixture(scope="module")
 def worker(volley: Volley) -> Iterator[OneWorker]:
     """Hold one worker for all tests of this file."""
-    with OneWorker(backends={"legacy": "http://{}:{}".format(*volley.backend)}, access_log=False) as worker:
+    # What stays idle is gone before anybody takes it for some test's leftover.
+    legacy = backend("legacy", "http://{}:{}".format(*volley.backend), idle_timeout_ns=1_000_000_000)
+    with OneWorker(backends={"legacy": legacy}, access_log=False) as worker:
         worker.settled()  # all links are up: none of their threads is some test's leftover
         yield worker
 

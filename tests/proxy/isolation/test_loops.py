@@ -38,6 +38,7 @@ def worker(legacy: Recorder, new: Recorder) -> Iterator[OneWorker]:
         mirror = backend("mirror", "http://{}:{}".format(*running.address))
         others = [one for one in running.config.backends if one.name != "mirror"]
         running.push(config=replace(running.config, backends=(*others, mirror)))
+        running.settled()  # its links are up
         yield running
 
 
