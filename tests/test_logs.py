@@ -89,6 +89,8 @@ def test_a_log_that_nobody_reads_stops_nothing(dead: int, ending: str) -> None:
             flood(product, 80)
             load.wait(20)
         flipped = product.admin("POST", "/api/v1/routes/lost/hold", {"reason": "still there"})
+        # A worker says with its next beat, within half a second, that it has taken what control gave it.
+        wait_until(lambda: product.ready()[1]["degraded"] == [], "every part to be well")
         ready = product.ready()
         after = product.pids()
         dropped = wait_until(lambda: product.totals()["counts"].get("log_dropped", 0) or ending == "blocked", "a count")
