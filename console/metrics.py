@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-1. :data:`FAMILIES` is the contract (DESIGN section 9): what is not in it is not shown; docs/metrics.md is made from it.
+1. :data:`FAMILIES` is the contract: what is not in it is not shown; docs/metrics.md is made from it.
 2. Label values come from the configuration and from closed vocabularies, never from a request.
 3. Rendering works on a :class:`Scene`, a frozen picture made on the loop, so it may run in a thread.
 4. No traffic is absent, not zero: a series begins with its first count.

@@ -30,7 +30,7 @@ from rules.snapshot import SnapshotError, SnapshotSpec, build, encode
 from store.flags import Commit, Entry, flag_as_json
 
 TRIAL_S: Final = 1.0
-"""How long the first worker must live with a new configuration before the others get it (DESIGN section 4)."""
+"""How long the first worker must live with a new configuration before the others get it."""
 
 LOAD_S: Final = 20.0
 """For reading the files; a network file system may hang."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ACK_S: Final = 2.0
-"""How long a change waits for workers to acknowledge (DESIGN section 8)."""
+"""How long a change waits for workers to acknowledge."""
 
 ABSENT_S: Final = 0.5
 """How long a change waits for a configured worker that is not linked; a living one links anew every 0.1 s."""

@@ -8,7 +8,7 @@ Rules of this file:
 1. Per epoch the tally with the highest sequence counts, whole; nothing is ever added to it.
 2. An epoch ends with its final tally, or when its link is gone and either its slot has a new epoch or :data:`GRACE_S`
    have passed. What was in flight at the end counts as ``errored|…|both`` and what waited for a verdict as
-   ``undecided|…|lost``, so the counting law (DESIGN section 5) holds for every sum at every moment.
+   ``undecided|…|lost``, so the counting law (docs/architecture.md) holds for every sum at every moment.
 3. An ended epoch that speaks after all lives again: the truth replaces the assumption.
 4. The :data:`KEPT_ENDED` youngest ended epochs stay apart for rule 3; older ones are folded into one, and what a
    folded epoch says afterwards is refused: it would be counted twice.

@@ -27,7 +27,7 @@ def by_route(totals: Totals) -> dict[str, Counter[str]]:
 
 
 def law_holds(totals: Totals) -> bool:
-    """Check the law of counting on every route (DESIGN section 5).
+    """Check the law of counting on every route (docs/architecture.md).
 
     ``eligible = unsampled + skipped + sent``, ``sent = identical + unequal + errored + in flight``,
     ``unequal = tolerated + divergent + undecided``, where what still waits counts as queued.

@@ -4,7 +4,7 @@ Rules of this file:
 
 1. Nothing here can delay, change or fail the client's request. A copy has its
    own connection, deadline and bounds, and every method returns at once.
-2. The counting law (DESIGN section 5) holds at every instant:
+2. The counting law (docs/architecture.md) holds at every instant:
    ``eligible = unsampled + skipped + sent`` and
    ``sent = identical + unequal + errored + in flight``. A request is counted as
    eligible in the same step as its outcome, so a copy that a fallback may still

@@ -20,7 +20,7 @@ MAX_CONNECTIONS: Final = 64
 """Load balancers open a handful; a client that opens more gets a closed connection, not our memory."""
 
 FRESH_S: Final = 2.0
-"""A worker whose last Beat is older does not count as ready (DESIGN section 4)."""
+"""A worker whose last Beat is older does not count as ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from typing import Final
 from config.errors import MatapaloError
 
 ORPHANS_S: Final = 10.0
-"""Children of a killed supervisor drain and exit within 5 s (DESIGN section 4); twice that covers a busy machine."""
+"""Children of a killed supervisor drain and exit within 5 s; twice that covers a busy machine."""
 
 MAX_SOCKET_PATH: Final = 103
 """Bytes of a Unix socket's path without the closing zero: 107 on Linux, 103 on macOS."""

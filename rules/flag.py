@@ -17,7 +17,7 @@ class Side(str, Enum):
 
 
 class Stage(str, Enum):
-    """Name where a route stands on its way from legacy to new (DESIGN section 3)."""
+    """Name where a route stands on its way from legacy to new (docs/glossary.md)."""
 
     LEGACY = "legacy"
     SHADOW = "shadow"

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 MAX_BYTES: Final = 16 << 20
-"""A larger body is not read for its meaning (DESIGN section 5, 10)."""
+"""A larger body is not read for its meaning."""
 
 MAX_DEPTH: Final = 512
 """Containers inside each other; below CPython's recursion limit of 1,000, which C code shares."""

@@ -28,7 +28,7 @@ PROTOCOL: Final = 1
 """Said in every Hello; two ends that differ part at once."""
 
 MAX_PAIR_BODIES: Final = 1 << 20
-"""Both bodies of a pair together; a larger pair travels as digests and lengths (DESIGN section 4)."""
+"""Both bodies of a pair together; a larger pair travels as digests and lengths (docs/architecture.md)."""
 
 MAX_FRAME: Final = 64 << 20
 """No frame may be larger: the largest is a snapshot of a few thousand routes (about 3 MB)."""

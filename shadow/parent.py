@@ -21,7 +21,7 @@ from typing import Final, cast
 from shadow import link
 
 BEAT_S: Final = 0.5
-"""Four times within the 2 s after which a silent worker no longer counts as ready (DESIGN section 4)."""
+"""Four times within the 2 s after which a silent worker no longer counts as ready."""
 
 MAX_UNREAD_BEATS: Final = 64 << 10
 """With so many bytes unread by the supervisor a further Beat says nothing new: it is left out."""

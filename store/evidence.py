@@ -43,7 +43,7 @@ CAP_SHARE: Final = 0.05
 HOUR_S: Final = 3_600
 
 SEVERITIES: Final = ("new_5xx", "status", "content_type", "value", "unknown", "cosmetic", "header")
-"""Most severe first (DESIGN section 5); a group's place is stored as its index."""
+"""Most severe first; a group's place is stored as its index."""
 
 GroupKey = tuple[str, int, int, str, str]
 """Route, legacy's status, new's status, kind, folded pointer."""

@@ -52,7 +52,7 @@ def config(legacy: Recorder, new: Recorder, **changes: Any) -> dict[str, Any]:  
 
 
 def law(counts: dict[str, int], gauges: dict[str, int], route: str = "orders") -> None:
-    """Assert DESIGN section 5 on totals, in flight or not."""
+    """Assert the counting law (docs/architecture.md) on totals, in flight or not."""
 
     def total(source: dict[str, int], *prefix: str) -> int:
         start = "|".join(prefix)

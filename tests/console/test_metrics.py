@@ -1,4 +1,4 @@
-"""Rules of the metrics: the contract of DESIGN section 9, valid in both formats."""
+"""Rules of the metrics: the names that dashboards rely on, valid in both formats."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CONTRACT = {
     "matapalo_config_last_reload_success_timestamp_seconds": set(),
     "matapalo_snapshot_revision": {"worker"},
 }
-"""DESIGN section 9, by hand."""
+"""What dashboards and alerts rely on, by hand."""
 
 COUNTS = {
     "requests|orders|new|shop|2xx": 48,
@@ -121,7 +121,7 @@ def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 def test_every_family_of_the_contract_is_there_with_its_labels() -> None:
-    """Names and labels are those of DESIGN section 9, and each of them appears in a scrape."""
+    """Names and labels are those that dashboards rely on, and each of them appears in a scrape."""
     declared = {family.name: set(family.labels) for family in FAMILIES}
     shown = {name for name, _ in samples(render(scene(), "")[0].decode())}
 

@@ -28,7 +28,7 @@ def family(sums: Sums, name: str) -> int:
 
 
 def assert_counting_law(sums: Sums) -> None:
-    """Check DESIGN section 5 on one set of sums."""
+    """Check the counting law (docs/architecture.md) on one set of sums."""
     assert family(sums, "eligible") == family(sums, "unsampled") + family(sums, "skipped") + family(sums, "sent")
     assert family(sums, "sent") == (
         family(sums, "identical") + family(sums, "unequal") + family(sums, "errored") + family(sums, "in_flight")

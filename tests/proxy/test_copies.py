@@ -69,7 +69,7 @@ def shadow(**changes: object) -> ShadowSpec:
 
 
 def holds_law(counts: dict[str, int], name: str = "orders") -> bool:
-    """Check DESIGN section 5 on settled counts."""
+    """Check the counting law (docs/architecture.md) on settled counts."""
 
     def total(*prefix: str) -> int:
         start = "|".join(prefix)
