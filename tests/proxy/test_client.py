@@ -301,7 +301,10 @@ def test_an_answer_that_nobody_takes_frees_its_connection() -> None:
 
 def sockets_to_clients(worker: OneWorker) -> int:
     """Count the worker's open connections on its listening port."""
-    mine = {os.readlink(f"/proc/{worker.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{worker.process.pid}/fd")}
+    mine = set()
+    for descriptor in Path(f"/proc/{worker.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            mine.add(os.readlink(descriptor))
     port = f":{worker.address[1]:04X}"
     count = 0
     for line in Path(f"/proc/{worker.process.pid}/net/tcp").read_text().splitlines():
