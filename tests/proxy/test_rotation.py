@@ -75,7 +75,7 @@ def test_every_worker_is_replaced_one_after_the_other(node: FakeNode) -> None:
     assert len({*former, *now}) == 4
     assert events.index(("ended", former[0])) < events.index(("started", now[1]))
     assert not any(map(is_alive, former))
-    assert node.ready()[1]["degraded"] == []
+    wait_until(lambda: node.ready()[1]["degraded"] == [], "nothing to complain about")
     assert node.logs("died") == []
 
     os.kill(now[0], signal.SIGKILL)
@@ -103,7 +103,7 @@ def test_a_successor_that_fails_ends_the_restart(node: FakeNode) -> None:
 
     assert "exit code 7; the former one stays; 2 of 2 workers were not replaced" in steps[-1].reason
     assert node.pids()["worker"] == former
-    assert node.ready()[1]["degraded"] == []
+    wait_until(lambda: node.ready()[1]["degraded"] == [], "nothing to complain about")
     assert len(node.logs("started")) == 5  # two workers, comparer, control and the successor, once
     assert node.wait_log("restart_failed")[0]["message"] == steps[-1].reason
 
