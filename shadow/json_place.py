@@ -22,6 +22,7 @@ from typing import Final, Literal
 
 from shadow import json_grammar as grammar
 from shadow.json_value import plain_text
+from shadow.pointer import Path, fold, pointer_of
 
 Kind = Literal["string", "number", "boolean", "null", "object", "array", "member", "document"]
 
@@ -32,7 +33,7 @@ _SCALARS: Final[dict[int, Kind]] = {ord("t"): "boolean", ord("f"): "boolean", or
 class Place:
     """Name one place in a JSON body."""
 
-    path: tuple[str | int, ...]
+    path: Path
     """Member names, decoded, and array indexes from the root down."""
     kind: Kind
     """The value's type; ``member``: in a name or before its value; ``document``: outside the root value."""
@@ -44,17 +45,12 @@ class Place:
     @property
     def pointer(self) -> str:
         """Give the RFC 6901 pointer."""
-        return "".join(f"/{_escape(step)}" for step in self.path)
+        return pointer_of(self.path)
 
     @property
     def folded(self) -> str:
         """Give the pointer with every array index as ``*``."""
-        return "".join("/*" if type(step) is int else f"/{_escape(step)}" for step in self.path)
-
-
-def _escape(step: str | int) -> str:
-    """Escape one reference token (RFC 6901, section 3)."""
-    return str(step) if type(step) is int else str(step).replace("~", "~0").replace("/", "~1")
+        return fold(self.path)
 
 
 def place_of_difference(body: bytes, other: bytes, offset: int) -> Place | None:
