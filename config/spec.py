@@ -17,6 +17,7 @@ StageName = Literal["legacy", "shadow", "canary", "live", "complete", "gone"]
 Credentials = Literal["pass", "strip", "replace"]
 CopyMode = Literal["reads", "never"]
 Keep = Literal["bodies", "fragments", "shapes"]
+RuleName = Literal["uuid", "timestamp", "opaque_id", "counter", "unordered", "keyed_by", "within"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +165,38 @@ class OverrideSpec:
     """Lower case; its value is ``<side> <token>``, for example ``new s3cret``."""
     token: str
     """A secret reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSpec:
+    """Say which shape both values must have for a tolerance to hide that they differ."""
+
+    name: RuleName
+    within_ns: int = 0
+    """``timestamp``: how far apart the two moments may be."""
+    within: str = ""
+    """``within`` and ``counter``: how far apart the two numbers may be, ``0.01`` or, of legacy's, ``1%``."""
+    member: str = ""
+    """``keyed_by``: the member that tells the items of the array apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToleranceSpec:
+    """Permit a difference: where or why it is, who answers for it and until when."""
+
+    id: str
+    """``t-`` and a hash of route, place, cause and rule: who extends a tolerance keeps its hits."""
+    route: str
+    """Empty: every route."""
+    path: str | None = None
+    """A place as written: ``$.a.b[*].c`` or the report's ``/a/b/*/c``; ``None``: anywhere."""
+    cause: str | None = None
+    """A name of :data:`config.causes.CAUSES`; ``None``: that the value differs."""
+    rule: RuleSpec | None = None
+    reason: str
+    owner: str
+    expires: str
+    """``2027-01-31``: the last day on which it hides anything, in UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
