@@ -140,3 +140,44 @@ CAUSES: Final = MappingProxyType(
     }
 )
 """Every cause by its name; what is not here does not exist."""
+
+_WORST_FIRST: Final = (
+    ("http.status",),
+    ("http.content_type",),
+    ("body.",),
+    ("type.", "container.", "envelope.", "value.null", "number.as_string", "number.nonfinite", "null."),
+    ("member.", "key.name", "null.omitted", "zero.omitted", "array.missing_item", "array.extra_item"),
+    ("value.changed", "unicode.", "escape.surrogate_pair", "number.", "time.", "limit.", "unexplained"),
+    ("array.reordered",),
+    (Severity.DEPENDENT,),
+    (Severity.NOISE,),
+    (Severity.COSMETIC,),
+    ("http.header", "http.charset"),
+)
+"""The order in which differences are shown, worst first: causes by name, by group (with a dot), or all of a severity.
+
+What nobody could explain may hide a value, so it stands with the values.
+"""
+
+
+def _rank(cause: Cause) -> int:
+    """Find the row that names the cause itself, else its severity where that is not visible, else its group."""
+    group = cause.name.partition(".")[0] + "."
+    is_plain = cause.severity in (Severity.DEPENDENT, Severity.NOISE, Severity.COSMETIC)
+    for key in (cause.name, cause.severity if is_plain else group):
+        for rank, row in enumerate(_WORST_FIRST):
+            if key in row:
+                return rank
+    raise LookupError(f"the cause {cause.name!r} has no place in the order worst first; name it there")
+
+
+_RANKS: Final = {name: _rank(cause) for name, cause in CAUSES.items()}
+
+
+def rank(name: str) -> int:
+    """Say how bad a cause is: 0 is the worst, and equal ranks are equally bad.
+
+    Source: the design's order of severity. A status of 500 or more where legacy had 2xx stands before all
+    of them, which the cause alone cannot tell.
+    """
+    return _RANKS[name]
