@@ -25,6 +25,7 @@ from config.spec import (
     FallbackSpec,
     LimitsSpec,
     MatchSpec,
+    NoiseSpec,
     OverrideSpec,
     RouteSpec,
     ShadowSpec,
@@ -223,6 +224,8 @@ def _route(filled: Filled, defaults: Filled, *, flags: str, base_dir: Path, read
         legacy=legacy,
         new=new,
         shadow=_shadow(filled, defaults, base_dir, reader),
+        noise=_noise(filled, defaults),
+        ask_again_ns=tuple(sorted(given.get("ask_again", ()))),
         redact=tuple(dict.fromkeys(defaults.given.get("redact", ()) + filled.given.get("redact", ()))),
         fallback=_fallback(given.get("fallback")),
         **rest,
@@ -255,6 +258,18 @@ def _shadow(filled: Filled, defaults: Filled, base_dir: Path, reader: Reader) ->
     elif has_value and not replaces and fields.get("mode") != "never":
         reader.report(place, where, "found replace_authorization, expected credentials: replace beside it")
     return ShadowSpec(**fields)
+
+
+def _noise(filled: Filled, defaults: Filled) -> NoiseSpec | None:
+    """Join the two noise sections key by key; ``off`` replaces what stands before it."""
+    fields: dict[str, Any] | None = None  # the table's kinds decide the types
+    for layer in (defaults, filled):
+        value = layer.given.get("noise")
+        if value == "off":
+            fields = None
+        elif value is not None:
+            fields = (fields or {}) | value.fields()
+    return None if fields is None else NoiseSpec(**fields)
 
 
 def _fallback(filled: Filled | None) -> FallbackSpec:

@@ -155,6 +155,7 @@ class Many:
     or_one: bool = False
     """A single value may stand there without the list."""
     at_least: int = 0
+    at_most: int | None = None
 
     @property
     def words(self) -> str:
@@ -170,6 +171,8 @@ class Many:
             return reader.report(node.place, where, f"found {found(node)}, expected {self.words}")
         if len(node.items) < self.at_least:
             return reader.report(node.place, where, f"found an empty list, expected {self.words}")
+        if self.at_most is not None and len(node.items) > self.at_most:
+            return reader.report(node.place, where, f"found {len(node.items)} items, expected at most {self.at_most}")
         values = []
         seen = set()
         for index, item in enumerate(node.items):
@@ -191,7 +194,11 @@ class Many:
 
     def schema(self) -> Schema:
         """Describe the list."""
-        items = {"type": "array", "items": self.of.schema(), **({"minItems": self.at_least} if self.at_least else {})}
+        items: Schema = {"type": "array", "items": self.of.schema()}
+        if self.at_least:
+            items["minItems"] = self.at_least
+        if self.at_most is not None:
+            items["maxItems"] = self.at_most
         return {"anyOf": [self.of.schema(), items]} if self.or_one else items
 
 

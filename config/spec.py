@@ -149,6 +149,16 @@ class ShadowSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseSpec:
+    """Say how many of the compared requests legacy is asked a second time, to learn how much it differs from itself."""
+
+    sample_bp: int = 100
+    """Share of the compared safe requests."""
+    max_per_second: float | None = 1.0
+    """Per route, shared evenly by the workers; ``None``: no limit (``off`` in the file)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FallbackSpec:
     """Say which failures of ``new`` send a canary request to ``legacy`` instead."""
 
@@ -218,6 +228,10 @@ class RouteSpec:
     was: str | None = None
     """The route's former name: its flag moves here on reload."""
     shadow: ShadowSpec = ShadowSpec()
+    noise: NoiseSpec | None = None
+    """``None``: legacy is asked once."""
+    ask_again_ns: tuple[int, ...] = ()
+    """A divergent pair of a safe request is asked again of both sides so long after its verdict, rising; empty: never."""
     keep: Keep = "fragments"
     redact: tuple[str, ...] = ()
     """``$.path.to.*.member`` or ``header:NAME``; masked before anything leaves the comparer."""

@@ -19,6 +19,7 @@ from config.spec import (
     BackendTlsSpec,
     LimitsSpec,
     MatchSpec,
+    NoiseSpec,
     OverrideSpec,
     RouteSpec,
     ShadowSpec,
@@ -56,6 +57,19 @@ DURATION: Final = Word(
 SIZE: Final = Word(
     words=units.SIZE, parse=units.size_bytes, show=units.format_size, limits={"pattern": units.SIZE_PATTERN}
 )
+
+
+def duration(low_ns: int, high_ns: int) -> Word:
+    """Make the kind of a duration between two bounds."""
+    words = f"a duration from {units.format_duration(low_ns)} to {units.format_duration(high_ns)}, such as 1s"
+
+    def parse(text: str) -> int:
+        value = units.duration_ns(text)
+        if not low_ns <= value <= high_ns:
+            raise UnfitError(text, words)
+        return value
+
+    return Word(words=words, parse=parse, show=units.format_duration, limits={"pattern": units.DURATION_PATTERN})
 
 
 def size(low_bytes: int, high_bytes: int) -> Word:
@@ -362,7 +376,28 @@ SHADOW: Final = Section(
         ),
     ),
     instead={"never": "copy nothing, whatever the stage says: for GETs that write"},
-    later={"writes": "copies of marked writes", "noise": "asking legacy twice to measure its noise"},
+    later={"writes": "copies of marked writes"},
+    elsewhere={"noise": "it stands in the route, beside shadow"},
+)
+
+NOISE: Final = Section(
+    title="noise",
+    doc="Ask legacy a second time, to learn how much it differs from itself. Without this section it is asked once.",
+    spec=NoiseSpec,
+    keys=(
+        Key(
+            name="sample",
+            kind=SHARE,
+            doc="Share of the compared safe requests that legacy is asked twice.",
+            field="sample_bp",
+        ),
+        Key(
+            name="max_per_second",
+            kind=RATE,
+            doc="Second questions per second on this route, shared evenly by the workers; `off` is no limit.",
+        ),
+    ),
+    instead={"off": "legacy is asked once, whatever the defaults say"},
 )
 
 FALLBACK: Final = Section(
@@ -400,6 +435,14 @@ _POLICY: Final = (
         default=("issued_cookie",),
     ),
     Key(name="shadow", kind=SHADOW, doc=SHADOW.doc),
+    Key(name="noise", kind=NOISE, doc=NOISE.doc),
+    Key(
+        name="ask_again",
+        kind=Many(of=duration(100_000_000, 60_000_000_000), at_most=3),
+        doc="Ask both sides again so long after a divergent answer to a safe request, at most three times, "
+        "to tell races from faults: `[1s, 10s]`.",
+        field="ask_again_ns",
+    ),
     Key(
         name="timeout",
         kind=DURATION,
@@ -428,7 +471,6 @@ _LATER: Final = {
     "tolerate": "tolerances",
     "gate": "gates",
     "watchdog": "the watchdog",
-    "noise": "asking legacy twice to measure its noise",
     "autopilot": "flips on evidence without a person",
 }
 

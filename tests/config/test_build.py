@@ -15,6 +15,7 @@ from config.spec import (
     BackendTlsSpec,
     FallbackSpec,
     LimitsSpec,
+    NoiseSpec,
     OverrideSpec,
     RouteSpec,
     ShadowSpec,
@@ -292,3 +293,32 @@ def test_more_than_ten_thousand_routes_are_refused() -> None:
     text = "routes:\n" + "".join(route % (number, number) for number in range(MAX_ROUTES + 1))
 
     assert "found 10001 routes, expected at most 10000" in problem_of(text)
+
+
+def test_noise_is_off_until_asked_and_joined_key_by_key() -> None:
+    """Without `noise` legacy is asked once; a route's keys win over the defaults', and `off` takes all of them back."""
+    text = "defaults: {legacy: old, new: new, noise: {sample: 5%, max_per_second: 2}}\nroutes:\n"
+    lines = ["", ", noise: {sample: 50%}", ", noise: off", ", noise: {}"]
+    routes = "".join(f"  - {{name: r{n}, match: {{path: /{n}}}{line}}}\n" for n, line in enumerate(lines))
+
+    joined = [route.noise for route in routes_of(text + routes)]
+    alone = routes_of("defaults: {legacy: old, new: new}\nroutes:\n" + routes)
+
+    assert joined == [
+        NoiseSpec(sample_bp=500, max_per_second=2.0),
+        NoiseSpec(sample_bp=5000, max_per_second=2.0),
+        None,
+        NoiseSpec(sample_bp=500, max_per_second=2.0),
+    ]
+    assert [route.noise for route in alone] == [None, NoiseSpec(sample_bp=5000), None, NoiseSpec()]
+
+
+def test_asking_again_is_off_until_asked_bounded_and_in_order() -> None:
+    """`ask_again` holds at most three waits between 100 ms and a minute, taken in rising order; none by default."""
+    text = "defaults: {legacy: old, new: new}\nroutes: [{name: a, match: {path: /a}, ask_again: %s}]"
+
+    assert routes_of(text % "[10s, 1s]")[0].ask_again_ns == (1_000_000_000, 10_000_000_000)
+    assert routes_of(text % "[]")[0].ask_again_ns == ()
+    assert RouteSpec(name="a", match=(), legacy=None, new=None, sticky=()).ask_again_ns == ()
+    assert "from 100ms to 1m" in problem_of(text % "[2m]")
+    assert "at most 3" in problem_of(text % "[1s, 2s, 3s, 4s]")

@@ -18,7 +18,8 @@ RIGHT = {
     "small": BACKENDS,
     "starter": starter("http://127.0.0.1:8000", "http://127.0.0.1:9000"),
     "first": starter("http://127.0.0.1:8000"),
-    "words": BACKENDS + "undeclared: none\ndefaults: {legacy: old, new: none, shadow: never}",
+    "words": BACKENDS
+    + "undeclared: none\ndefaults: {legacy: old, new: none, shadow: never, noise: off, ask_again: []}",
     "rates": BACKENDS + "defaults: {legacy: old, shadow: {max_per_second: off}}\nx-anything: {at: [all]}",
     "variables": 'workers: ${N:-2}\naccess_log: ${LOG:-true}\nlisten: ["127.0.0.1:${PORT:-80}"]\n' + BACKENDS,
     "merge": 'x-b: &b {idle_timeout: 2s}\nbackends: {old: {<<: *b, url: "http://old", x-note: 1}}',
@@ -34,6 +35,8 @@ routes:
     sticky: ["header:X-User", ip]
     shadow: {sample: 10%, max_per_second: 0.5, reads: POST}
     fallback: {on: [connect, 503]}
+    noise: {sample: 2%, max_per_second: off}
+    ask_again: [1s, 10s]
     redact: [$.a.*.b, "header:X-Token"]
 """,
 }
