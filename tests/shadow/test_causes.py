@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shadow.causes import CAUSES, Severity, rank
+from shadow.causes import CAUSES, Severity
 
 
 def test_every_cause_stands_under_its_own_name() -> None:
@@ -22,29 +22,3 @@ def test_the_table_cannot_be_changed() -> None:
 def test_what_some_parser_sees_is_not_cosmetic(name: str) -> None:
     """Only what every conforming parser reads alike is cosmetic."""
     assert CAUSES[name].severity is not Severity.COSMETIC
-
-
-def test_the_worst_stands_first() -> None:
-    """Status, content type, broken body, type, member, value, order, what some clients see, spelling, headers."""
-    order = [
-        "http.status",
-        "http.content_type",
-        "body.truncated",
-        "type.changed",
-        "member.missing",
-        "value.changed",
-        "array.reordered",
-        "time.zone",
-        "whitespace.separator",
-        "http.header",
-    ]
-
-    assert sorted(CAUSES, key=rank)[0] == "http.status"
-    assert sorted(reversed(order), key=rank) == order
-    assert len({rank(name) for name in order}) == len(order)
-
-
-def test_every_cause_has_its_place_in_the_order() -> None:
-    """A cause without a rank would be lost in every list; an unexplained one stands beside a wrong value."""
-    assert all(rank(name) >= 0 for name in CAUSES)
-    assert rank("unexplained") == rank("value.changed") < rank("key_order")
