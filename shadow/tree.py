@@ -258,8 +258,6 @@ def _give_up(tree: Tree, opened: list[Node], position: int, size: int) -> None:
 
 # What may stand at a body's end if the rest was cut off: a name or a string without its end, half a literal or number.
 _CUT_STRING: Final = grammar.STRING[:-1] + rb"(?:\\(?:u[0-9a-fA-F]{0,3}+)?+)?+"
-    rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+(?:\\(?:u[0-9a-fA-F]{0,3}+)?+)?+'
-)
 _CUT_LITERAL: Final = rb"t(?:r(?:u)?)?|f(?:a(?:l(?:s)?)?)?|n(?:u(?:l)?)?|Na?|-?I(?:n(?:f(?:i(?:n(?:i(?:t)?)?)?)?)?)?"
 _CUT_NUMBER: Final = rb"-?+(?:(?:0|[1-9][0-9]*+)(?:\.[0-9]*+)?+(?:[eE][+-]?+)?+)?+"
 _CUT: Final = re.compile(
