@@ -145,6 +145,7 @@ class Control:
             on_lost=self._peer_lost,
             on_tally=self._tally_came,
             on_finding=self._recorder.find,
+            on_seen=self._recorder.see,
             on_error=self._link_failed,
         )
         self._state = state

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from console.state import ControlState
-from shadow.link import Finding
+from shadow.link import Finding, Seen
 from store.database import StoreError
 from store.evidence import EvidenceStore, Sighting
 
@@ -37,6 +37,10 @@ class Recorder:
     def find(self, finding: Finding) -> None:
         """Take one finding in; it is stored with the next batch."""
         self._state.groups.add(sighting_from_finding(finding))
+
+    def see(self, seen: Seen) -> None:
+        """Count pairs of divergences that were found before."""
+        self._state.groups.seen += sum(seen.counts.values())
 
     async def run(self) -> None:
         """Write a batch every two seconds, until cancelled."""
@@ -97,6 +101,10 @@ class Recorder:
 def sighting_from_finding(finding: Finding) -> Sighting:
     """Turn what a comparer says into what the evidence keeps."""
     legacy, new = finding.statuses
+    first = finding.differences[0]
+    kind = {"http.status": "status", "http.content_type": "header:content-type"}.get(first.cause, "body")
+    if first.cause == "http.header":
+        kind = f"header:{first.detail}"
     example: Mapping[str, object] = {
         "request_id": finding.request_id,
         "method": finding.method,
@@ -104,18 +112,18 @@ def sighting_from_finding(finding: Finding) -> Sighting:
         "at": finding.at,
         "verdict": finding.verdict,
         "same_meaning": finding.same_meaning,
-        "offset": finding.offset,
-        "pointer": finding.pointer,
-        "legacy": finding.legacy,
-        "new": finding.new,
+        "offset": first.legacy_span[0] if first.legacy_span is not None else -1,
+        "pointer": first.legacy_pointer or first.new_pointer or "",
+        "legacy": first.legacy,
+        "new": first.new,
         "copy_after_us": finding.copy_after_us,
     }
     return Sighting(
         route=finding.route,
         status_legacy=legacy,
         status_new=new,
-        kind=finding.kind,
-        pointer=finding.folded,
+        kind=kind,
+        pointer=first.folded,
         same_meaning=finding.same_meaning,
         at=finding.at,
         example=example,

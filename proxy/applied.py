@@ -19,6 +19,7 @@ from proxy.pool import Pool
 from proxy.tally import Counts
 from rules.flag import Hold
 from rules.snapshot import Decision, Snapshot, SnapshotSpec, build
+from shadow import link
 
 Spawn = Callable[[str, object], None]
 
@@ -59,9 +60,18 @@ class RoutePolicy:
         "spec",
         "state",
         "watch",
+        "wishes",
     )
 
-    def __init__(self, spec: RouteSpec, *, workers: int, counts: Counts, state: RouteState) -> None:
+    def __init__(
+        self,
+        spec: RouteSpec,
+        *,
+        workers: int,
+        counts: Counts,
+        state: RouteState,
+        version_headers: tuple[str, str] = ("", ""),
+    ) -> None:
         self.spec = spec
         self.shadow = shadow = spec.shadow
         self.state = state
@@ -70,6 +80,18 @@ class RoutePolicy:
         self.new_counts = counts.primary(spec.name, "new")
         self.per_second = None if shadow.max_per_second is None else shadow.max_per_second / workers
         """This worker's part of the route's rate."""
+        self.wishes = link.policy_frame(
+            link.Policy(
+                number=0,
+                route=spec.name,
+                parity=spec.parity,
+                keep=spec.keep,
+                redact=spec.redact,
+                watch=shadow.watch_headers,
+                version_headers=version_headers,
+            )
+        )
+        """What the comparers are told about the route: its number, and the message."""
         self.watch = tuple(name.encode() for name in shadow.watch_headers)
         reference = shadow.replace_authorization
         self.authorization = b"" if reference is None else resolve(reference).encode("latin-1")
@@ -103,8 +125,15 @@ class Applied:
             ipaddress.ip_network(block, strict=False) for block in config.trusted_proxies
         )
         # Decision.index 0 is "no route"; routes count from 1 in file order.
+        versions = {backend.name: (backend.version_header or "").lower() for backend in config.backends}
         self.policies: list[RoutePolicy] = [
-            RoutePolicy(route, workers=config.workers, counts=counts, state=states(route.name))
+            RoutePolicy(
+                route,
+                workers=config.workers,
+                counts=counts,
+                state=states(route.name),
+                version_headers=(versions.get(route.legacy or "", ""), versions.get(route.new or "", "")),
+            )
             for route in (config.routes[:1] + config.routes)
         ]
         before = previous.spec.config if previous is not None else config

@@ -26,6 +26,7 @@ import xxhash
 from proxy import wire
 from proxy.backend import BackendConnection
 from proxy.forward import copy_bytes
+from proxy.pairs import WaitingPair
 from shadow import link
 
 if TYPE_CHECKING:
@@ -483,14 +484,13 @@ class Copy:
             frame = self._pair(sequence)
             self.settled = True
             counts.unequal += 1
-            self.worker.offer_pair(sequence, self.route, self.primary_side, frame)
+            self.worker.offer_pair(WaitingPair(sequence, self.route, self.primary_side, self.policy.wishes, frame))
         counts.in_flight -= 1
         self._release()
 
     def _pair(self, sequence: int) -> bytes:
         """Write the pair for the comparer."""
         exchange = self.exchange
-        spec = self.policy.spec
         legacy, new = (self.primary, self.answer) if self.primary_side == "legacy" else (self.answer, self.primary)
         names = (exchange.lane.target.name, self.lane.target.name)
         if self.primary_side != "legacy":
@@ -498,21 +498,22 @@ class Copy:
         bodies = (legacy.body(), new.body())
         whole = bodies[0] is not None and bodies[1] is not None
         head = exchange.head
+        asked = self._request[1] if self.policy.shadow.reads else None
+        if asked is None or len(asked) > link.MAX_REQUEST_BODY:
+            asked = b""
         pair = link.Pair(
             sequence=sequence,
-            route=self.route,
+            policy=self.policy.wishes[0],
             request_id=exchange.request_id.decode("latin-1"),
             method=head.method.decode("latin-1"),
             target=head.target,
+            request_headers=head.fields.to_list(),
+            request_body_bytes=len(asked),
             primary=self.primary_side,
             legacy=legacy.head(names[0], whole=whole),
             new=new.head(names[1], whole=whole),
             whole=whole,
-            parity=spec.parity,
-            keep=spec.keep,
-            redact=spec.redact,
-            watch=spec.shadow.watch_headers,
             copy_after_us=int((self.sent_at - exchange.sent_at) * 1e6),
             at=time(),
         )
-        return link.frame(pair, bodies[0] or b"", bodies[1] or b"") if whole else link.frame(pair)
+        return link.frame(pair, bodies[0] or b"", bodies[1] or b"", asked) if whole else link.frame(pair, asked)

@@ -6,6 +6,7 @@ Rules of this file:
    ``undecided`` with a reason. Nobody else counts pairs.
 2. A comparer answers in order. If its link breaks, the oldest pair without a
    verdict is the one that broke it (``killed``); the others are sent once more.
+   What a pair's route wants travels before it, once per link.
 3. Waiting pairs are bounded; beyond the bound they are ``dropped``.
 """
 
@@ -15,6 +16,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from proxy.tally import Counts
@@ -27,12 +29,19 @@ MAX_WAITING_BYTES: Final = 16 << 20
 RECONNECT_S: Final = 0.2
 
 
-class _Waiting:
-    __slots__ = ("frame", "primary", "route", "sent_before", "sequence")
+@dataclass(slots=True, eq=False)
+class WaitingPair:
+    """Be one unequal pair on its way to a verdict."""
 
-    def __init__(self, sequence: int, route: str, primary: str, frame: bytes) -> None:
-        self.sequence, self.route, self.primary, self.frame = sequence, route, primary, frame
-        self.sent_before = False
+    sequence: int
+    route: str
+    primary: str
+    policy: tuple[int, bytes]
+    """The number and the frame of what the route wants."""
+    frame: bytes
+    is_counted: bool = True
+    """Its verdict counts; false for pairs beside the counting law, which nobody sent for a client's request."""
+    sent_before: bool = False
 
 
 class PairLink(asyncio.Protocol):
@@ -45,8 +54,10 @@ class PairLink(asyncio.Protocol):
         self._spawn = spawn
         self._transport: asyncio.Transport | None = None
         self._reader = link.FrameReader()
-        self._waiting: deque[_Waiting] = deque()
-        self._unsent: deque[_Waiting] = deque()
+        self._waiting: deque[WaitingPair] = deque()
+        self._unsent: deque[WaitingPair] = deque()
+        self._told: dict[str, int] = {}
+        """Route to the number of the policy that this connection knows."""
         self._bytes = 0
         self._writable = True
         self.closing = False
@@ -79,29 +90,35 @@ class PairLink(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # create_unix_connection makes a Transport
         self._reader = link.FrameReader()
         self._writable = True
+        self._told.clear()
         assert self._transport is not None
         self._transport.write(link.frame(self._hello))
         self._send_unsent()
 
-    def offer(self, sequence: int, route: str, primary: str, frame: bytes) -> bool:
+    def offer(self, pair: WaitingPair) -> bool:
         """Take one pair; false if the bound is reached (the caller counts it as dropped)."""
-        if self.load >= MAX_WAITING_PAIRS or self._bytes + len(frame) > MAX_WAITING_BYTES:
+        if self.load >= MAX_WAITING_PAIRS or self._bytes + len(pair.frame) > MAX_WAITING_BYTES:
             return False
-        waiting = _Waiting(sequence, route, primary, frame)
-        self._bytes += len(frame)
-        self._counts.gauges["queued", route, primary] += 1
+        self._bytes += len(pair.frame)
+        if pair.is_counted:
+            self._counts.gauges["queued", pair.route, pair.primary] += 1
         if self._transport is not None and self._writable and not self._unsent:
-            self._waiting.append(waiting)
-            self._transport.write(frame)
+            self._send(pair, self._transport)
         else:
-            self._unsent.append(waiting)
+            self._unsent.append(pair)
         return True
 
     def _send_unsent(self) -> None:
         while self._unsent and self._transport is not None and self._writable:
-            waiting = self._unsent.popleft()
-            self._waiting.append(waiting)
-            self._transport.write(waiting.frame)
+            self._send(self._unsent.popleft(), self._transport)
+
+    def _send(self, pair: WaitingPair, transport: asyncio.Transport) -> None:
+        number, policy = pair.policy
+        if self._told.get(pair.route) != number:
+            self._told[pair.route] = number
+            transport.write(policy)
+        self._waiting.append(pair)
+        transport.write(pair.frame)
 
     def data_received(self, data: bytes) -> None:
         """Count verdicts."""
@@ -118,21 +135,26 @@ class PairLink(asyncio.Protocol):
         if not waiting or waiting[0].sequence != verdict.sequence:
             raise link.LinkError(f"a verdict for pair {verdict.sequence}, which is not the oldest one")
         pair = waiting.popleft()
-        totals = self._counts.totals
-        if verdict.verdict in ("tolerated", "divergent"):
-            totals[verdict.verdict, pair.route, pair.primary] += 1
-            if verdict.cause:
-                totals["divergences", pair.route, verdict.cause] += 1
-        else:
-            totals["undecided", pair.route, pair.primary, verdict.reason or "limit"] += 1
+        if pair.is_counted:
+            totals = self._counts.totals
+            if verdict.verdict in ("tolerated", "divergent"):
+                totals[verdict.verdict, pair.route, pair.primary] += 1
+            else:
+                totals["undecided", pair.route, pair.primary, verdict.reason or "limit"] += 1
+            for cause in verdict.causes:
+                totals["divergences", pair.route, cause] += 1
+            for tolerance in verdict.tolerated:
+                totals["tolerance_hits", pair.route, tolerance] += 1
         self._settle(pair)
 
-    def _settle(self, pair: _Waiting) -> None:
+    def _settle(self, pair: WaitingPair) -> None:
         self._bytes -= len(pair.frame)
-        self._counts.gauges["queued", pair.route, pair.primary] -= 1
+        if pair.is_counted:
+            self._counts.gauges["queued", pair.route, pair.primary] -= 1
 
-    def _give_up(self, pair: _Waiting, reason: str) -> None:
-        self._counts.totals["undecided", pair.route, pair.primary, reason] += 1
+    def _give_up(self, pair: WaitingPair, reason: str) -> None:
+        if pair.is_counted:
+            self._counts.totals["undecided", pair.route, pair.primary, reason] += 1
         self._settle(pair)
 
     def connection_lost(self, exc: Exception | None) -> None:

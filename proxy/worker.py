@@ -37,7 +37,7 @@ from proxy.exchange import Exchange
 from proxy.handshake import Handshake
 from proxy.holds import holds_at_rest
 from proxy.memory import MemoryLimit
-from proxy.pairs import PairLink
+from proxy.pairs import PairLink, WaitingPair
 from proxy.pool import MAX_WAITERS
 from proxy.refusal import head_room
 from proxy.shedding import Shedder, Signs, wanted_s
@@ -151,12 +151,12 @@ class Worker:
             state = self._route_states[route] = RouteState()
         return state
 
-    def offer_pair(self, sequence: int, route: str, primary: str, frame: bytes) -> None:
+    def offer_pair(self, pair: WaitingPair) -> None:
         """Hand a pair to the comparer with the fewest waiting, or count it as dropped."""
         links = self._pair_links
         best = links[0] if len(links) == 1 else min(links, key=lambda one: (not one.is_up, one.load), default=None)
-        if best is None or not best.offer(sequence, route, primary, frame):
-            self.counts.totals["undecided", route, primary, "dropped"] += 1
+        if (best is None or not best.offer(pair)) and pair.is_counted:
+            self.counts.totals["undecided", pair.route, pair.primary, "dropped"] += 1
 
     def log_failure(self, exchange: Exchange, phase: str, reason: str) -> None:
         """Say on stderr why a backend failed; bounded, because a dead backend fails every request."""

@@ -32,11 +32,9 @@ from shadow import coding, redact
 from shadow.coding import Outcome
 from shadow.json_place import Place, place_of_difference
 from shadow.json_value import Meaning, MeaningCheck, check_meaning
-from shadow.link import AnswerHead, Finding, Pair, Verdict
+from shadow.link import AnswerHead, DifferenceItem, Finding, Pair, Policy, Verdict, divergence_id
 
 VerdictName = Literal["tolerated", "divergent", "undecided"]
-Cause = Literal["status", "header", "encoding", "unexplained"]
-"""The closed set of the ``cause`` label of ``divergences_total``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,73 +59,87 @@ class Judgement:
     """Hold what was decided about one pair, and what was computed on the way."""
 
     verdict: VerdictName
-    cause: Cause
     kind: str
-    """As in Finding: ``status``, ``header:<name>``, ``body`` or ``digest``."""
+    """``status``, ``header:<name>``, ``body`` or ``digest``."""
     bodies: Bodies
     check: MeaningCheck | None = None
     """``None``: nobody has asked yet."""
 
+    @property
+    def cause(self) -> str:
+        """Name the cause, as far as a first difference tells it."""
+        if self.kind.startswith("header:"):
+            return _HEADER_CAUSES.get(self.kind, "http.header")
+        if self.kind == "body" and self.bodies.legacy == self.bodies.new:
+            return "http.content_encoding"
+        return "http.status" if self.kind == "status" else "unexplained"
 
-def compare(pair: Pair, legacy_body: bytes, new_body: bytes) -> tuple[Verdict, Finding]:
+
+_HEADER_CAUSES: Final = {
+    "header:content-type": "http.content_type",
+    "header:content-encoding": "http.content_encoding",
+}
+
+
+def compare(policy: Policy, pair: Pair, legacy_body: bytes, new_body: bytes) -> tuple[Verdict, Finding]:
     """Decide one pair and describe its first difference."""
-    judgement = decide(pair, legacy_body, new_body)
-    return verdict_of(pair, judgement), describe(pair, judgement)
+    judgement = decide(policy, pair, legacy_body, new_body)
+    return verdict_of(pair, judgement), describe(policy, pair, judgement)
 
 
 def verdict_of(pair: Pair, judgement: Judgement) -> Verdict:
     """Put a judgement into the worker's words."""
     reason = "limit" if judgement.verdict == "undecided" else ""
-    return Verdict(sequence=pair.sequence, verdict=judgement.verdict, reason=reason, cause=judgement.cause)
+    return Verdict(sequence=pair.sequence, verdict=judgement.verdict, reason=reason, causes=(judgement.cause,))
 
 
 # ---- decide --------------------------------------------------------------------------------------------------------
 
 
-def decide(pair: Pair, legacy_body: bytes, new_body: bytes) -> Judgement:
+def decide(policy: Policy, pair: Pair, legacy_body: bytes, new_body: bytes) -> Judgement:
     """Decide one pair that the worker found unequal; nothing here ever says identical.
 
     Cost: about 10 microseconds for 1 KB under parity ``bytes``; the value check on top under ``meaning``.
     """
-    legacy_fields, new_fields = _watched_fields(pair.legacy, pair.watch), _watched_fields(pair.new, pair.watch)
+    legacy_fields, new_fields = _watched_fields(pair.legacy, policy.watch), _watched_fields(pair.new, policy.watch)
     bodies = _undo_both(legacy_body, new_body, _codings(legacy_fields), _codings(new_fields))
     if pair.legacy.status != pair.new.status:
-        return Judgement(verdict="divergent", cause="status", kind="status", bodies=bodies)
+        return Judgement(verdict="divergent", kind="status", bodies=bodies)
     name = _differing_header(legacy_fields, new_fields)
     if name is not None:
-        return Judgement(verdict="divergent", cause="header", kind=f"header:{name}", bodies=bodies)
+        return Judgement(verdict="divergent", kind=f"header:{name}", bodies=bodies)
     if not pair.whole and pair.legacy.digest != pair.new.digest:
         # Without the bodies nobody knows what they mean.
-        unknown: VerdictName = "undecided" if pair.parity == "meaning" else "divergent"
-        return Judgement(verdict=unknown, cause="unexplained", kind="digest", bodies=bodies)
+        unknown: VerdictName = "undecided" if policy.parity == "meaning" else "divergent"
+        return Judgement(verdict=unknown, kind="digest", bodies=bodies)
     if bodies.legacy != bodies.new:
-        return _decide_bodies(pair, bodies)
-    excused: VerdictName = "tolerated" if pair.parity == "meaning" else "divergent"
+        return _decide_bodies(policy, pair, bodies)
+    excused: VerdictName = "tolerated" if policy.parity == "meaning" else "divergent"
     is_recoded = bodies.codings[0] != bodies.codings[1]
     if is_recoded or legacy_body != new_body:
         is_mixed = is_recoded or len(bodies.outcomes) > 1
         kind = "header:content-encoding" if is_mixed else "body"
         if bodies.can_be_read and Outcome.SNIFFED not in bodies.outcomes:
-            return Judgement(verdict=excused, cause="encoding", kind=kind, bodies=bodies)
+            return Judgement(verdict=excused, kind=kind, bodies=bodies)
         # Undeclared: a client that reads the headers sees compressed bytes on one side, or other ones on each.
-        return Judgement(verdict="divergent", cause="header" if is_mixed else "unexplained", kind=kind, bodies=bodies)
+        return Judgement(verdict="divergent", kind=kind, bodies=bodies)
     if legacy_fields.get("content-type") != new_fields.get("content-type"):
-        return Judgement(verdict=excused, cause="header", kind="header:content-type", bodies=bodies)
+        return Judgement(verdict=excused, kind="header:content-type", bodies=bodies)
     # The worker saw a difference that we do not: that is never called fine.
-    return Judgement(verdict="divergent", cause="unexplained", kind="body", bodies=bodies)
+    return Judgement(verdict="divergent", kind="body", bodies=bodies)
 
 
-def _decide_bodies(pair: Pair, bodies: Bodies) -> Judgement:
+def _decide_bodies(policy: Policy, pair: Pair, bodies: Bodies) -> Judgement:
     """Decide two unequal bodies; under parity ``bytes`` nobody needs to know what they mean."""
-    if pair.parity != "meaning":
-        return Judgement(verdict="divergent", cause="unexplained", kind="body", bodies=bodies)
+    if policy.parity != "meaning":
+        return Judgement(verdict="divergent", kind="body", bodies=bodies)
     check = _check(pair, bodies)
     verdict: VerdictName = "divergent"
     if bodies.outcomes & coding.LIMITS or check.meaning is Meaning.LIMIT:
         verdict = "undecided"
     elif check.meaning is Meaning.SAME and Outcome.SNIFFED not in bodies.outcomes:
         verdict = "tolerated"
-    return Judgement(verdict=verdict, cause="unexplained", kind="body", bodies=bodies, check=check)
+    return Judgement(verdict=verdict, kind="body", bodies=bodies, check=check)
 
 
 _NOT_ASKED: Final = MeaningCheck(meaning=Meaning.NOT_JSON, legacy_is_json=False, new_is_json=False)
@@ -226,7 +238,7 @@ def fold_content_type(value: bytes) -> tuple[bytes, frozenset[tuple[bytes, bytes
 # ---- describe ------------------------------------------------------------------------------------------------------
 
 
-def describe(pair: Pair, judgement: Judgement, *, skipped: int = 0) -> Finding:
+def describe(policy: Policy, pair: Pair, judgement: Judgement) -> Finding:
     """Build the Finding of one judged pair: where the first difference stands, and what stands there.
 
     Shape: ``same_meaning`` is asked for here if the verdict did not need it.
@@ -239,7 +251,7 @@ def describe(pair: Pair, judgement: Judgement, *, skipped: int = 0) -> Finding:
     offset, place = -1, None
     if judgement.kind == "body" and check is not None and bodies.legacy != bodies.new:
         offset = first_difference(bodies.legacy, bodies.new)
-        place, legacy_text, new_text = _describe_bodies(pair, bodies, check, offset)
+        place, legacy_text, new_text = _describe_bodies(policy, bodies, check, offset)
     elif judgement.kind == "body":
         legacy_text, new_text = _sizes(pair, judgement)
     elif judgement.kind == "status":
@@ -248,24 +260,36 @@ def describe(pair: Pair, judgement: Judgement, *, skipped: int = 0) -> Finding:
         legacy_text, new_text = f"{pair.legacy.body_bytes} bytes", f"{pair.new.body_bytes} bytes"
     else:
         name = judgement.kind.removeprefix("header:")
-        legacy_text, new_text = _header_text(pair, pair.legacy, name), _header_text(pair, pair.new, name)
+        legacy_text, new_text = _header_text(policy, pair.legacy, name), _header_text(policy, pair.new, name)
+    statuses = (pair.legacy.status, pair.new.status)
+    folded = redact.shortened(place.folded) if place else ""
+    pointer = redact.shortened(place.pointer) if place else ""
+    item = DifferenceItem(
+        cause=judgement.cause,
+        folded=folded,
+        legacy_pointer=pointer,
+        new_pointer=pointer,
+        legacy_span=(offset, offset) if offset >= 0 else None,
+        new_span=(offset, offset) if offset >= 0 else None,
+        detail=redact.shortened(judgement.kind.partition(":")[2]),
+        legacy=legacy_text,
+        new=new_text,
+    )
     return Finding(
-        route=pair.route,
+        route=policy.route,
         request_id=redact.shortened(pair.request_id),
         method=redact.shortened(pair.method),
         target=redact.mask_query(pair.target),
         at=pair.at,
         verdict=judgement.verdict,
         same_meaning=_same_meaning(bodies, check),
-        statuses=(pair.legacy.status, pair.new.status),
-        kind=judgement.kind,
-        offset=offset,
-        pointer=redact.shortened(place.pointer) if place else "",
-        folded=redact.shortened(place.folded) if place else "",
-        legacy=legacy_text,
-        new=new_text,
+        statuses=statuses,
+        divergence=divergence_id(policy.route, statuses, (item.cause, item.detail), (folded,)),
+        causes=(item.cause,),
+        differences=(item,),
         copy_after_us=pair.copy_after_us,
-        skipped=skipped,
+        legacy_bytes=pair.legacy.body_bytes,
+        new_bytes=pair.new.body_bytes,
     )
 
 
@@ -295,7 +319,7 @@ def _same_meaning(bodies: Bodies, check: MeaningCheck | None) -> bool | None:
     return {Meaning.SAME: True, Meaning.DIFFERENT: False}.get(check.meaning)
 
 
-def _describe_bodies(pair: Pair, bodies: Bodies, check: MeaningCheck, offset: int) -> tuple[Place | None, str, str]:
+def _describe_bodies(policy: Policy, bodies: Bodies, check: MeaningCheck, offset: int) -> tuple[Place | None, str, str]:
     """Place the first differing byte, and show both sides there as the route's keep and redact allow.
 
     Shape: the place is legacy's; new's where only new is JSON; ``None`` where neither is.
@@ -306,16 +330,16 @@ def _describe_bodies(pair: Pair, bodies: Bodies, check: MeaningCheck, offset: in
     if check.new_is_json is not False:
         new_place = place_of_difference(bodies.new, bodies.legacy, offset)
     place = legacy_place or new_place
-    redaction = redact.redaction_of(pair.redact)
+    redaction = redact.redaction_of(policy.redact)
     sides = ((bodies.legacy, legacy_place), (bodies.new, new_place))
-    legacy_text, new_text = (_shown(pair, redaction, body, where, offset) for body, where in sides)
+    legacy_text, new_text = (_shown(policy, redaction, body, where, offset) for body, where in sides)
     return place, legacy_text, new_text
 
 
-def _shown(pair: Pair, redaction: redact.Redaction, body: bytes, place: Place | None, offset: int) -> str:
+def _shown(policy: Policy, redaction: redact.Redaction, body: bytes, place: Place | None, offset: int) -> str:
     if redaction.covers(place):
         return redact.REDACTED
-    if pair.keep == "shapes":
+    if policy.keep == "shapes":
         return redact.shape(body, place)
     if place is not None and place.end < 0 and redaction.has_paths:
         return redact.outside_values(body, place, offset)
@@ -331,14 +355,14 @@ def _sizes(pair: Pair, judgement: Judgement) -> tuple[str, str]:
     )
 
 
-def _header_text(pair: Pair, head: AnswerHead, name: str) -> str:
+def _header_text(policy: Policy, head: AnswerHead, name: str) -> str:
     values = _fields(head, name.encode())
     if not values:
         return "(absent)"
-    if redact.redaction_of(pair.redact).covers_header(name):
+    if redact.redaction_of(policy.redact).covers_header(name):
         return redact.REDACTED
     raw = b", ".join(values)
-    if pair.keep == "shapes":
+    if policy.keep == "shapes":
         return f"text({len(raw)})"
     if name == "location":
         return redact.mask_query(raw)

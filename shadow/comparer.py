@@ -23,6 +23,7 @@ import socket
 import time
 import traceback
 from collections import deque
+from dataclasses import dataclass
 from typing import Final
 
 from shadow import coding, link
@@ -56,7 +57,7 @@ MAX_WAITING: Final = 8 << 20
 """Bytes of pairs that wait per connection before it is not read any more."""
 
 MAX_FRAME: Final = 4 << 20
-"""A pair's bodies (1 MiB), two heads and the target."""
+"""A pair's bodies (1 MiB), the request's (64 KiB), three heads and the target."""
 
 ORPHAN_DRAIN_S: Final = 30.0
 """Workers drain as long by default (LimitsSpec.drain_ns), and send pairs until their end."""
@@ -75,6 +76,9 @@ class WorkerLink:
         self._comparer = comparer
         self._socket = connection
         self._reader = link.FrameReader(MAX_FRAME)
+        self._policies: dict[int, link.Policy] = {}
+        """By number; the newest of each route."""
+        self._numbers: dict[str, int] = {}
         self._verdicts: list[bytes] = []
         self._unsent = b""
         self._waiting_bytes = 0
@@ -144,20 +148,37 @@ class WorkerLink:
             for message, rest in self._reader.feed(data):
                 self._take(message, rest)
         except link.LinkError as error:
-            _log(f"a worker's link is cut: {error}; expected Hello and Pair of protocol {link.PROTOCOL}")
+            _log(f"a worker's link is cut: {error}; expected Hello, Policy and Pair of protocol {link.PROTOCOL}")
             self.close()
             return
         self._steer()
 
     def _take(self, message: link.Any, rest: bytes) -> None:
         if isinstance(message, link.Pair):
-            sizes = (message.legacy.body_bytes, message.new.body_bytes) if message.whole else (0, 0)
+            sizes = _body_sizes(message)
             if min(sizes) < 0 or sum(sizes) != len(rest):
-                raise link.LinkError(f"a pair with {len(rest)} bytes of bodies says {sizes[0]} and {sizes[1]}")
+                raise link.LinkError(f"a pair with {len(rest)} bytes of bodies says {sizes}")
+            policy = self._policies.get(message.policy)
+            if policy is None:
+                raise link.LinkError(f"a pair under policy {message.policy}, which was not sent before it")
             self._waiting_bytes += len(rest)
-            self._comparer.take(self, message, rest)
+            self._comparer.take(Job(self, policy, message, rest))
+        elif isinstance(message, link.Policy):
+            self._policies.pop(self._numbers.get(message.route, 0), None)
+            self._policies[message.number] = message
+            self._numbers[message.route] = message.number
         elif not isinstance(message, link.Hello) or message.protocol != link.PROTOCOL:
             raise link.LinkError(f"an unexpected {type(message).__name__}")
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Be one pair on its way to a verdict, with what its route wants."""
+
+    worker: WorkerLink
+    policy: link.Policy
+    pair: link.Pair
+    rest: bytes
 
 
 class Comparer:
@@ -171,7 +192,7 @@ class Comparer:
         self._epoch = os.urandom(8).hex()
         self._control = ControlLink(os.path.join(state_dir, "control.sock"), slot, self._epoch)
         self._budget = FindingBudget()
-        self._queue: deque[tuple[WorkerLink, link.Pair, bytes]] = deque()
+        self._queue: deque[Job] = deque()
         self._links: set[WorkerLink] = set()
         self._answered: set[WorkerLink] = set()
         """Links with verdicts to flush."""
@@ -289,9 +310,9 @@ class Comparer:
 
     # ---- pairs ----
 
-    def take(self, worker: WorkerLink, pair: link.Pair, rest: bytes) -> None:
+    def take(self, job: Job) -> None:
         """Queue one pair."""
-        self._queue.append((worker, pair, rest))
+        self._queue.append(job)
         if not self._is_working:
             self._is_working = True
             self.loop.call_soon(self._work)
@@ -302,16 +323,16 @@ class Comparer:
         end_ns = now_ns + SLICE_NS
         unflushed = 0
         while self._queue and now_ns < end_ns:
-            worker, pair, rest = self._queue.popleft()
-            if not worker.is_open:
+            job = self._queue.popleft()
+            if not job.worker.is_open:
                 continue
-            if unflushed >= FLUSH_PAIRS or (unflushed and _is_heavy(pair, rest)):
+            if unflushed >= FLUSH_PAIRS or (unflushed and _is_heavy(job.pair, job.rest)):
                 self._flush()
                 unflushed = 0
             self._arm(now_ns)
-            verdict = self._judge(pair, rest, now_ns)
-            worker.done(len(rest), verdict)
-            self._answered.add(worker)
+            verdict = self._judge(job, now_ns)
+            job.worker.done(len(job.rest), verdict)
+            self._answered.add(job.worker)
             self._pairs += 1
             unflushed += 1
             now_ns = time.monotonic_ns()
@@ -321,25 +342,24 @@ class Comparer:
         if self._is_working:
             self.loop.call_soon(self._work)
 
-    def _judge(self, pair: link.Pair, rest: bytes, now_ns: int) -> link.Verdict:
-        split = pair.legacy.body_bytes if pair.whole else 0
+    def _judge(self, job: Job, now_ns: int) -> link.Verdict:
+        policy, pair = job.policy, job.pair
+        legacy, new, _ = _body_sizes(pair)
         try:
-            judgement = decide(pair, rest[:split], rest[split:])
-            if self._control.has_room and self._budget.admit(pair.route, now_ns, lambda: fingerprint(judgement)):
-                self._report(pair, judgement)
+            judgement = decide(policy, pair, job.rest[:legacy], job.rest[legacy : legacy + new])
+            if self._control.has_room and self._budget.admit(policy.route, now_ns, lambda: fingerprint(judgement)):
+                self._report(policy, pair, judgement)
             return verdict_of(pair, judgement)
         except MemoryError:
             reason = "limit"
         except Exception:  # the border of one pair: whatever it broke, the next one is judged
-            _log(f"pair {pair.sequence} of route {pair.route!r} broke the comparer:\n{traceback.format_exc()}")
+            _log(f"pair {pair.sequence} of route {policy.route!r} broke the comparer:\n{traceback.format_exc()}")
             reason = "killed"
-        return link.Verdict(sequence=pair.sequence, verdict="undecided", reason=reason, cause="unexplained")
+        return link.Verdict(sequence=pair.sequence, verdict="undecided", reason=reason, causes=("unexplained",))
 
-    def _report(self, pair: link.Pair, judgement: Judgement) -> None:
+    def _report(self, policy: link.Policy, pair: link.Pair, judgement: Judgement) -> None:
         started_ns = time.monotonic_ns()
-        skipped = self._budget.take_skipped(pair.route)
-        if not self._control.offer(describe(pair, judgement, skipped=skipped)):
-            self._budget.skip(pair.route, skipped + 1)
+        self._control.offer(describe(policy, pair, judgement))
         self._budget.spend(time.monotonic_ns() - started_ns)
 
     def _flush(self) -> None:
@@ -372,6 +392,13 @@ def fingerprint(judgement: Judgement) -> tuple[str, bytes]:
     end = body.rfind(b'":', max(0, offset - 4_096), max(0, offset))
     start = body.rfind(b'"', max(0, end - 64), max(0, end))
     return judgement.kind, body[start + 1 : max(0, end)]
+
+
+def _body_sizes(pair: link.Pair) -> tuple[int, int, int]:
+    """Say how the raw rest of a pair is divided: legacy's body, new's, the request's."""
+    if not pair.whole:
+        return 0, 0, pair.request_body_bytes
+    return pair.legacy.body_bytes, pair.new.body_bytes, pair.request_body_bytes
 
 
 def _is_heavy(pair: link.Pair, rest: bytes) -> bool:

@@ -2,8 +2,8 @@
 
 Three links use this module. *Control*: workers connect to ``control.sock`` and
 receive snapshots; they send acknowledgements and tallies; comparers send
-findings on the same socket. *Pairs*: each comparer listens on
-``pairs-<slot>.sock``; workers send pairs and receive verdicts. *Parent*: every
+findings and counts of divergences on the same socket. *Pairs*: each comparer listens on
+``pairs-<slot>.sock``; workers send policies and pairs and receive verdicts. *Parent*: every
 child inherits one end of a socket pair from the supervisor.
 
 Rules of this file:
@@ -18,17 +18,25 @@ Rules of this file:
 
 from __future__ import annotations
 
+import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
+import xxhash
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Said in every Hello; two ends that differ part at once."""
 
 MAX_PAIR_BODIES: Final = 1 << 20
 """Both bodies of a pair together; a larger pair travels as digests and lengths (docs/architecture.md)."""
+
+MAX_REQUEST_BODY: Final = 64 << 10
+"""Of a request that travels in a pair; a longer one does not."""
+
+MAX_ITEMS: Final = 64
+"""Differences in one Finding, folded: more than a developer reads of one pair."""
 
 MAX_FRAME: Final = 64 << 20
 """No frame may be larger: the largest is a snapshot of a few thousand routes (about 3 MB)."""
@@ -206,27 +214,51 @@ class AnswerHead(msgspec.Struct, frozen=True, array_like=True):
     backend: str
 
 
+class Policy(Message, frozen=True, kw_only=True, tag="policy"):
+    """Worker to comparer: what a route wants of a comparison.
+
+    Order: stands on a link before the first pair that names it, and again when the route's wishes changed.
+    """
+
+    number: int
+    """Names the content (:func:`policy_frame`): equal wishes have equal numbers, in every worker and for ever."""
+    route: str
+    parity: str
+    """``bytes`` or ``meaning``."""
+    keep: str
+    """``bodies``, ``fragments`` or ``shapes``."""
+    redact: tuple[str, ...] = ()
+    watch: tuple[str, ...] = ()
+    """Lower-case names of the response headers that must be equal, beside type and coding."""
+    version_headers: tuple[str, str] = ("", "")
+    """Lower-case names of the headers in which legacy's and new's backend say their builds; empty: in none."""
+
+
 class Pair(Message, frozen=True, kw_only=True, tag="pair"):
-    """Worker to comparer: two unequal answers to one request; ``rest`` is legacy's body, then new's."""
+    """Worker to comparer: two answers to one request; ``rest`` is legacy's body, new's, then the request's."""
 
     sequence: int
-    route: str
+    policy: int
+    """The number of the policy that this pair is compared under."""
     request_id: str
     method: str
     target: bytes
+    request_headers: list[tuple[bytes, bytes]]
+    request_body_bytes: int = 0
+    """Of the request's body behind the two others: only on routes that declare unsafe methods to be reads, at most
+    :data:`MAX_REQUEST_BODY`."""
     primary: str
     legacy: AnswerHead
     new: AnswerHead
     whole: bool
     """Both bodies follow; otherwise only digests and lengths are known."""
-    parity: str
-    keep: str
-    redact: tuple[str, ...]
     at: float
-    watch: tuple[str, ...] = ()
-    """Lower-case names of the response headers that must be equal, beside type and coding."""
     copy_after_us: int = 0
     """From sending the primary's request to sending the copy's; negative: the copy went first."""
+    purpose: str = "compare"
+    """``compare``, ``noise`` (both answers are legacy's) or ``again`` (an unequal pair asked once more)."""
+    attempt: int = 0
+    """With ``again``: 1, 2 and so on."""
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
@@ -237,12 +269,39 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     """``tolerated``, ``divergent`` or ``undecided``."""
     reason: str = ""
     """For ``undecided``: ``limit``."""
-    cause: str = ""
-    """Bounded label for ``divergences_total``: ``unexplained``, ``encoding``, ``status``, ``header``."""
+    causes: tuple[str, ...] = ()
+    """Each is counted once in ``divergences_total``: names of :data:`shadow.causes.CAUSES`, or ``encoding`` where a
+    proven encoding was replayed."""
+    tolerated: tuple[str, ...] = ()
+    """Identifiers of the tolerances that hid something."""
+
+
+class DifferenceItem(msgspec.Struct, frozen=True, kw_only=True):
+    """Describe the places of one pair that share a cause and a folded pointer, with the first one's fragments."""
+
+    cause: str
+    folded: str
+    """The pointer with array indexes as ``*``: legacy's, or new's where legacy has none."""
+    legacy_pointer: str | None = ""
+    """RFC 6901; empty is the root, ``None``: absent on this side."""
+    new_pointer: str | None = ""
+    legacy_span: tuple[int, int] | None = None
+    """Offsets into the decoded body: first byte, and the byte behind the last one."""
+    new_span: tuple[int, int] | None = None
+    detail: str = ""
+    count: int = 1
+    """Places folded into this item."""
+    legacy: str = ""
+    new: str = ""
+    """What stands there: one printable line, cut and redacted as the route's ``keep`` and ``redact`` say."""
+    tolerated_by: str = ""
+    """The tolerance that hides it; empty: none does."""
+    replayed: bool = False
+    """Undone by the route's proven encoding before the pair was explained."""
 
 
 class Finding(Message, frozen=True, kw_only=True, tag="finding"):
-    """Comparer to control: the first difference of one unequal pair, already redacted."""
+    """Comparer to control: one unequal pair explained, already redacted; it counts as one pair of its divergence."""
 
     route: str
     request_id: str
@@ -254,21 +313,45 @@ class Finding(Message, frozen=True, kw_only=True, tag="finding"):
     """``None``: at least one body is not JSON, or too large to tell."""
     statuses: tuple[int, int]
     """Legacy's, then new's."""
-    kind: str
-    """``status``, ``header:<name>``, ``body`` or ``digest``."""
-    offset: int
-    """First differing byte of the decoded bodies; -1 outside the body."""
-    pointer: str
-    """RFC 6901 pointer of the innermost legacy value around ``offset``; empty is the root."""
-    folded: str
-    """The pointer with array indexes as ``*``: what findings are grouped by."""
-    legacy: str
-    new: str
-    """What stands there, cut and redacted as the route's ``keep`` and ``redact`` say."""
+    divergence: str
+    """The group's name (:func:`divergence_id`)."""
+    causes: tuple[str, ...]
+    """All of the pair's causes, sorted."""
+    differences: tuple[DifferenceItem, ...] = ()
+    """Most severe first, at most :data:`MAX_ITEMS`."""
+    omitted: int = 0
+    """Places that stand in no item."""
+    proof: str = "none"
+    """``proven``, ``partly`` or ``none``, as in :class:`shadow.difference.Proof`."""
+    residual: int = -1
+    """With ``partly``: offset of the first unexplained byte in new's decoded body."""
+    builds: tuple[str, str] = ("", "")
+    """What legacy and new say they are (``version_header``); empty: nothing."""
     copy_after_us: int = 0
     """As in :class:`Pair`: what was written between the two may be the difference."""
-    skipped: int = 0
-    """Unequal pairs of this route since its last Finding from this comparer that got none: rate or full queue."""
+    purpose: str = "compare"
+    attempt: int = 0
+    request_headers: list[tuple[str, str]] = []
+    legacy_headers: list[tuple[str, str]] = []
+    new_headers: list[tuple[str, str]] = []
+    request_body: bytes | None = None
+    legacy_body: bytes | None = None
+    new_body: bytes | None = None
+    """Decoded and redacted; only where the route keeps ``bodies``."""
+    legacy_bytes: int = 0
+    new_bytes: int = 0
+    """Lengths of the bodies as received."""
+    consumer: str = ""
+    """Who asked, in a few words; empty: nobody knows."""
+
+
+class Seen(Message, frozen=True, kw_only=True, tag="seen"):
+    """Comparer to control, each second: pairs of divergences it has reported, and not explained again."""
+
+    route: str
+    counts: dict[str, int]
+    """Divergence to the pairs since the last Seen."""
+    at: float
 
 
 Any = (
@@ -289,9 +372,11 @@ Any = (
     | Drain
     | RestartWorkers
     | RestartStep
+    | Policy
     | Pair
     | Verdict
     | Finding
+    | Seen
 )
 
 DURATION_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -309,6 +394,27 @@ def frame(message: Message, *rest: bytes) -> bytes:
     head = _encoder.encode(message)
     size = len(head)
     return b"".join((_LENGTHS.pack(4 + size + sum(map(len, rest)), size), head, *rest))
+
+
+def policy_frame(policy: Policy) -> tuple[int, bytes]:
+    """Number a policy by its content, and encode it once for every link that needs it.
+
+    Unit: 63 bits of a hash; two policies of one worker that meet are less likely than a broken disk.
+    """
+    content = _encoder.encode(msgspec.structs.replace(policy, number=0))
+    number = xxhash.xxh3_64_intdigest(content) >> 1
+    return number, frame(msgspec.structs.replace(policy, number=number))
+
+
+def divergence_id(
+    route: str, statuses: tuple[int, int], causes: Iterable[str], folded: Iterable[str], *, purpose: str = "compare"
+) -> str:
+    """Name a group of differing pairs by what it is, so that every comparer gives it the same name.
+
+    Shape: ``d-`` and ten hexadecimal digits; causes and folded pointers are sets, their order does not count.
+    """
+    content = _encoder.encode((route, statuses, sorted(set(causes)), sorted(set(folded)), purpose))
+    return "d-" + hashlib.blake2b(content, digest_size=5).hexdigest()
 
 
 class FrameReader:

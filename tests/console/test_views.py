@@ -14,8 +14,18 @@ from tests.support.controlnode import ControlNode, running
 pytestmark = pytest.mark.anyio
 
 
-def finding(**changed: Any) -> link.Finding:
-    """Make one finding."""
+def finding(*, folded: str = "", pointer: str = "", cause: str = "value.changed", **changed: Any) -> link.Finding:
+    """Make one finding of one difference."""
+    item = link.DifferenceItem(
+        cause=cause,
+        folded=folded,
+        legacy_pointer=pointer,
+        new_pointer=pointer,
+        legacy_span=(3, 8),
+        new_span=(3, 7),
+        legacy="12.50",
+        new="12.5",
+    )
     values: dict[str, Any] = {
         "route": "orders",
         "request_id": "r1",
@@ -25,12 +35,9 @@ def finding(**changed: Any) -> link.Finding:
         "verdict": "divergent",
         "same_meaning": False,
         "statuses": (200, 200),
-        "kind": "body",
-        "offset": 3,
-        "pointer": "",
-        "folded": "",
-        "legacy": "12.50",
-        "new": "12.5",
+        "causes": (cause,),
+        "differences": (item,),
+        "divergence": "d-0123456789",
     }
     return link.Finding(**{**values, **changed})
 
@@ -52,7 +59,7 @@ async def test_findings_become_divergences_most_severe_first(tmp_path: Path) -> 
         for number in range(3):
             comparer.send(finding(folded="/items/*/price", pointer=f"/items/{number}/price"))
         comparer.send(finding(folded="/note", same_meaning=True))
-        comparer.send(finding(statuses=(200, 500), kind="status"))
+        comparer.send(finding(statuses=(200, 500), cause="http.status"))
         groups = await divergences(node, 3)
         first = (await node.get("/api/v1/divergences?limit=1")).json()
         second = (await node.get(f"/api/v1/divergences?limit=5&cursor={first['next']}")).json()

@@ -370,7 +370,8 @@ def test_one_difference_makes_a_pair(legacy: Recorder, new: Recorder, other: byt
 
     assert counts["unequal|orders|legacy"] == counts["divergent|orders|legacy"] == 1
     assert holds_law(counts)
-    assert (pair.route, pair.request_id, pair.method, pair.target) == ("orders", "r-1", "GET", b"/api/a?q=1")
+    assert (pair.request_id, pair.method, pair.target) == ("r-1", "GET", b"/api/a?q=1")
+    assert [(policy.number, policy.route) for policy in worker.policies] == [(pair.policy, "orders")]
     assert bodies == b'{"id":1}' + other.partition(b"\r\n\r\n")[2]
 
 

@@ -39,14 +39,16 @@ def unequal(worker: OneWorker, count: int) -> None:
 
 @pytest.mark.parametrize("verdict", ["tolerated", "divergent"])
 def test_a_verdict_is_counted_where_the_pair_came_from(worker: OneWorker, verdict: str) -> None:
-    """The worker counts each pair once, by the comparer's verdict and its cause."""
-    worker.verdict = lambda pair: link.Verdict(sequence=pair.sequence, verdict=verdict, cause="status")
+    """The worker counts each pair once by the comparer's verdict, and once by each of its causes."""
+    worker.verdict = lambda pair: link.Verdict(
+        sequence=pair.sequence, verdict=verdict, causes=("http.status", "escape.html")
+    )
     unequal(worker, 5)
 
     counts = worker.settled()
 
     assert counts[f"{verdict}|orders|legacy"] == 5
-    assert counts["divergences|orders|status"] == 5
+    assert counts["divergences|orders|http.status"] == counts["divergences|orders|escape.html"] == 5
 
 
 def test_a_killed_comparer_costs_one_pair(worker: OneWorker) -> None:
@@ -54,7 +56,7 @@ def test_a_killed_comparer_costs_one_pair(worker: OneWorker) -> None:
     worker.verdict = lambda pair: None
     unequal(worker, 4)
     worker.wait(lambda: len(worker.pairs) == 4, "four pairs at the comparer")
-    worker.verdict = lambda pair: link.Verdict(sequence=pair.sequence, verdict="divergent", cause="unexplained")
+    worker.verdict = lambda pair: link.Verdict(sequence=pair.sequence, verdict="divergent", causes=("unexplained",))
     worker.break_pair_links()
 
     counts = worker.settled()

@@ -13,6 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from shadow import link
+from shadow.compare import Judgement, compare, decide
 
 CORPUS = Path(__file__).parent / "corpus"
 WATCH = ("location", "www-authenticate", "content-disposition", "allow")
@@ -40,34 +41,67 @@ def pair(
     new: bytes,
     *,
     sequence: int = 1,
-    parity: str = "bytes",
-    keep: str = "fragments",
-    redact: tuple[str, ...] = (),
     statuses: tuple[int, int] = (200, 200),
     legacy_headers: Headers = JSON_TYPE,
     new_headers: Headers = JSON_TYPE,
     whole: bool = True,
     digests: tuple[bytes, bytes] = (b"", b""),
     target: bytes = b"/orders",
-    route: str = "orders",
+    policy: int = 0,
 ) -> link.Pair:
     """Make one pair as a worker sends it."""
     return link.Pair(
         sequence=sequence,
-        route=route,
+        policy=policy,
         request_id=f"r{sequence}",
         method="GET",
         target=target,
+        request_headers=[],
         primary="legacy",
         legacy=link.AnswerHead(statuses[0], list(legacy_headers), len(legacy), digests[0], "django"),
         new=link.AnswerHead(statuses[1], list(new_headers), len(new), digests[1], "shop"),
         whole=whole,
+        at=1_700_000_000.0,
+    )
+
+
+def policy(
+    *,
+    route: str = "orders",
+    parity: str = "bytes",
+    keep: str = "fragments",
+    redact: tuple[str, ...] = (),
+    watch: tuple[str, ...] = WATCH,
+    version_headers: tuple[str, str] = ("", ""),
+) -> link.Policy:
+    """Make what a route wants of its comparisons."""
+    return link.Policy(
+        number=0,
+        route=route,
         parity=parity,
         keep=keep,
         redact=redact,
-        at=1_700_000_000.0,
-        watch=WATCH,
+        watch=watch,
+        version_headers=version_headers,
     )
+
+
+def wishes_of(parts: dict[str, Any]) -> link.Policy:
+    """Take what belongs to the policy out of named parts of a pair and a policy; they are of many types, hence Any."""
+    wishes = {name: parts.pop(name) for name in ("route", "parity", "keep", "redact", "watch") if name in parts}
+    return policy(**wishes)
+
+
+def compared(legacy: bytes, new: bytes, **parts: Any) -> tuple[link.Verdict, link.Finding]:
+    """Compare two bodies under named parts of a pair and a policy."""
+    wishes = wishes_of(parts)
+    return compare(wishes, pair(legacy, new, **parts), legacy, new)
+
+
+def decided(legacy: bytes, new: bytes, **parts: Any) -> Judgement:
+    """Decide about two bodies under named parts of a pair and a policy."""
+    wishes = wishes_of(parts)
+    return decide(wishes, pair(legacy, new, **parts), legacy, new)
 
 
 def corpus_rows(name: str) -> Iterator[dict[str, Any]]:

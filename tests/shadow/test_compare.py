@@ -12,9 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shadow import link
-from shadow.compare import compare, decide, first_difference, fold_content_type
+from shadow.compare import compare, first_difference, fold_content_type
 from shadow.json_value import Meaning, check_meaning
-from tests.shadow.made import JSON_TYPE, VALUES, Headers, body_of, corpus_rows, pair, spelled
+from tests.shadow.made import JSON_TYPE, VALUES, Headers, body_of, compared, corpus_rows, decided, pair, policy, spelled
 
 GZIPPED = (*JSON_TYPE, (b"Content-Encoding", b"gzip"))
 TEXT_TYPE = ((b"content-type", b"text/plain; charset=utf-8"),)
@@ -22,9 +22,9 @@ TEXT_TYPE = ((b"content-type", b"text/plain; charset=utf-8"),)
 
 def words(legacy: bytes, new: bytes, **given_parts: object) -> tuple[str, str, str, bool | None]:
     """Compare and give verdict, cause, kind and same_meaning."""
-    verdict, finding = compare(pair(legacy, new, **given_parts), legacy, new)  # type: ignore[arg-type]  # named parts of a pair
+    verdict, finding = compared(legacy, new, **given_parts)
     assert finding.verdict == verdict.verdict
-    return verdict.verdict, verdict.cause, finding.kind, finding.same_meaning
+    return verdict.verdict, verdict.causes[0], decided(legacy, new, **given_parts).kind, finding.same_meaning
 
 
 # ---- verdicts ------------------------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def test_a_body_beyond_the_limits_is_undecided_only_where_meaning_matters() -> N
     """A limit makes a pair undecided with reason limit under parity meaning, and divergent under parity bytes."""
     deep = b"[" * 600 + b"]" * 600
 
-    verdict, finding = compare(pair(deep, deep + b" ", parity="meaning"), deep, deep + b" ")
+    verdict, finding = compared(deep, deep + b" ", parity="meaning")
 
     assert (verdict.verdict, verdict.reason, finding.same_meaning) == ("undecided", "limit", None)
     assert words(deep, deep + b" ") == ("divergent", "unexplained", "body", None)
@@ -60,9 +60,9 @@ def test_another_status_is_divergent_whatever_the_bodies_say(parity: str) -> Non
     """A status that differs decides first, even for one meaning."""
     body = b"[1]"
 
-    assert words(body, body, statuses=(200, 201), parity=parity) == ("divergent", "status", "status", True)
-    _, finding = compare(pair(body, body, statuses=(200, 500)), body, body)
-    assert (finding.statuses, finding.legacy, finding.new, finding.offset) == ((200, 500), "200", "500", -1)
+    assert words(body, body, statuses=(200, 201), parity=parity) == ("divergent", "http.status", "status", True)
+    _, finding = compared(body, body, statuses=(200, 500))
+    assert (finding.statuses, finding.differences[0].legacy, finding.differences[0].new) == ((200, 500), "200", "500")
 
 
 @pytest.mark.parametrize("parity", ["bytes", "meaning"])
@@ -80,7 +80,12 @@ def test_a_watched_header_that_differs_is_divergent(parity: str, name: str, lega
     """Another content type or watched header is divergent with cause header, and the finding names it."""
     found = words(b"[1]", b"[1]\n", parity=parity, legacy_headers=legacy, new_headers=new)
 
-    assert found == ("divergent", "header", f"header:{name}", True)
+    assert found == (
+        "divergent",
+        {"content-type": "http.content_type"}.get(name, "http.header"),
+        f"header:{name}",
+        True,
+    )
 
 
 def test_headers_that_nobody_watches_do_not_count() -> None:
@@ -95,7 +100,7 @@ def test_the_spelling_of_a_content_type_ranks_below_the_body() -> None:
     other = ((b"Content-Type", b'Application/JSON;charset="UTF-8"'),)
 
     assert words(b"[1]", b"[2]", new_headers=other)[1:3] == ("unexplained", "body")
-    assert words(b"[1]", b"[1]", new_headers=other)[:3] == ("divergent", "header", "header:content-type")
+    assert words(b"[1]", b"[1]", new_headers=other)[:3] == ("divergent", "http.content_type", "header:content-type")
     assert words(b"[1]", b"[1]", new_headers=other, parity="meaning")[0] == "tolerated"
 
 
@@ -120,12 +125,16 @@ def test_equal_bodies_under_declared_codings_have_the_cause_encoding() -> None:
     one, two = gzip.compress(body, 1, mtime=0), gzip.compress(body, 9, mtime=1)
     deflated = (*JSON_TYPE, (b"content-encoding", b"deflate"))
 
-    assert words(one, two, legacy_headers=GZIPPED, new_headers=GZIPPED)[:3] == ("divergent", "encoding", "body")
+    assert words(one, two, legacy_headers=GZIPPED, new_headers=GZIPPED)[:3] == (
+        "divergent",
+        "http.content_encoding",
+        "body",
+    )
     same = words(one, two, legacy_headers=GZIPPED, new_headers=GZIPPED, parity="meaning")
-    assert same == ("tolerated", "encoding", "body", True)
+    assert same == ("tolerated", "http.content_encoding", "body", True)
     for coded, headers in ((one, GZIPPED), (zlib.compress(body), deflated)):
         found = words(body, coded, new_headers=headers, parity="meaning")
-        assert found == ("tolerated", "encoding", "header:content-encoding", True)
+        assert found == ("tolerated", "http.content_encoding", "header:content-encoding", True)
 
 
 def test_gzip_that_nobody_declared_is_never_tolerated() -> None:
@@ -134,7 +143,7 @@ def test_gzip_that_nobody_declared_is_never_tolerated() -> None:
 
     for parity in ("bytes", "meaning"):
         found = words(body, gzip.compress(body), parity=parity)
-        assert found == ("divergent", "header", "header:content-encoding", True)
+        assert found == ("divergent", "http.content_encoding", "header:content-encoding", True)
         assert words(body, gzip.compress(b'{"a":1.0}'), parity=parity)[0] == "divergent"
         assert words(gzip.compress(body, 1, mtime=0), gzip.compress(body, 9, mtime=2), parity=parity)[0] == "divergent"
 
@@ -143,11 +152,12 @@ def test_meaning_and_places_are_those_of_the_decoded_bodies() -> None:
     """Offset, pointer and meaning are found behind the coding."""
     legacy, new = gzip.compress(b'{"a":1}'), b'{"a":2}'
 
-    verdict, finding = compare(pair(legacy, new, legacy_headers=GZIPPED, parity="meaning"), legacy, new)
+    verdict, finding = compared(legacy, new, legacy_headers=GZIPPED, parity="meaning")
 
     assert verdict.verdict == "divergent"
-    assert (finding.kind, finding.offset, finding.pointer) == ("body", 5, "/a")
-    assert (finding.legacy, finding.new, finding.same_meaning) == ("1", "2", False)
+    first = finding.differences[0]
+    assert (first.cause, first.legacy_span, first.legacy_pointer) == ("unexplained", (5, 5), "/a")
+    assert (first.legacy, first.new, finding.same_meaning) == ("1", "2", False)
 
 
 @pytest.mark.parametrize("coding", [b"br", b"zstd"])
@@ -165,7 +175,7 @@ def test_a_bomb_is_undecided_where_meaning_matters() -> None:
     bomb, other = gzip.compress(b"\0" * (4 << 20)), gzip.compress(b"\0" * (5 << 20))
     parts = {"legacy_headers": GZIPPED, "new_headers": GZIPPED}
 
-    verdict, finding = compare(pair(bomb, other, parity="meaning", **parts), bomb, other)  # type: ignore[arg-type]  # named parts of a pair
+    verdict, finding = compared(bomb, other, parity="meaning", **parts)
 
     assert (verdict.verdict, verdict.reason, finding.same_meaning) == ("undecided", "limit", None)
     assert words(bomb, other, **parts)[0] == "divergent"
@@ -187,11 +197,11 @@ def test_a_pair_by_digest_is_undecided_where_meaning_matters() -> None:
     """Bodies known by digest only are divergent under bytes, undecided{limit} under meaning, and say their lengths."""
     for parity, expected in (("bytes", "divergent"), ("meaning", "undecided")):
         sent = msgspec.structs.replace(
-            pair(b"", b"", parity=parity, whole=False, digests=(b"1" * 16, b"2" * 16)),
+            pair(b"", b"", whole=False, digests=(b"1" * 16, b"2" * 16)),
             new=link.AnswerHead(200, list(JSON_TYPE), 7_000_000, b"2" * 16, "shop"),
         )
-        verdict, finding = compare(sent, b"", b"")
-        assert (verdict.verdict, finding.kind, finding.new) == (expected, "digest", "7000000 bytes")
+        verdict, finding = compare(policy(parity=parity), sent, b"", b"")
+        assert (verdict.verdict, finding.differences[0].new) == (expected, "7000000 bytes")
         assert finding.same_meaning is None
 
 
@@ -199,7 +209,7 @@ def test_equal_digests_are_equal_bodies() -> None:
     """Where only a header differs between two large answers, the finding says the header."""
     found = words(b"", b"", whole=False, digests=(b"1" * 16, b"1" * 16), new_headers=TEXT_TYPE)
 
-    assert found[:3] == ("divergent", "header", "header:content-type")
+    assert found[:3] == ("divergent", "http.content_type", "header:content-type")
 
 
 def test_a_version_as_plain_text_is_no_number() -> None:
@@ -233,10 +243,12 @@ def test_one_changed_bit_is_found_at_its_byte(body: bytes, data: st.DataObject) 
     changed = bytearray(body)
     changed[at] ^= 1 << data.draw(st.integers(0, 7))
 
-    verdict, finding = compare(pair(body, bytes(changed)), body, bytes(changed))
+    verdict, finding = compared(body, bytes(changed))
 
     assert verdict.verdict == "divergent"
-    assert finding.offset == at or finding.kind != "body"  # a body may begin like gzip
+    assert finding.differences[0].legacy_span == (at, at) or finding.causes != (
+        "unexplained",
+    )  # a body may begin like gzip
     assert first_difference(body, bytes(changed)) == at
 
 
@@ -262,11 +274,11 @@ def test_an_edited_value_is_found_with_its_pointer(value: object, seed: int, dat
     legacy, new = json.dumps(document).encode(), json.dumps(edited).encode()
     assert seed >= 0
 
-    verdict, finding = compare(pair(legacy, new, parity="meaning"), legacy, new)
+    verdict, finding = compared(legacy, new, parity="meaning")
 
     assert (verdict.verdict, finding.same_meaning) == ("divergent", False)
     pointer = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
-    assert finding.pointer in {pointer, json.dumps(pointer)[1:-1]} or not pointer.isprintable()
+    assert finding.differences[0].legacy_pointer in {pointer, json.dumps(pointer)[1:-1]} or not pointer.isprintable()
 
 
 def scalar_paths(document: object) -> list[list[str | int]]:
@@ -283,7 +295,7 @@ def test_any_two_bodies_get_a_verdict_and_a_finding_that_travels(legacy: bytes, 
     """Whatever bytes two backends send, there is a verdict, and its finding can be framed."""
     assume(legacy != new)
 
-    verdict, finding = compare(pair(legacy, new, parity="meaning", keep=keep), legacy, new)
+    verdict, finding = compared(legacy, new, parity="meaning", keep=keep)
 
     assert verdict.verdict in {"tolerated", "divergent", "undecided"}
     assert link.frame(finding)
@@ -299,7 +311,7 @@ def test_the_corpus_gets_the_verdicts_of_its_labels() -> None:
         legacy, new = body_of(row, "legacy"), body_of(row, "new")
         assert (legacy == new) == row["equal_bytes"]
         if not row["equal_bytes"]:
-            verdict = decide(pair(legacy, new, parity="meaning"), legacy, new).verdict
+            verdict = decided(legacy, new, parity="meaning").verdict
             if (verdict == "tolerated") != row["semantically_equal"]:
                 wrong.append((row["case"], row["legacy_encoder"], row["new_encoder"], verdict))
 
@@ -329,20 +341,19 @@ def test_every_real_fault_is_divergent_and_found_at_its_place() -> None:
         sent = pair(
             legacy,
             new,
-            parity="meaning",
             statuses=(row["legacy_status"], row["new_status"]),
             legacy_headers=fields(row["legacy_headers"]),
             new_headers=fields(row["new_headers"]),
         )
-        verdict, finding = compare(sent, legacy, new)
+        verdict, finding = compare(policy(parity="meaning"), sent, legacy, new)
         causes = {label["cause"] for label in row["labels"]}
         # The last of two equal names is the value; what the first one said means nothing to a client.
         assert (verdict.verdict == "tolerated") == (causes == {"key.duplicate"} and bool(finding.same_meaning)), row[
             "id"
         ]
         found += 1
-        if finding.pointer not in {label["pointer"] for label in row["labels"]}:
-            assert row["kind"] in SOMEWHERE_ELSE, (row["id"], finding.pointer)
+        if finding.differences[0].legacy_pointer not in {label["pointer"] for label in row["labels"]}:
+            assert row["kind"] in SOMEWHERE_ELSE, (row["id"], finding.differences[0].legacy_pointer)
             misplaced += 1
     assert found >= 35
     assert misplaced <= 10
@@ -372,21 +383,33 @@ def test_a_finding_names_the_innermost_legacy_value_and_shows_both() -> None:
     """Pointer, folded pointer, offset and both raw values stand in the finding."""
     legacy, new = b'{"rows":[{"id":1},{"id":"a"}]}', b'{"rows":[{"id":1},{"id":null}]}'
 
-    _, finding = compare(pair(legacy, new, target=b"/orders?token=s3cret"), legacy, new)
+    _, finding = compared(legacy, new, target=b"/orders?token=s3cret")
 
-    assert (finding.pointer, finding.folded, finding.offset) == ("/rows/1/id", "/rows/*/id", 24)
-    assert (finding.legacy, finding.new, finding.target) == ('"a"', "null", "/orders?token=…")
+    assert (
+        finding.differences[0].legacy_pointer,
+        finding.differences[0].folded,
+        finding.differences[0].legacy_span,
+    ) == (
+        "/rows/1/id",
+        "/rows/*/id",
+        (24, 24),
+    )
+    assert (finding.differences[0].legacy, finding.differences[0].new, finding.target) == (
+        '"a"',
+        "null",
+        "/orders?token=…",
+    )
 
 
 def test_where_legacy_is_no_json_new_gives_the_pointer() -> None:
     """The pointer comes from legacy if it is JSON, else from new, else it is empty."""
     legacy, new = b'{"a":[1,', b'{"a":[2]}'
 
-    _, finding = compare(pair(legacy, new), legacy, new)
-    _, neither = compare(pair(b"[1", b"[2"), b"[1", b"[2")
+    _, finding = compared(legacy, new)
+    _, neither = compared(b"[1", b"[2")
 
-    assert (finding.pointer, finding.same_meaning) == ("/a/0", None)
-    assert (neither.pointer, neither.offset) == ("", 1)
+    assert (finding.differences[0].legacy_pointer, finding.same_meaning) == ("/a/0", None)
+    assert (neither.differences[0].legacy_pointer, neither.differences[0].legacy_span) == ("", (1, 1))
 
 
 def test_no_redacted_value_leaves_the_comparer() -> None:
@@ -398,8 +421,8 @@ def test_no_redacted_value_leaves_the_comparer() -> None:
     for at in range(len(legacy)):
         for new in (legacy[:at], legacy[:at] + b"#" + legacy[at + 1 :], legacy[:at] + b" " + legacy[at:]):
             for keep in ("fragments", "shapes"):
-                _, finding = compare(pair(legacy, new, redact=entries, keep=keep), legacy, new)
-                shown = finding.legacy + finding.new
+                _, finding = compared(legacy, new, redact=entries, keep=keep)
+                shown = finding.differences[0].legacy + finding.differences[0].new
                 assert not any(secret[start : start + 3] in shown for start in range(4)), (at, new, finding)
 
 
@@ -408,13 +431,21 @@ def test_a_redacted_value_and_header_print_as_redacted() -> None:
     legacy, new = b'{"email":"a@x"}', b'{"email":"b@x"}'
     headers: Headers = (*JSON_TYPE, (b"location", b"/in?t=1"))
 
-    _, body = compare(pair(legacy, new, redact=("$.email",)), legacy, new)
-    _, header = compare(pair(b"", b"", redact=("header:Location",), legacy_headers=headers), b"", b"")
-    _, shown = compare(pair(b"", b"", legacy_headers=headers), b"", b"")
+    _, body = compared(legacy, new, redact=("$.email",))
+    _, header = compared(b"", b"", redact=("header:Location",), legacy_headers=headers)
+    _, shown = compared(b"", b"", legacy_headers=headers)
 
-    assert (body.pointer, body.legacy, body.new) == ("/email", "[redacted]", "[redacted]")
-    assert (header.kind, header.legacy, header.new) == ("header:location", "[redacted]", "(absent)")
-    assert shown.legacy == "/in?t=…"
+    assert (body.differences[0].legacy_pointer, body.differences[0].legacy, body.differences[0].new) == (
+        "/email",
+        "[redacted]",
+        "[redacted]",
+    )
+    assert (header.differences[0].detail, header.differences[0].legacy, header.differences[0].new) == (
+        "location",
+        "[redacted]",
+        "(absent)",
+    )
+    assert shown.differences[0].legacy == "/in?t=…"
 
 
 def test_a_route_that_keeps_shapes_shows_types_and_lengths_only() -> None:
@@ -422,27 +453,27 @@ def test_a_route_that_keeps_shapes_shows_types_and_lengths_only() -> None:
     legacy, new = b'{"name":"Ana Maria"}', b'{"name":12}'
     headers: Headers = (*JSON_TYPE, (b"location", b"/secret"))
 
-    _, finding = compare(pair(legacy, new, keep="shapes"), legacy, new)
-    _, header = compare(pair(b"", b"", keep="shapes", legacy_headers=headers), b"", b"")
+    _, finding = compared(legacy, new, keep="shapes")
+    _, header = compared(b"", b"", keep="shapes", legacy_headers=headers)
 
-    assert (finding.legacy, finding.new) == ("string(9)", "number(2)")
-    assert header.legacy == "text(7)"
+    assert (finding.differences[0].legacy, finding.differences[0].new) == ("string(9)", "number(2)")
+    assert header.differences[0].legacy == "text(7)"
 
 
 def test_fragments_are_safe_text() -> None:
     """Control characters, broken bytes and bidirectional marks are escaped before they reach a terminal."""
     legacy, new = b"\x1b[2J\xff\n", "\u202e".encode()
 
-    _, finding = compare(pair(legacy, new), legacy, new)
+    _, finding = compared(legacy, new)
 
-    assert (finding.legacy, finding.new) == ("\\x1b[2J\\xff\\n", "\\u202e")
+    assert (finding.differences[0].legacy, finding.differences[0].new) == ("\\x1b[2J\\xff\\n", "\\u202e")
 
 
 def test_names_with_lone_surrogates_travel() -> None:
     """A pointer that cannot be UTF-8 is escaped, so its finding can be sent."""
     legacy, new = b'{"\\ud800":1,"\xff":1}', b'{"\\ud800":2,"\xff":1}'
 
-    _, finding = compare(pair(legacy, new), legacy, new)
+    _, finding = compared(legacy, new)
 
-    assert finding.pointer == "/\\ud800"
+    assert finding.differences[0].legacy_pointer == "/\\ud800"
     assert link.frame(finding)

@@ -12,16 +12,15 @@ from pathlib import Path
 import pytest
 
 from shadow import findings, link
-from shadow.compare import compare
 from shadow.findings import ControlLink, FindingBudget
-from tests.shadow.made import pair
+from tests.shadow.made import compared
 
 SECOND = 1_000_000_000
 
 
 def a_finding(number: int) -> link.Finding:
     """Make one finding that can be told apart by its request id."""
-    return compare(pair(b"1", b"2", sequence=number), b"1", b"2")[1]
+    return compared(b"1", b"2", sequence=number)[1]
 
 
 def test_a_route_gets_twenty_findings_a_second() -> None:

@@ -63,10 +63,10 @@ def test_a_field_with_a_default_may_be_missing() -> None:
     """An older sender that does not know a later field is understood: it has its default."""
     frame = link.frame(pair(b"1", b"2"))
     message = msgspec.msgpack.decode(frame[8:])
-    del message["watch"]
+    del message["purpose"]
     head = msgspec.msgpack.encode(message)
 
     ((heard, _),) = link.FrameReader().feed(struct.pack(">II", 4 + len(head), len(head)) + head)
 
     assert isinstance(heard, link.Pair)
-    assert heard.watch == ()
+    assert heard.purpose == "compare"

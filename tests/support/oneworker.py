@@ -133,8 +133,10 @@ class OneWorker:
         self.acks: list[int] = []
         self.nacks: list[link.Nack] = []
         self.pairs: list[tuple[link.Pair, bytes]] = []
+        self.policies: list[link.Policy] = []
+        """As they came; each before the first pair that names it."""
         self.verdict: Callable[[link.Pair], link.Verdict | None] = lambda pair: link.Verdict(
-            sequence=pair.sequence, verdict="divergent", cause="unexplained"
+            sequence=pair.sequence, verdict="divergent", causes=("unexplained",)
         )
         """What the comparer that the test plays answers; ``None`` leaves the pair without a verdict."""
         self.beats: list[link.Beat] = []
@@ -399,6 +401,8 @@ class OneWorker:
     def _on_pairs(self, connection: socket.socket) -> None:
         self._pair_connections.append(connection)
         for message, rest in self._messages(connection):
+            if isinstance(message, link.Policy):
+                self.policies.append(message)
             if not isinstance(message, link.Pair):
                 continue
             with self._changed:
