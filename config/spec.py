@@ -231,7 +231,7 @@ class RouteSpec:
     noise: NoiseSpec | None = None
     """``None``: legacy is asked once."""
     ask_again_ns: tuple[int, ...] = ()
-    """A divergent pair of a safe request is asked again of both sides so long after its verdict, rising; empty: never."""
+    """So long after its divergent verdict a safe request is asked again of both sides, rising; empty: never."""
     keep: Keep = "fragments"
     redact: tuple[str, ...] = ()
     """``$.path.to.*.member`` or ``header:NAME``; masked before anything leaves the comparer."""
