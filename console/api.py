@@ -28,6 +28,7 @@ from console.asks import read
 from console.auth import Doorkeeper, Visitor, require
 from console.calls import CALLS, Asked, Call, Handler, Reply
 from console.change import Answer
+from console.deploys import Deploys
 from console.flips import FlipAsk, Flips
 from console.holds import Chosen, Holds, RollbackAsk
 from console.journal import Journal
@@ -45,10 +46,10 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class Handlers:
-    """Carry out the changing calls: turn fields into what flips, holds and reloads take."""
+    """Carry out the changing calls: turn fields into what flips, holds, deploys and reloads take."""
 
-    def __init__(self, flips: Flips, holds: Holds, reloads: Reloads) -> None:
-        self._flips, self._holds, self._reloads = flips, holds, reloads
+    def __init__(self, flips: Flips, holds: Holds, deploys: Deploys, reloads: Reloads) -> None:
+        self._flips, self._holds, self._deploys, self._reloads = flips, holds, deploys, reloads
 
     async def flip(self, asked: Asked) -> Reply:
         """Flip one route."""
@@ -105,6 +106,15 @@ class Handlers:
                 force=values["force"],
                 if_revision=values["if_revision"],
                 caller=asked.caller,
+            )
+        )
+
+    async def deployed(self, asked: Asked) -> Reply:
+        """Take note of a deploy."""
+        values = asked.values
+        return _reply(
+            await self._deploys.deployed(
+                values["backend"], values["version"], reason=values["reason"], caller=asked.caller
             )
         )
 

@@ -192,6 +192,19 @@ CALLS: Final = (
         partly=True,
     ),
     Call(
+        name="deployed",
+        method="POST",
+        path="/api/v1/deploys",
+        role="operator",
+        summary="Say which version a backend runs from now on, so that evidence is kept per build.",
+        fields=(
+            Field(name="backend", kind="text", help="The backend.", required=True),
+            Field(name="version", kind="text", help="1 to 128 characters: a tag, a commit.", required=True),
+            _REASON,
+        ),
+        partly=True,
+    ),
+    Call(
         name="share",
         method="GET",
         path="/api/v1/share",

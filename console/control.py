@@ -26,6 +26,7 @@ from config.tls import TlsError
 from console.admin import Admin
 from console.api import Api, Handlers
 from console.beginning import Beginning, BeginningError, begin, open_evidence, open_flags
+from console.deploys import Deploys
 from console.flips import Flips
 from console.holds import Holds
 from console.journal import Journal, now_text
@@ -137,6 +138,7 @@ class Control:
         )
         state.flag_store, state.flag_error = store, flag_error
         state.evidence, state.evidence_error = evidence, evidence_error
+        state.deploys = {} if remembered is None else dict(remembered.deploys)
         state.supervisor = self._supervisor
         self._recorder, self._reloads = Recorder(state), Reloads(state)
         state.peers = Peers(
@@ -156,7 +158,7 @@ class Control:
         api = Api(
             state.config.admin,
             Views(state, self._recorder),
-            Handlers(Flips(state), Holds(state), self._reloads),
+            Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
             self._journal,
         )
         if api.doorkeeper.complaints:

@@ -15,7 +15,7 @@ from console.totals import Sums
 from rules.flag import Flag
 from rules.snapshot import EVERYWHERE
 from store.evidence import Divergence
-from store.flags import Entry, flag_as_json
+from store.flags import Deploy, Entry, flag_as_json
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -80,6 +80,11 @@ def flip_as_json(entry: Entry) -> Json:
         "kind": entry.kind,
         "reason": entry.reason,
     }
+
+
+def deploy_as_json(deploy: Deploy) -> Json:
+    """Show what a backend runs, since when, and who said so."""
+    return {"version": deploy.version, "at": moment_text(deploy.at), "actor": deploy.actor}
 
 
 def entry_as_json(entry: Entry) -> Json:

@@ -28,7 +28,7 @@ from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, decode,
 from rules.stage import initial_flag
 from store.database import StoreError
 from store.evidence import EvidenceStore, Groups
-from store.flags import Commit, FlagStore
+from store.flags import Commit, Deploy, FlagStore
 
 if TYPE_CHECKING:
     from console.supervised import Supervisor
@@ -108,6 +108,8 @@ class ControlState:
         self.renewals: Counter[str] = Counter()
         """Replaced files of TLS since this process began: ``taken`` over, or ``refused``."""
         self.holds = dict(holds)
+        self.deploys: dict[str, tuple[Deploy, ...]] = {}
+        """What each backend runs and ran, the newest first."""
         self.supervisor: Supervisor | None = None
         self.peers: Peers
         self._spec = spec

@@ -23,6 +23,7 @@ from console.shapes import (
     counts_as_json,
     counts_by_route,
     cursor_of,
+    deploy_as_json,
     divergence_as_json,
     entry_as_json,
     flip_as_json,
@@ -134,6 +135,7 @@ class Views:
                 "comparers": comparers,
                 "holds": [hold_as_json(hold) for hold in state.holds.values()],
                 "copying": copying_as_json(state.spec.copying_off),
+                "deploys": {name: deploy_as_json(deploys[0]) for name, deploys in sorted(state.deploys.items())},
                 "drift": _drift(state),
                 "degraded": state.degraded(),
             }

@@ -1,4 +1,4 @@
-"""``flags.db``: flags, holds, switches, revision and the append-only audit.
+"""``flags.db``: flags, holds, switches, deployed versions, revision and the append-only audit.
 
 Rules of this file:
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, insert, select
@@ -25,9 +25,26 @@ from store.schema import audit, audit_routes, copying_off, flags, holds, idempot
 KEEP_KEYS_S: Final = 24 * 3600
 """How long an Idempotency-Key is remembered: a retry comes within minutes, a script's re-run within a day."""
 
+KEEP_DEPLOYS: Final = 16
+"""Versions of one backend that are remembered: evidence that comes late belongs to the version before the last."""
+
+_DEPLOYED: Final = "deployed:"
+"""Before a backend's name, as a key of ``meta``: its deploys as JSON, the newest first."""
+
 _FLIPS: Final = ("flip", "rollback", "undo")
 
 Json = Mapping[str, Any]  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploy:
+    """Say that a backend runs a version from a moment on."""
+
+    backend: str
+    version: str
+    at: float
+    """Unix time."""
+    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +56,8 @@ class Remembered:
     flags: Mapping[str, Flag]
     holds: Mapping[str, Hold]
     copying_off: frozenset[str]
+    deploys: Mapping[str, tuple[Deploy, ...]] = field(default_factory=dict)
+    """By backend, the newest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +65,7 @@ class Entry:
     """Describe one audited change; ``id`` is 0 until it is committed."""
 
     kind: str
-    """``flip``, ``rollback``, ``hold``, ``release``, ``shadow``, ``undo``, ``reload`` or ``start``."""
+    """``flip``, ``rollback``, ``hold``, ``release``, ``shadow``, ``undo``, ``deployed``, ``reload`` or ``start``."""
     source: str
     """``api``, ``signal``, ``watch``, ``local`` or ``file``."""
     actor: str
@@ -83,6 +102,8 @@ class Commit:
     """The whole new set; ``None``: unchanged."""
     copying_off: frozenset[str] | None = None
     """The whole new set; ``None``: unchanged."""
+    deploys: tuple[Deploy, ...] = ()
+    """What is remembered of one backend from now on, the newest first; empty: unchanged."""
     key: Key | None = None
 
 
@@ -123,8 +144,14 @@ class FlagStore:
                     )
                 },
                 copying_off=frozenset(route for (route,) in await database.rows(select(copying_off.c.route))),
+                deploys={
+                    key.removeprefix(_DEPLOYED): tuple(Deploy(**deploy) for deploy in json.loads(value))
+                    for key, value in await database.rows(
+                        select(meta.c.key, meta.c.value).where(meta.c.key.startswith(_DEPLOYED, autoescape=True))
+                    )
+                },
             )
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise StoreError(
                 f"{database.path} holds a value that this version cannot read ({error}); "
                 "start the version that wrote it"
@@ -239,8 +266,10 @@ def hold_as_json(hold: Hold) -> dict[str, object]:
 
 
 async def _write(tx: Transaction, change: Commit) -> None:
-    written = upsert(meta).values(key="revision", value=str(change.revision))
-    await tx.run(written.on_conflict_do_update(index_elements=["key"], set_={"value": written.excluded.value}))
+    await _remember(tx, "revision", str(change.revision))
+    if change.deploys:
+        kept = [asdict(deploy) for deploy in change.deploys[:KEEP_DEPLOYS]]
+        await _remember(tx, f"{_DEPLOYED}{change.deploys[0].backend}", json.dumps(kept))
     rows = [{"route": route, **_flag_row(flag)} for route, flag in change.set_flags.items()]
     inserted = upsert(flags).values({name: bindparam(name) for name in flags.c.keys()})  # noqa: SIM118 - not a dict
     await tx.run_many(
@@ -260,6 +289,11 @@ async def _write(tx: Transaction, change: Commit) -> None:
         await tx.run(delete(copying_off))
         for route in sorted(change.copying_off):
             await tx.run(insert(copying_off).values(route=route))
+
+
+async def _remember(tx: Transaction, key: str, value: str) -> None:
+    written = upsert(meta).values(key=key, value=value)
+    await tx.run(written.on_conflict_do_update(index_elements=["key"], set_={"value": written.excluded.value}))
 
 
 async def _append(tx: Transaction, change: Commit) -> int:

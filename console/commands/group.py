@@ -47,6 +47,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Switch the copies of a route, or of all routes, on or off; who answers does not change.",
     ),
     "undo": (f"{_IN}.audit:undo", "Restore the flags that an audit entry (a-…) found; holds stay."),
+    "deployed": (
+        f"{_IN}.deployed:deployed",
+        "Say which version a backend runs from now on, so that evidence is kept per build.",
+    ),
     "audit": (f"{_IN}.audit:audit", "Show who changed what, newest first."),
     "diffs": (f"{_IN}.diffs:diffs", "List the divergences, of one route or of all, most severe first."),
     "diff": (f"{_IN}.diffs:diff", "Show one divergence (d-…) with its latest example."),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rules.flag import Flag, Hold, Stage
 from store.database import StoreError
-from store.flags import Commit, Entry, FlagStore, Key, flag_as_json, flag_from_json
+from store.flags import KEEP_DEPLOYS, Commit, Deploy, Entry, FlagStore, Key, flag_as_json, flag_from_json
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +54,21 @@ async def test_what_was_committed_comes_back(tmp_path: Path) -> None:
     assert (found.revision, found.flags, found.holds) == (7, {"orders": CANARY}, {"orders": HOLD})
     assert found.copying_off == {"cart"}
     assert told == replace(entry(), id=number, revision=7)
+
+
+async def test_deploys_come_back_newest_first_and_bounded(tmp_path: Path) -> None:
+    """Of each backend the newest deploys are remembered, a fixed number of them, apart from the others'."""
+    ran = tuple(Deploy(backend="new", version=f"v{n}", at=float(n), actor="ci") for n in range(30, 0, -1))
+    other = (Deploy(backend="old", version="k1", at=1.0, actor="ci"),)
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    await store.commit(Commit(revision=7, entry=entry("deployed"), deploys=ran))
+    await store.commit(Commit(revision=7, entry=entry("deployed"), deploys=other))
+
+    found = await store.load()
+    await store.close()
+
+    assert found.deploys == {"new": ran[:KEEP_DEPLOYS], "old": other}
+    assert found.revision == 7
 
 
 async def test_a_commit_that_fails_writes_neither_flag_nor_audit(tmp_path: Path) -> None:
