@@ -33,6 +33,7 @@ from config.spec import (
     TokenSpec,
 )
 from config.table import ADMIN, DEFAULTS, HEALTH, LIMITS
+from config.tolerance import tolerances
 
 MAX_ROUTES: Final = 10_000
 """More than that is a generator's mistake; a snapshot of 10,000 routes is some 6 MB."""
@@ -88,6 +89,7 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
         limits=LimitsSpec(**root.given.get("limits", _empty(LIMITS)).fields()),
         digest=source.digest,
         files=source.files,
+        tolerate=tolerances(root.get("tolerate"), "", reader),
     )
     names = tuple(name for name, _ in named)
     checks.check_backend_names(root, defaults, written, names, reader)
@@ -228,6 +230,7 @@ def _route(filled: Filled, defaults: Filled, *, flags: str, base_dir: Path, read
         ask_again_ns=tuple(sorted(given.get("ask_again", ()))),
         redact=tuple(dict.fromkeys(defaults.given.get("redact", ()) + filled.given.get("redact", ()))),
         fallback=_fallback(given.get("fallback")),
+        tolerate=tolerances(filled.get("tolerate"), filled.given["name"], reader),
         **rest,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -40,6 +41,13 @@ HOST_PATTERN: Final = (
 )
 HOST_HEADER: Final = "preserve, backend, or a host such as shop.example.com"
 FAILURE: Final = "connect, timeout, or a status from 400 to 599"
+MAX_SHORT_TEXT: Final = 200
+SHORT_TEXT: Final = f"a text of at most {MAX_SHORT_TEXT} characters on one line"
+DAY: Final = "a day such as 2027-01-31"
+DAY_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+APART: Final = "a number such as 0.01, or a share of legacy's such as 1%"
+APART_PATTERN: Final = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})? ?%?$"
+STEPS: Final = "a whole number from 1 to 1000000000"
 
 CONNECTION_HEADERS: Final = frozenset(
     {
@@ -70,6 +78,7 @@ _LITERAL: Final = re.compile(
 _TEXT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
 _REDACT: Final = re.compile(REDACT_PATTERN)
 _PREFIX: Final = re.compile(PREFIX_PATTERN)
+_APART: Final = re.compile(APART_PATTERN, re.ASCII)
 PARAMETER_TYPES: Final = ("int", "uuid", "slug")
 
 
@@ -92,6 +101,16 @@ def text(written: str) -> str:
     """
     if not written or not _TEXT.fullmatch(written):
         raise UnfitError(written, "a text on one line", "no control characters" if written else "")
+    return written
+
+
+def short_text(written: str) -> str:
+    """Take a text that a list shows on one line.
+
+    Raises: UnfitError as :func:`text`, and for a long one.
+    """
+    if len(text(written)) > MAX_SHORT_TEXT or not written.strip():
+        raise UnfitError(f"{written[:40]}...", SHORT_TEXT, "say it in a line")
     return written
 
 
@@ -348,3 +367,36 @@ def failure(written: str) -> str | int:
     if written.isascii() and written.isdigit() and len(written) == 3 and 400 <= int(written) <= 599:
         return int(written)
     raise UnfitError(written, FAILURE)
+
+
+def day(written: str) -> str:
+    """Read ``2027-01-31``.
+
+    Raises: UnfitError for another form, and for a day that no calendar has.
+    """
+    try:
+        if re.fullmatch(DAY_PATTERN, written, re.ASCII) and date.fromisoformat(written):
+            return written.rstrip("\n")
+    except ValueError:
+        raise UnfitError(written, DAY, "no calendar has that day") from None
+    raise UnfitError(written, DAY, "the year, the month and the day, with two digits each")
+
+
+def apart(written: str) -> str:
+    """Read how far two numbers may be apart: ``0.01``, or ``1%`` of the first.
+
+    Raises: UnfitError for nothing at all, and for more than everything.
+    """
+    bare = written.removesuffix("%").rstrip(" ")
+    if not _APART.fullmatch(written) or written.endswith("\n") or not bare.strip("0."):
+        raise UnfitError(written, APART, "more than 0, without a sign or an exponent")
+    if written.endswith("%") and float(bare) > 100:
+        raise UnfitError(written, APART, "at most 100%")
+    return f"{bare}%" if written.endswith("%") else bare
+
+
+def steps(written: str) -> str:
+    """Read how far two counters may be apart."""
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", written, re.ASCII) or int(written) > 10**9:
+        raise UnfitError(written, STEPS)
+    return written.rstrip("\n")

@@ -242,6 +242,8 @@ class RouteSpec:
     """A larger request body is answered 413; ``None``: no limit."""
     on_flip: Literal["close", "keep"] = "close"
     """What happens to open tunnels on rollback."""
+    tolerate: tuple[ToleranceSpec, ...] = ()
+    """Of this route only; those for every route stand in the configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,5 +307,7 @@ class ConfigSpec:
     """Hex sha256 over the configuration's files as read, includes in order."""
     files: tuple[str, ...] = ()
     """The files that were read, the main one first; empty when the text came from elsewhere."""
+    tolerate: tuple[ToleranceSpec, ...] = ()
+    """For every route."""
     stamps: tuple[tuple[str, str], ...] = ()
     """Each file that TLS reads with its age and size then: a renewed certificate makes another configuration."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from config import forms, secret, units
+from config import causes, forms, json_path, secret, units
 from config.errors import UnfitError
 from config.kinds import Key, Many, Section, Table, Word, boolean, choice, whole
 from config.spec import (
@@ -22,8 +22,10 @@ from config.spec import (
     NoiseSpec,
     OverrideSpec,
     RouteSpec,
+    RuleSpec,
     ShadowSpec,
     TokenSpec,
+    ToleranceSpec,
 )
 
 MAX_WORKERS: Final = 64
@@ -112,6 +114,19 @@ METHOD: Final = Word(words=forms.METHOD, parse=forms.method, limits={"pattern": 
 HEADER: Final = Word(words=forms.HEADER, parse=forms.header, limits={"pattern": forms.HEADER_PATTERN})
 OWN_HEADER: Final = Word(words=forms.HEADER, parse=forms.own_header, limits={"pattern": forms.HEADER_PATTERN})
 HEADER_VALUE: Final = Word(words="a header value", parse=forms.header_value, types=("string", "number", "boolean"))
+SHORT_TEXT: Final = Word(words=forms.SHORT_TEXT, parse=forms.short_text, limits={"maxLength": forms.MAX_SHORT_TEXT})
+PLACE: Final = Word(words=json_path.EXPECTED, parse=json_path.written_place, limits={"pattern": json_path.PATTERN})
+CAUSE: Final = Word(words=causes.EXPECTED, parse=causes.tolerable, limits={"enum": list(causes.TOLERABLE)})
+DAY: Final = Word(words=forms.DAY, parse=forms.day, limits={"pattern": forms.DAY_PATTERN})
+APART: Final = Word(
+    words=forms.APART,
+    parse=forms.apart,
+    types=("string", "number"),
+    limits={"pattern": forms.APART_PATTERN, "exclusiveMinimum": 0},
+)
+STEPS: Final = Word(
+    words=forms.STEPS, parse=forms.steps, types=("integer",), limits={"minimum": 1, "maximum": 1_000_000_000}
+)
 STAGE: Final = choice("legacy", "shadow", "canary", "live", "complete", "gone")
 
 # --- sections, innermost first ----------------------------------------------------------------------------------------
@@ -421,6 +436,72 @@ FALLBACK: Final = Section(
     ),
 )
 
+RULE: Final = Section(
+    title="rule",
+    doc="The shape that both values must have. Exactly one key.",
+    spec=RuleSpec,
+    instead={
+        "uuid": "both are UUIDs",
+        "opaque_id": "both are identifiers: two words without blanks, or two whole numbers",
+        "counter": "both are whole numbers from 0 up, at most 1000 apart; whom we ask much later is not behind",
+        "unordered": "both are arrays with the same items, in any order",
+    },
+    keys=(
+        Key(
+            name="timestamp",
+            kind=Section(
+                title="timestamp rule",
+                doc="Both are moments, not far apart.",
+                alone="within",
+                keys=(Key(name="within", kind=DURATION, doc="How far apart at most.", required=True),),
+            ),
+            doc="Both are moments, at most so far apart.",
+        ),
+        Key(
+            name="counter",
+            kind=Section(
+                title="counter rule",
+                doc="Both are whole numbers from 0 up, not far apart.",
+                alone="within",
+                keys=(Key(name="within", kind=STEPS, doc="How far apart at most.", required=True),),
+            ),
+            doc="As the word `counter`, with another distance.",
+        ),
+        Key(
+            name="keyed_by",
+            kind=TEXT,
+            doc="Both are arrays of objects; those with the same value of this member belong together.",
+        ),
+        Key(name="within", kind=APART, doc="Both are numbers, at most so far apart: `0.01`, or `1%` of legacy's."),
+    ),
+)
+
+TOLERANCE: Final = Section(
+    title="tolerance",
+    doc="A difference that is permitted, by whom and until when. It hides what it names and nothing else: "
+    "by `path` that the value there, or one below it, differs; that something is missing or has another type only "
+    "where `cause` says so. Another status is never hidden, nor is a truncated body.",
+    spec=ToleranceSpec,
+    keys=(
+        Key(
+            name="path",
+            kind=PLACE,
+            doc="Where: a JSONPath (names, indexes, `*`, `..`), or a pointer as in reports, with `*` for any item.",
+        ),
+        Key(
+            name="cause",
+            kind=CAUSE,
+            doc="Why: one name of the table of causes; with `path`, only there.",
+        ),
+        Key(name="rule", kind=RULE, doc=RULE.doc),
+        Key(name="reason", kind=SHORT_TEXT, doc="Why it is permitted.", required=True),
+        Key(name="owner", kind=SHORT_TEXT, doc="Who answers for it.", required=True),
+        Key(name="expires", kind=DAY, doc="The last day on which it hides anything, in UTC.", required=True),
+    ),
+)
+
+_TOLERATE: Final = Many(of=TOLERANCE, or_one=True)
+
 _POLICY: Final = (
     Key(name="legacy", kind=BACKEND_NAME, doc="The backend of the old side; `none` for a feature that it never had."),
     Key(name="new", kind=BACKEND_NAME, doc="The backend of the new side; needed beyond the stage legacy."),
@@ -468,7 +549,6 @@ _POLICY: Final = (
 )
 
 _LATER: Final = {
-    "tolerate": "tolerances",
     "gate": "gates",
     "watchdog": "the watchdog",
     "autopilot": "flips on evidence without a person",
@@ -480,7 +560,10 @@ DEFAULTS: Final = Section(
     spec=RouteSpec,
     keys=_POLICY,
     later=_LATER,
-    elsewhere={"match": "each route has its own"},
+    elsewhere={
+        "match": "each route has its own",
+        "tolerate": "for every route it stands at the top level, for one inside it",
+    },
 )
 
 _STAGES: Final = "`legacy`, `shadow`, `canary`, `live`, `complete` or `gone`"
@@ -534,6 +617,7 @@ ROUTE: Final = Section(
             kind=choice("close", "keep"),
             doc="What happens to open tunnels (WebSockets) on rollback.",
         ),
+        Key(name="tolerate", kind=_TOLERATE, doc="Differences that are permitted on this route."),
     ),
     later=_LATER,
     elsewhere={
@@ -666,7 +750,7 @@ INCLUDED: Final = Section(
         Key(name="routes", kind=_ROUTES.kind, doc=_ROUTES.doc),
     ),
     elsewhere=dict.fromkeys(
-        ("include", "listen", "admin", "health", "state_dir", "defaults", "undeclared", "limits", "flags"),
+        ("include", "listen", "admin", "health", "state_dir", "defaults", "undeclared", "limits", "flags", "tolerate"),
         "it stands in the main file only",
     ),
 )
@@ -725,6 +809,7 @@ ROOT: Final = Section(
         Key(name="defaults", kind=DEFAULTS, doc=DEFAULTS.doc),
         Key(name="undeclared", kind=UNDECLARED, doc=UNDECLARED.doc, default="none"),
         _ROUTES,
+        Key(name="tolerate", kind=_TOLERATE, doc="Differences that are permitted on every route.", default=()),
         Key(name="override", kind=OVERRIDE, doc=OVERRIDE.doc),
         Key(
             name="strict",

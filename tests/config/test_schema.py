@@ -48,7 +48,7 @@ WRONG = {
     "range": BACKENDS + "workers: 140",
     "word": BACKENDS + "strict: maybe",
     "missing": BACKENDS + "routes: [{name: a}]",
-    "later": BACKENDS + "defaults: {tolerate: []}",
+    "later": BACKENDS + "defaults: {gate: {comparisons: 3}}",
     "secret": BACKENDS + "override: {header: X-Side, token: hunter2}",
     "name": BACKENDS + "routes: [{name: 'a|b', match: {path: /a}, legacy: old}]",
     "type": BACKENDS + "routes: {name: a}",

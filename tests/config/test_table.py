@@ -17,6 +17,7 @@ from config.spec import (
     MatchSpec,
     RouteSpec,
     ShadowSpec,
+    ToleranceSpec,
 )
 
 
@@ -43,6 +44,7 @@ def sections(section: Section) -> Iterator[Section]:
         (table.SHADOW, ShadowSpec, {"mode"}),
         (table.ROUTE, RouteSpec, set()),
         (table.LIMITS, LimitsSpec, set()),
+        (table.TOLERANCE, ToleranceSpec, {"id", "route"}),
     ],
 )
 def test_every_attribute_of_a_spec_has_its_key(section: Section, spec: type, made: set[str]) -> None:
