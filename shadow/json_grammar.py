@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 MAX_BYTES: Final = 16 << 20
@@ -31,6 +32,10 @@ GAP: Final = rb"[ \t\n\r]*+"
 STRING: Final = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
 NUMBER: Final = rb"-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+"
 SCALAR: Final = rb"(?:" + STRING + rb"|" + NUMBER + rb"|true|false|null)"
+
+# The literal stands first: the search for it then runs at the speed of a plain find, dates and all.
+MINUS_ZERO: Final = re.compile(rb"-0(?<![^\[,: \t\n\r]-0)(?![0-9.eE])")
+"""An integer ``-0``, or something in a string that looks like it; where it finds nothing there is none."""
 
 
 class NotJsonError(Exception):

@@ -136,8 +136,6 @@ def _refuse(constant: str) -> object:
 # An integer's own digits are its plain spelling already, but for -0: str.encode keeps the commonest case in C.
 _DECODER: Final = json.JSONDecoder(parse_int=str.encode, parse_float=plain_number, parse_constant=_refuse)
 _ZERO_DECODER: Final = json.JSONDecoder(parse_int=plain_number, parse_float=plain_number, parse_constant=_refuse)
-# The literal stands first: the search for it then runs at the speed of a plain find, dates and all.
-_MINUS_ZERO: Final = re.compile(rb"-0(?<![0-9]-0)(?![0-9.eE])")
 _HAS_C_SCANNER: Final = getattr(json.scanner, "c_make_scanner", None) is not None
 
 
@@ -157,7 +155,7 @@ def _read_quickly(body: bytes) -> object:
         return _UNSURE
     if size > grammar.MAX_TOKENS and _most_tokens(body) > grammar.MAX_TOKENS:
         return _UNSURE
-    decoder = _ZERO_DECODER if b"-0" in body and _MINUS_ZERO.search(body) else _DECODER
+    decoder = _ZERO_DECODER if b"-0" in body and grammar.MINUS_ZERO.search(body) else _DECODER
     try:
         value: object = decoder.decode(body.decode())
     except (ValueError, RecursionError):  # also UnicodeDecodeError and JSONDecodeError
