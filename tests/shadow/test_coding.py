@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 
+import brotli  # type: ignore[import-untyped]  # ships no types
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +16,14 @@ from shadow import coding
 from shadow.coding import Outcome, codings_of, undo
 
 NOISE = bytes((index * 7919 >> 3) & 0xFF for index in range(5_000))
+
+
+def wide_zstd() -> bytes:
+    """Compress with a window of 128 MiB, sixteen times what the standard lets a sender ask of us."""
+    stream = zstandard.ZstdCompressor(
+        compression_params=zstandard.ZstdCompressionParameters(window_log=27)
+    ).compressobj()
+    return stream.compress(NOISE) + stream.flush()
 
 
 def bare_deflate(body: bytes) -> bytes:
@@ -23,8 +34,13 @@ def bare_deflate(body: bytes) -> bytes:
 
 @given(st.binary(max_size=2_000), st.integers(0, 9))
 def test_what_was_coded_comes_back_whole(body: bytes, level: int) -> None:
-    """A gzip or deflate body, at any level, decodes to exactly the bytes that went in."""
-    coded = {b"gzip": gzip.compress(body, level), b"deflate": zlib.compress(body, level)}
+    """A gzip, deflate, brotli or zstd body, at any level, decodes to exactly the bytes that went in."""
+    coded = {
+        b"gzip": gzip.compress(body, level),
+        b"deflate": zlib.compress(body, level),
+        b"br": brotli.compress(body, quality=level),
+        b"zstd": zstandard.ZstdCompressor(level=level).compress(body),
+    }
 
     for name, received in coded.items():
         assert undo(received, (name,)) == coding.Decoded(body=body, outcome=Outcome.DECODED)
@@ -39,8 +55,13 @@ def test_codings_are_read_as_the_standard_says() -> None:
 
 
 def test_gzip_without_a_header_is_undone_and_said_to_be_undeclared() -> None:
-    """A body that is gzip but does not say so is decoded and marked as sniffed."""
-    assert undo(gzip.compress(b"hello"), ()) == coding.Decoded(body=b"hello", outcome=Outcome.SNIFFED)
+    """A body that is gzip or zstd but does not say so, also inside another coding, is decoded and marked as sniffed."""
+    zipped = gzip.compress(b"hello")
+
+    assert undo(zipped, ()) == coding.Decoded(body=b"hello", outcome=Outcome.SNIFFED)
+    assert undo(zstandard.compress(b"hello"), ()) == coding.Decoded(body=b"hello", outcome=Outcome.SNIFFED)
+    assert undo(gzip.compress(zipped), (b"gzip",)) == coding.Decoded(body=b"hello", outcome=Outcome.SNIFFED)
+    assert undo(brotli.compress(zipped), (b"br",)) == coding.Decoded(body=b"hello", outcome=Outcome.SNIFFED)
 
 
 def test_a_body_that_only_begins_like_gzip_is_left_as_it_is() -> None:
@@ -48,6 +69,7 @@ def test_a_body_that_only_begins_like_gzip_is_left_as_it_is() -> None:
     body = coding.GZIP_MAGIC + b"not a stream"
 
     assert undo(body, ()) == coding.Decoded(body=body, outcome=Outcome.PLAIN)
+    assert undo(gzip.compress(body), (b"gzip",)) == coding.Decoded(body=body, outcome=Outcome.DECODED)
 
 
 def test_an_answer_to_head_may_name_a_coding_and_have_no_body() -> None:
@@ -66,6 +88,13 @@ def test_an_answer_to_head_may_name_a_coding_and_have_no_body() -> None:
         (zlib.compress(NOISE)[:-3], (b"deflate",)),
         (zlib.compress(NOISE) + b"tail", (b"deflate",)),
         (bare_deflate(NOISE)[:-2], (b"deflate",)),
+        (brotli.compress(NOISE)[:-1], (b"br",)),
+        (brotli.compress(NOISE) + b"tail", (b"br",)),
+        (b"plain text", (b"br",)),
+        (zstandard.compress(NOISE)[:-1], (b"zstd",)),
+        (zstandard.compress(NOISE) + b"tail", (b"zstd",)),
+        (b"plain text", (b"zstd",)),
+        (wide_zstd(), (b"zstd",)),
     ],
 )
 def test_a_broken_stream_is_never_half_decoded(received: bytes, codings: tuple[bytes, ...]) -> None:
@@ -73,9 +102,9 @@ def test_a_broken_stream_is_never_half_decoded(received: bytes, codings: tuple[b
     assert undo(received, codings) == coding.Decoded(body=received, outcome=Outcome.BROKEN)
 
 
-@pytest.mark.parametrize("codings", [(b"br",), (b"zstd",), (b"gzip", b"br"), (b"gzip",) * 5])
+@pytest.mark.parametrize("codings", [(b"compress",), (b"gzip", b"dcb"), (b"gzip",) * 5])
 def test_a_coding_that_is_not_undone_here_is_named_unknown(codings: tuple[bytes, ...]) -> None:
-    """Brotli, zstd and stacks deeper than four are compared as received."""
+    """Codings that nobody sends, and stacks deeper than four, are compared as received."""
     assert undo(b"abc", codings) == coding.Decoded(body=b"abc", outcome=Outcome.UNKNOWN)
 
 
@@ -89,6 +118,32 @@ def test_a_bomb_stops_at_the_ratio() -> None:
     assert undo(bomb, ()).outcome is Outcome.RATIO
     assert undo(zlib.compress(b"\0" * (2 << 20)), (b"deflate",)).outcome is Outcome.RATIO
     assert undo(gzip.compress(bomb), (b"gzip", b"gzip")).outcome is Outcome.RATIO
+    assert undo(gzip.compress(bomb), (b"gzip",)).outcome is Outcome.RATIO
+
+
+@pytest.mark.parametrize("coding_name", [b"br", b"zstd"])
+def test_a_bomb_of_a_hundred_megabytes_costs_neither_memory_nor_time(coding_name: bytes) -> None:
+    """Brotli and zstd reach ratios of a million; their output is bounded while it grows."""
+    zeros = b"\0" * (100 << 20)
+    bomb = brotli.compress(zeros, quality=5) if coding_name == b"br" else zstandard.compress(zeros)
+    del zeros
+    assert len(bomb) < 16 << 10
+
+    tracemalloc.start()
+    found = undo(bomb, (coding_name,))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert found == coding.Decoded(body=bomb, outcome=Outcome.RATIO)
+    assert peak_bytes < 16 << 20
+
+
+def test_frames_of_zstd_are_joined_up_to_sixteen() -> None:
+    """Zstd frames one after the other are one body; a seventeenth is refused."""
+    frame = zstandard.compress(b"ab")
+
+    assert undo(frame * coding.MAX_MEMBERS, (b"zstd",)).body == b"ab" * coding.MAX_MEMBERS
+    assert undo(frame * (coding.MAX_MEMBERS + 1), (b"zstd",)).outcome is Outcome.MEMBERS
 
 
 def test_an_output_over_16_mib_is_refused() -> None:
