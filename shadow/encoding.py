@@ -4,10 +4,10 @@ In the first weeks of a migration nearly every pair differs by the same line fee
 Once an explanation has *proved* such causes, they are the route's :data:`Encoding`, and :func:`covers` replays them
 at full traffic: it rewrites both bodies to one spelling of exactly those causes and compares. Rules of this file:
 
-1. **Sound.** ``covers`` says true only if an explanation would name no cause outside the encoding. Every doubt says
-   false, which costs a value check and nothing else. In particular: a body that is not JSON, ill-formed UTF-8, a lone
-   surrogate, a member that stands twice, ``-0`` in a rewritten body, and any spelling that the rewriting would lose
-   although its cause is not in the encoding.
+1. **Sound.** ``covers`` says true only if an explanation within its limits would name no cause outside the encoding.
+   Every doubt says false, which costs a value check and nothing else. In particular: a body that is not JSON,
+   ill-formed UTF-8, a lone surrogate, a member that stands twice, ``-0`` in a rewritten body, and any spelling that
+   the rewriting would lose although its cause is not in the encoding.
 2. **Cheapest first.** Trim, then respell escapes as text, and only then decode and encode again.
 3. **A rewriting is injective on what is not excused.** An escape that stays is *protected*: the character U+0001, which
    no JSON text holds raw, marks it, so that decoding cannot make it equal to another spelling. A number that stays

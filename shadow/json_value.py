@@ -19,6 +19,10 @@ There are two readers. The slow one is ours, strict and iterative, and defines
 the answer. The quick one is CPython's C scanner; it is used only where its
 answer is provably the same (see :func:`_read_quickly`), and every refusal of it
 is decided again by the slow one.
+
+Whether two bodies mean the same is mostly known without either: msgspec decodes
+both and writes them again in the one spelling that a value has, see
+:func:`_canonical`. Bytes know no ``True == 1``; every doubt goes to the readers.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 from shadow import json_grammar as grammar
 from shadow.json_grammar import NotJsonError, OverLimitError
@@ -62,10 +68,15 @@ class MeaningCheck:
 def check_meaning(legacy: bytes, new: bytes) -> MeaningCheck:
     """Say whether both bodies are the same JSON value: members unordered, numbers exact.
 
-    Cost: about 50 microseconds for two bodies of 1 KB, 6 ms for two of 100 KB.
+    Cost: about 15 microseconds for two bodies of 1 KB, 2 ms for two of 100 KB; three times as much on a doubt.
     """
     if legacy == new:
         return MeaningCheck(meaning=Meaning.SAME)
+    legacy_spelling = _canonical(legacy)
+    new_spelling = _canonical(new) if legacy_spelling else b""
+    if legacy_spelling and new_spelling:
+        meaning = Meaning.SAME if legacy_spelling == new_spelling else Meaning.DIFFERENT
+        return MeaningCheck(meaning=meaning, legacy_is_json=True, new_is_json=True)
     legacy_value, legacy_is_json, legacy_limit = _try_read(legacy)
     new_value, new_is_json, new_limit = _try_read(new)
     limit = legacy_limit or new_limit
@@ -99,6 +110,55 @@ def _try_read(body: bytes) -> tuple[object, bool | None, str]:
         return None, False, ""
     except OverLimitError as error:
         return None, None, error.limit
+
+
+# ---- the canonical spelling ------------------------------------------------------------------------------------------
+
+
+def _positional(text: str) -> msgspec.Raw:
+    """Spell a number that has a point or an exponent without exponent, idle zeros and the sign of zero.
+
+    Raises: OverLimitError.
+    """
+    # What programs write mostly is that spelling already; the order of the tests is that of their cost.
+    if text[-1] in "123456789" and "e" not in text and "E" not in text and len(text) <= grammar.MAX_NUMBER_CHARS:
+        return msgspec.Raw(text)
+    digits, _, exponent = plain_number(text).decode().partition("e-")
+    if not exponent:
+        return msgspec.Raw(digits)
+    sign, digits = ("-", digits[1:]) if digits[0] == "-" else ("", digits)
+    digits = digits.rjust(int(exponent) + 1, "0")
+    return msgspec.Raw(f"{sign}{digits[: -int(exponent)]}.{digits[-int(exponent) :]}")
+
+
+_CANONICAL_DECODER: Final = msgspec.json.Decoder(float_hook=_positional)
+_CANONICAL_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+
+
+def _canonical(body: bytes) -> bytes:
+    """Spell a body in the one way that its value has; empty on any doubt.
+
+    Two bodies have one spelling exactly where both readers give equal values, because: integers are decoded exactly
+    and written as plain digits, as :func:`_positional` writes every other number of that value (``-0`` is 0 in both);
+    text is decoded to characters and written in one way; the last duplicate wins; members are sorted by name. What
+    msgspec reads otherwise than the slow reader it refuses: ill-formed UTF-8, lone surrogates, what is no JSON.
+    """
+    if len(body) > grammar.MAX_BYTES or _may_be_over_limit(body):
+        return b""
+    try:
+        value = _CANONICAL_DECODER.decode(body)
+        _check_depth(body, value)
+        return _CANONICAL_ENCODER.encode(value)
+    except (msgspec.MsgspecError, OverLimitError, ValueError, RecursionError):  # also UnicodeDecodeError
+        return b""
+
+
+def _may_be_over_limit(body: bytes) -> bool:
+    """Say whether a body may have too many digits in a row or too many tokens; false is certain."""
+    size = len(body)
+    return (size > grammar.MAX_NUMBER_CHARS and _has_long_digits(body)) or (
+        size > grammar.MAX_TOKENS and _most_tokens(body) > grammar.MAX_TOKENS
+    )
 
 
 # ---- the quick reader ----------------------------------------------------------------------------------------------
@@ -148,20 +208,14 @@ def _read_quickly(body: bytes) -> object:
     bounded before (tokens, digits) or measured after (depth). Only a too deep value that a later duplicate
     overwrites goes unseen, and then the answer is right all the same.
     """
-    size = len(body)
-    if not _HAS_C_SCANNER:
-        return _UNSURE
-    if size > grammar.MAX_NUMBER_CHARS and _has_long_digits(body):
-        return _UNSURE
-    if size > grammar.MAX_TOKENS and _most_tokens(body) > grammar.MAX_TOKENS:
+    if not _HAS_C_SCANNER or _may_be_over_limit(body):
         return _UNSURE
     decoder = _ZERO_DECODER if b"-0" in body and grammar.MINUS_ZERO.search(body) else _DECODER
     try:
         value: object = decoder.decode(body.decode())
     except (ValueError, RecursionError):  # also UnicodeDecodeError and JSONDecodeError
         return _UNSURE
-    if size > grammar.MAX_DEPTH and body.count(b"[") + body.count(b"{") > grammar.MAX_DEPTH:
-        _measure_depth(value)
+    _check_depth(body, value)
     return value
 
 
@@ -177,8 +231,10 @@ def _most_tokens(body: bytes) -> int:
     return 1 + body.count(b",") + body.count(b":") + body.count(b"[") + body.count(b"{")
 
 
-def _measure_depth(value: object) -> None:
-    """Go down level by level; raise OverLimitError where there are too many."""
+def _check_depth(body: bytes, value: object) -> None:
+    """Go down level by level where brackets may be deep; raise OverLimitError where there are too many."""
+    if body.count(b"[") + body.count(b"{") <= grammar.MAX_DEPTH:
+        return
     level = [value] if isinstance(value, (list, dict)) else []
     depth = 0
     while level:

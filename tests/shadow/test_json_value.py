@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 import time
 
 import pytest
@@ -46,6 +48,47 @@ def test_both_readers_agree_on_the_corpus() -> None:
     assert [body for body in bodies if answer(read, body) != answer(read_slowly, body)] == []
 
 
+def slow_meaning(one: bytes, two: bytes) -> Meaning:
+    """Decide by the slow reader alone."""
+    answers = [answer(read_slowly, body) for body in (one, two)]
+    if one == two or (answers[0] == answers[1] and isinstance(answers[0], tuple)):
+        return Meaning.SAME
+    if "not json" in answers:
+        return Meaning.NOT_JSON
+    return Meaning.DIFFERENT if all(isinstance(one, tuple) for one in answers) else Meaning.LIMIT
+
+
+def test_the_check_is_the_slow_readers_on_bodies_that_have_nothing_to_do_with_each_other() -> None:
+    """Any two bodies of the corpus, thrown together, mean the same exactly where the slow reader says so."""
+    bodies = sorted({body_of(row, side) for row in corpus_rows("pairs.jsonl.gz") for side in ("legacy", "new")})
+    dice = random.Random(1)
+    # Neighbours in order are alike, so that many of them mean the same.
+    pairs = [*itertools.pairwise(bodies), *((one, dice.choice(bodies)) for one in bodies)]
+
+    assert [pair for pair in pairs if check_meaning(*pair).meaning is not slow_meaning(*pair)] == []
+
+
+NUMBERS = st.builds(
+    lambda sign, whole, fraction, exponent: sign + whole + fraction + exponent,
+    st.sampled_from(("", "-")),
+    st.sampled_from(("0", "1", "10", "100", "12", "9007199254740993", "1" + "0" * 20)),
+    st.sampled_from(("", ".0", ".5", ".50", ".05", ".25", ".000", "." + "0" * 20 + "1")),
+    st.sampled_from(("", "e0", "E+2", "e-1", "e-02", "e20", "e-20", "e400", "E-400", "e401")),
+)
+
+
+@given(NUMBERS, NUMBERS)
+@example("1E2", "100")
+@example("1e400", "1" + "0" * 400)
+@example("-0", "0.0")
+@example("1e-400", "0." + "0" * 399 + "1")
+def test_two_numbers_are_the_same_where_the_slow_reader_says_so(one: str, two: str) -> None:
+    """However a number is spelled, it is its exact decimal value, and nothing beyond the limits is guessed."""
+    bodies = f"[{one}]".encode(), f"[{two}]".encode()
+
+    assert check_meaning(*bodies).meaning is slow_meaning(*bodies)
+
+
 @given(VALUES, st.integers(0, 2**32), st.integers(0, 2**32))
 def test_spelling_never_changes_the_meaning(value: object, seed: int, other: int) -> None:
     """Blanks, escapes, order of members and spelling of numbers leave the meaning alone, whichever side they are on."""
@@ -79,6 +122,9 @@ def test_both_readers_agree_on_damaged_json(value: object, seed: int, data: st.D
     )
 
     assert answer(read, bytes(body)) == answer(read_slowly, bytes(body))
+    whole = spelled(value, seed + 1)
+    assert check_meaning(bytes(body), whole).meaning is slow_meaning(bytes(body), whole)
+    assert check_meaning(whole, bytes(body)).meaning is slow_meaning(whole, bytes(body))
 
 
 @given(st.text("0123456789+-.eE[], ", max_size=24))
@@ -241,8 +287,9 @@ def test_a_number_has_one_plain_spelling(number: object) -> None:
     assert plain_number(plain.decode()) == plain
 
 
-def test_the_quick_reader_is_in_use() -> None:
-    """An ordinary body of 1 KB is read by C code: the cost of the value check depends on it."""
+def test_the_quick_ways_are_in_use() -> None:
+    """An ordinary body of 1 KB is compared and read by C code: the cost of the value check depends on it."""
     body = json.dumps([{"id": index, "price": index / 4, "at": "2024-01-02"} for index in range(20)]).encode()
 
     assert json_value._read_quickly(body) is not json_value._UNSURE
+    assert json_value._canonical(body)
