@@ -33,7 +33,11 @@ EXTRA_PLACES = {
     "postgres": sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True),  # Debian keeps it off PATH
     "nginx": [Path("/usr/sbin")],
     "haproxy": [Path("/usr/sbin")],
+    "go-older": [ROOT / ".cache" / "parts" / "go-older" / "bin"],
 }
+
+OTHER_NAMES = {"go-older": "go"}
+"""A part whose executable is called as another one is; it is looked for in its own places only."""
 
 IN_CI = os.environ.get("CI") == "true"
 GRACE_S = 3.0
@@ -55,8 +59,9 @@ uvloop.new_event_loop().close()
 
 def find_part(name: str) -> Path | None:
     """Find the executable of a real part; ``None``: this machine does not have it."""
-    places = [PARTS, *map(Path, os.environ.get("PATH", "").split(os.pathsep)), *EXTRA_PLACES.get(name, [])]
-    found = shutil.which(name, path=os.pathsep.join(map(str, places)))
+    usual = [] if name in OTHER_NAMES else [PARTS, *map(Path, os.environ.get("PATH", "").split(os.pathsep))]
+    places = [*usual, *EXTRA_PLACES.get(name, [])]
+    found = shutil.which(OTHER_NAMES.get(name, name), path=os.pathsep.join(map(str, places)))
     return Path(found) if found else None
 
 
