@@ -148,6 +148,7 @@ class Control:
             on_tally=self._tally_came,
             on_finding=self._recorder.find,
             on_seen=self._recorder.see,
+            on_repeated=self._recorder.repeat,
             on_error=self._link_failed,
         )
         self._state = state

@@ -88,7 +88,19 @@ FAMILIES: Final = (
         "route side backend code_class",
         "Answers to clients; side none is Matapalo's own answer.",
     ),
-    _counter("matapalo_copies_total", "route side purpose", "Copies sent to the side that does not answer."),
+    _counter(
+        "matapalo_copies_total",
+        "route side purpose",
+        "Requests sent beside those of clients: compare (to the side that does not answer), noise (to legacy, a second "
+        "time), again (to both sides, after a divergent answer).",
+    ),
+    _counter(
+        "matapalo_repeats_total",
+        "route purpose outcome",
+        "Repeats by what they showed: identical, unequal, failed (no answer), dropped (the comparers are full); or by "
+        "what held them back: rate, in_flight, budget, full, shed, circuit, descriptors, credentials (they would not "
+        "travel), changed (the configuration), drain.",
+    ),
     Family(
         name="matapalo_request_duration_seconds",
         kind="histogram",
@@ -185,6 +197,7 @@ _BY_NAME: Final = {family.name: family for family in FAMILIES}
 _COUNTS: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
     "requests": ("matapalo_requests_total", (0, 1, 2, 3)),
     "copies": ("matapalo_copies_total", (0, 1, 2)),
+    "repeats": ("matapalo_repeats_total", (0, 1, 2)),
     "eligible": ("matapalo_shadow_eligible_total", (0,)),
     "unsampled": ("matapalo_shadow_unsampled_total", (0,)),
     "skipped": ("matapalo_shadow_skipped_total", (0, 1)),

@@ -93,12 +93,13 @@ class Peers:
         on_tally: Callable[[link.Tally], None],
         on_finding: Callable[[link.Finding], None],
         on_seen: Callable[[link.Seen], None],
+        on_repeated: Callable[[link.Repeated], None],
         on_error: Callable[[Exception], None],
     ) -> None:
         self._current = current
         self._on_worker, self._on_lost = on_worker, on_lost
         self._on_tally, self._on_error = on_tally, on_error
-        self._on_finding, self._on_seen = on_finding, on_seen
+        self._on_finding, self._on_seen, self._on_repeated = on_finding, on_seen, on_repeated
         self._peers: dict[int, Peer] = {}
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
@@ -276,6 +277,8 @@ class Peers:
                 self._on_finding(message)
             case link.Seen() if peer.hello.role == "comparer":
                 self._on_seen(message)
+            case link.Repeated() if peer.hello.role == "worker":
+                self._on_repeated(message)
             case link.Ack(revision=revision):
                 peer.acked = revision
                 self._tell()

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from console.state import ControlState
-from shadow.link import Finding, Seen
+from shadow.link import Finding, Repeated, Seen
 from store.database import StoreError
 from store.evidence import EvidenceStore, Sighting
+from store.repeats import place_of
 
 BATCH_S: Final = 2.0
 """How often totals are written: what a crash of control and a worker at once may cost."""
@@ -36,11 +37,22 @@ class Recorder:
 
     def find(self, finding: Finding) -> None:
         """Take one finding in; it is stored with the next batch."""
+        if finding.purpose == "noise":
+            self._state.repeats.ask(finding.route, places_of(finding), finding.at)
+        if finding.purpose != "compare":
+            return
         self._state.groups.add(sighting_from_finding(finding))
 
     def see(self, seen: Seen) -> None:
         """Count pairs of divergences that were found before."""
         self._state.groups.seen += sum(seen.counts.values())
+
+    def repeat(self, repeated: Repeated) -> None:
+        """Count what a worker says about a request that was asked again."""
+        if repeated.purpose == "noise":
+            self._state.repeats.ask(repeated.route, (), repeated.at)
+        elif repeated.divergence:
+            self._state.repeats.repeat(repeated.divergence, repeated.attempt, repeated.outcome)
 
     async def run(self) -> None:
         """Write a batch every two seconds, until cancelled."""
@@ -96,6 +108,11 @@ class Recorder:
         state.evidence = opened
         state.journal.say("evidence.opened", "evidence is kept again")
         return True
+
+
+def places_of(finding: Finding) -> tuple[str, ...]:
+    """Name the places of a finding as noise counts them: folded pointers, causes where no pointer leads."""
+    return tuple(place_of(item.cause, item.folded) for item in finding.differences)
 
 
 def sighting_from_finding(finding: Finding) -> Sighting:

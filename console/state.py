@@ -29,6 +29,7 @@ from rules.stage import initial_flag
 from store.database import StoreError
 from store.evidence import EvidenceStore, Groups
 from store.flags import Commit, Deploy, FlagStore
+from store.repeats import RepeatLog
 
 if TYPE_CHECKING:
     from console.supervised import Supervisor
@@ -94,6 +95,7 @@ class ControlState:
         self.started_at = now_text()
         self.totals = totals
         self.groups = Groups()
+        self.repeats = RepeatLog()
         self.reload = ReloadState()
         self.turn = asyncio.Lock()
         self.flag_store: FlagStore | None = None

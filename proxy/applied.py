@@ -55,6 +55,7 @@ class RoutePolicy:
         "counts",
         "legacy_counts",
         "new_counts",
+        "noise",
         "per_second",
         "shadow",
         "spec",
@@ -74,6 +75,7 @@ class RoutePolicy:
     ) -> None:
         self.spec = spec
         self.shadow = shadow = spec.shadow
+        self.noise = spec.noise
         self.state = state
         self.counts = counts.route(spec.name)
         self.legacy_counts = counts.primary(spec.name, "legacy")

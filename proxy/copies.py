@@ -18,12 +18,11 @@ Rules of this file:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from time import monotonic, time
-from typing import TYPE_CHECKING, Final
+from time import monotonic
+from typing import TYPE_CHECKING
 
-import xxhash
-
-from proxy import wire
+from proxy import again, wire
+from proxy.answers import Answer, Unkept, is_identical, is_stream, pair_frame
 from proxy.backend import BackendConnection
 from proxy.forward import copy_bytes
 from proxy.pairs import WaitingPair
@@ -35,148 +34,17 @@ if TYPE_CHECKING:
     from proxy.tally import PrimaryCounts
     from proxy.worker import Worker
 
-SMALL: Final = 1_024
-"""Pieces below this are joined as they come: as objects of their own they would cost many times their bytes."""
 
-MAX_KEPT_ANSWER: Final = link.MAX_PAIR_BODIES // 2
-"""Per answer, so that a pair always fits its bound."""
+class Rate:
+    """Hold the tokens of one rate."""
 
-
-STREAMS: Final = (b"text/event-stream", b"application/x-ndjson", b"application/ndjson", b"multipart/x-mixed-replace")
-"""Content types of answers that go on for as long as their client listens, unless they have a length."""
-
-
-class Budget:
-    """Count the bytes that all copies of one worker hold."""
-
-    __slots__ = ("limit", "used")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
-
-
-@dataclass(slots=True, eq=False)
-class Answer:
-    """Keep one side's answer as far as a comparison needs it.
-
-    Bound: 512 KiB and the worker's budget; beyond either the body becomes a running xxh3-128 digest.
-    """
-
-    budget: Budget
-    status: int = 0
-    fields: wire.Fields | None = None
-    size: int = 0
-    _hasher: xxhash.xxh3_128 | None = None
-    _chunks: list[bytes | bytearray] = field(default_factory=list)
-
-    def add(self, data: bytes) -> None:
-        """Take some body bytes."""
-        self.size += len(data)
-        if self._hasher is None:
-            if self.size <= MAX_KEPT_ANSWER and self.budget.used + len(data) <= self.budget.limit:
-                chunks = self._chunks
-                self.budget.used += len(data)
-                if not chunks or len(data) >= SMALL:
-                    chunks.append(data)
-                elif type(chunks[-1]) is bytearray:
-                    chunks[-1] += data
-                else:
-                    chunks.append(bytearray(data))
-                return
-            self._start_digest()
-        assert self._hasher is not None
-        self._hasher.update(data)
-
-    def _start_digest(self) -> None:
-        self._hasher = xxhash.xxh3_128()
-        for chunk in self._chunks:
-            self._hasher.update(chunk)
-            self.budget.used -= len(chunk)
-        self._chunks.clear()
-
-    def body(self) -> bytes | None:
-        """Give the whole body, or ``None`` if only its digest is known."""
-        if self._hasher is not None:
-            return None
-        chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 and type(chunks[0]) is bytes else b"".join(chunks)
-
-    def digest(self) -> bytes:
-        """Give the body's xxh3-128 digest."""
-        if self._hasher is None:
-            return xxhash.xxh3_128(b"".join(self._chunks)).digest()
-        return self._hasher.digest()
-
-    def release(self) -> None:
-        """Give the bytes back to the budget; idempotent."""
-        for chunk in self._chunks:
-            self.budget.used -= len(chunk)
-        self._chunks = []
-
-    def head(self, backend: str, *, whole: bool) -> link.AnswerHead:
-        """Describe this answer inside a pair."""
-        return link.AnswerHead(
-            status=self.status,
-            headers=self.fields.to_list() if self.fields is not None else [],
-            body_bytes=self.size,
-            digest=b"" if whole else self.digest(),
-            backend=backend,
-        )
-
-
-class Unkept(Answer):
-    """Be the primary's answer once there is nothing left to compare it with."""
-
-    __slots__ = ()
-
-    def add(self, data: bytes) -> None:
-        """Keep nothing."""
-
-
-def is_identical(one: Answer, other: Answer, watch: tuple[bytes, ...]) -> bool:
-    """Tell whether two complete answers are the same: status, type, coding, watched headers, body bytes.
-
-    Cost: a memcmp (25 microseconds per MB) and two look-ups per header.
-    """
-    if one.status != other.status or one.size != other.size:
-        return False
-    mine, theirs = one.fields, other.fields
-    assert mine is not None
-    assert theirs is not None
-    if mine.get(b"content-type") != theirs.get(b"content-type"):
-        return False
-    if mine.get(b"content-encoding") != theirs.get(b"content-encoding"):
-        return False
-    for name in watch:
-        first = mine.get(name)
-        if first != theirs.get(name) or (first is not None and mine.getall(name) != theirs.getall(name)):
-            return False
-    left, right = one.body(), other.body()
-    if left is None or right is None:
-        return one.digest() == other.digest()
-    return left == right
-
-
-def is_stream(head: wire.ResponseHead) -> bool:
-    """Tell whether an answer has no end that anybody could wait for: events or records as they happen."""
-    if head.length >= 0:
-        return False
-    kind = head.fields.get(b"content-type")
-    return kind is not None and kind.lower().startswith(STREAMS)
-
-
-class RouteState:
-    """Hold what copies of one route share inside a worker: places in flight and the rate's tokens."""
-
-    __slots__ = ("in_flight", "refilled", "tokens")
+    __slots__ = ("refilled", "tokens")
 
     def __init__(self) -> None:
-        self.in_flight = 0
         self.tokens = 1.0
         self.refilled = 0.0
 
-    def take_token(self, per_second: float) -> bool:
+    def take(self, per_second: float) -> bool:
         """Take one place of the rate; a second's worth may be saved up."""
         now = monotonic()
         if now != self.refilled:
@@ -186,6 +54,18 @@ class RouteState:
             return False
         self.tokens -= 1.0
         return True
+
+
+class RouteState:
+    """Hold what copies of one route share inside a worker: places in flight and the tokens of its rates."""
+
+    __slots__ = ("again", "in_flight", "noise", "rate")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.rate = Rate()
+        self.noise = Rate()
+        self.again = Rate()
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -482,10 +362,15 @@ class Copy:
         else:
             sequence = self.worker.next_pair()
             frame = self._pair(sequence)
+            policy = self.policy
+            asked = again.remembered(self) if policy.spec.ask_again_ns else None
             self.settled = True
             counts.unequal += 1
-            self.worker.offer_pair(WaitingPair(sequence, self.route, self.primary_side, self.policy.wishes, frame))
+            pair = WaitingPair(sequence, self.route, self.primary_side, policy.wishes, frame, on_verdict=asked)
+            self.worker.offer_pair(pair)
         counts.in_flight -= 1
+        if self.policy.noise is not None:
+            again.ask_noise(self)
         self._release()
 
     def _pair(self, sequence: int) -> bytes:
@@ -495,25 +380,15 @@ class Copy:
         names = (exchange.lane.target.name, self.lane.target.name)
         if self.primary_side != "legacy":
             names = (names[1], names[0])
-        bodies = (legacy.body(), new.body())
-        whole = bodies[0] is not None and bodies[1] is not None
-        head = exchange.head
         asked = self._request[1] if self.policy.shadow.reads else None
-        if asked is None or len(asked) > link.MAX_REQUEST_BODY:
-            asked = b""
-        pair = link.Pair(
+        return pair_frame(
+            exchange.head,
+            (legacy, new),
+            names,
             sequence=sequence,
             policy=self.policy.wishes[0],
-            request_id=exchange.request_id.decode("latin-1"),
-            method=head.method.decode("latin-1"),
-            target=head.target,
-            request_headers=head.fields.to_list(),
-            request_body_bytes=len(asked),
+            request_id=exchange.request_id,
+            request_body=b"" if asked is None or len(asked) > link.MAX_REQUEST_BODY else asked,
             primary=self.primary_side,
-            legacy=legacy.head(names[0], whole=whole),
-            new=new.head(names[1], whole=whole),
-            whole=whole,
             copy_after_us=int((self.sent_at - exchange.sent_at) * 1e6),
-            at=time(),
         )
-        return link.frame(pair, bodies[0] or b"", bodies[1] or b"", asked) if whole else link.frame(pair, asked)

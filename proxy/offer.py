@@ -65,6 +65,6 @@ def _why_not(exchange: Exchange, policy: RoutePolicy, lane: Lane) -> str:
         return "descriptors"
     if lane.circuit.is_open and not lane.circuit.admits_probe():
         return "circuit"
-    if policy.per_second is not None and not policy.state.take_token(policy.per_second):
+    if policy.per_second is not None and not policy.state.rate.take(policy.per_second):
         return "rate"
     return ""

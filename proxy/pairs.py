@@ -42,6 +42,8 @@ class WaitingPair:
     is_counted: bool = True
     """Its verdict counts; false for pairs beside the counting law, which nobody sent for a client's request."""
     sent_before: bool = False
+    on_verdict: Callable[[link.Verdict | None], None] | None = None
+    """Hears the verdict, once; ``None``: there is none."""
 
 
 class PairLink(asyncio.Protocol):
@@ -145,17 +147,19 @@ class PairLink(asyncio.Protocol):
                 totals["divergences", pair.route, cause] += 1
             for tolerance in verdict.tolerated:
                 totals["tolerance_hits", pair.route, tolerance] += 1
-        self._settle(pair)
+        self._settle(pair, verdict)
 
-    def _settle(self, pair: WaitingPair) -> None:
+    def _settle(self, pair: WaitingPair, verdict: link.Verdict | None) -> None:
         self._bytes -= len(pair.frame)
         if pair.is_counted:
             self._counts.gauges["queued", pair.route, pair.primary] -= 1
+        if pair.on_verdict is not None:
+            pair.on_verdict(verdict)
 
     def _give_up(self, pair: WaitingPair, reason: str) -> None:
         if pair.is_counted:
             self._counts.totals["undecided", pair.route, pair.primary, reason] += 1
-        self._settle(pair)
+        self._settle(pair, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Blame the oldest pair, keep the others for the next link."""

@@ -26,11 +26,13 @@ from config.errors import MatapaloError
 from config.forms import format_address
 from config.spec import AddressSpec, LimitsSpec
 from proxy import forward
+from proxy.again import Question, Repeats
+from proxy.answers import Budget
 from proxy.applied import Applied, Lane
 from proxy.circuit import Circuit
 from proxy.client import ClientConnection
 from proxy.controllink import ControlLink
-from proxy.copies import Budget, Copy, RouteState
+from proxy.copies import Copy, RouteState
 from proxy.departures import Departures
 from proxy.descriptors import Descriptors, raise_limit
 from proxy.exchange import Exchange
@@ -89,7 +91,7 @@ class Worker:
         self.handshakes: set[Handshake] = set()
         """Connections that are not clients yet."""
         self.tunnels: set[Tunnel] = set()
-        self.active: set[Exchange | Copy] = set()
+        self.active: set[Exchange | Copy | Question] = set()
         """Whatever has a deadline now."""
         self.tasks = 0
         self.served = 0
@@ -102,6 +104,7 @@ class Worker:
         self.access_log: AccessLog | None = None
         self.worker_count = 1
         self.budget = Budget(LimitsSpec().copy_bytes)
+        self.repeats = Repeats(self)
         self.limits = LimitsSpec()
         self.head_room = head_room(self.limits)
         """A client's head of so many bytes is within every limit."""
@@ -151,12 +154,17 @@ class Worker:
             state = self._route_states[route] = RouteState()
         return state
 
-    def offer_pair(self, pair: WaitingPair) -> None:
-        """Hand a pair to the comparer with the fewest waiting, or count it as dropped."""
+    def offer_pair(self, pair: WaitingPair) -> bool:
+        """Hand a pair to the comparer with the fewest waiting, or count it as dropped; tell whether it was taken."""
         links = self._pair_links
         best = links[0] if len(links) == 1 else min(links, key=lambda one: (not one.is_up, one.load), default=None)
-        if (best is None or not best.offer(pair)) and pair.is_counted:
+        if best is not None and best.offer(pair):
+            return True
+        if pair.is_counted:
             self.counts.totals["undecided", pair.route, pair.primary, "dropped"] += 1
+            if pair.on_verdict is not None:
+                pair.on_verdict(None)
+        return False
 
     def log_failure(self, exchange: Exchange, phase: str, reason: str) -> None:
         """Say on stderr why a backend failed; bounded, because a dead backend fails every request."""
@@ -400,6 +408,7 @@ class Worker:
             # A quiet period that would end before the next sweep ends with this one.
             quiet_s = self.limits.half_close_timeout_ns / 1e9 - SWEEP_S
             self._guarded(partial(self.departures.sweep, now, quiet_s))
+            self._guarded(partial(self.repeats.sweep, now))
             if self.access_log is not None:
                 self._guarded(self.access_log.flush)
             if now - last_second >= 1.0:
@@ -466,6 +475,7 @@ class Worker:
     async def _drain(self) -> None:
         """Stop accepting, let connections hear that they end and what is in flight finish, then cut."""
         self.accepting = False
+        self.repeats.close()
         # The kernel may hold connections that are complete and not accepted yet: one more turn takes them.
         await asyncio.sleep(SWEEP_S)
         for server in self._servers:

@@ -274,6 +274,8 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     proven encoding was replayed."""
     tolerated: tuple[str, ...] = ()
     """Identifiers of the tolerances that hid something."""
+    divergence: str = ""
+    """For ``divergent``: the group's name, as in :class:`Finding`; empty: nobody looked."""
 
 
 class DifferenceItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -354,6 +356,21 @@ class Seen(Message, frozen=True, kw_only=True, tag="seen"):
     at: float
 
 
+class Repeated(Message, frozen=True, kw_only=True, tag="repeated"):
+    """Worker to control: what asking a request again has shown."""
+
+    route: str
+    purpose: str
+    """``noise`` or ``again``, as in :class:`Pair`."""
+    divergence: str = ""
+    """With ``again``: the group of the pair that was asked again; empty: nobody named it."""
+    attempt: int = 0
+    outcome: str
+    """``noise``: ``identical`` (what differs comes as a Finding). ``again``: the difference is ``gone``, ``stays``, or
+    another one (``other``) stands there."""
+    at: float
+
+
 Any = (
     Hello
     | Push
@@ -377,6 +394,7 @@ Any = (
     | Verdict
     | Finding
     | Seen
+    | Repeated
 )
 
 DURATION_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

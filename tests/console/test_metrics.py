@@ -45,6 +45,7 @@ CONTRACT = {
     "matapalo_config_last_reload_successful": set(),
     "matapalo_config_last_reload_success_timestamp_seconds": set(),
     "matapalo_snapshot_revision": {"worker"},
+    "matapalo_repeats_total": {"route", "purpose", "outcome"},
 }
 """What dashboards and alerts rely on, by hand."""
 
@@ -52,6 +53,7 @@ COUNTS = {
     "requests|orders|new|shop|2xx": 48,
     "requests|-|undeclared|django|4xx": 2,
     "copies|orders|new|compare": 9,
+    "repeats|orders|noise|identical": 2,
     "eligible|orders": 12,
     "unsampled|orders": 1,
     "skipped|orders|rate": 1,

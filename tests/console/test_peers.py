@@ -47,6 +47,7 @@ async def peers(tmp_path: Path) -> AsyncIterator[tuple[Peers, str, list[Any]]]:
         on_tally=fail_on_boom,
         on_finding=heard.append,
         on_seen=heard.append,
+        on_repeated=heard.append,
         on_error=heard.append,
     )
     path = str(tmp_path / "control.sock")
@@ -57,7 +58,7 @@ async def peers(tmp_path: Path) -> AsyncIterator[tuple[Peers, str, list[Any]]]:
 
 def deaf() -> dict[str, Any]:
     """Hear nothing."""
-    names = ("on_worker", "on_lost", "on_tally", "on_finding", "on_seen", "on_error")
+    names = ("on_worker", "on_lost", "on_tally", "on_finding", "on_seen", "on_repeated", "on_error")
     return {name: lambda _: None for name in names}
 
 

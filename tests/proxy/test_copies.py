@@ -9,11 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from config.spec import LimitsSpec, RouteSpec, ShadowSpec
-from proxy.copies import Answer, Budget, RouteState, is_identical
-from proxy.wire import read_response
+from proxy.copies import Rate
 from rules.flag import Flag, Stage
 from shadow import link
-from tests.support.oneworker import OneWorker, backend, flag, route
+from tests.support.oneworker import OneWorker, backend, flag, holds_law, route
 from tests.support.rawclient import ConnectionEndedError, request_bytes
 from tests.support.recorder import (
     Close,
@@ -66,22 +65,6 @@ def worker_of(
 def shadow(**changes: object) -> ShadowSpec:
     """Make a shadow policy without a rate limit."""
     return ShadowSpec(max_per_second=None, **changes)  # type: ignore[arg-type]  # the caller names fields
-
-
-def holds_law(counts: dict[str, int], name: str = "orders") -> bool:
-    """Check the counting law (docs/architecture.md) on settled counts."""
-
-    def total(*prefix: str) -> int:
-        start = "|".join(prefix)
-        return sum(value for key, value in counts.items() if key == start or key.startswith(start + "|"))
-
-    sent = counts.get(f"sent|{name}", 0)
-    unequal = total("unequal", name)
-    return (
-        total("eligible", name) == total("unsampled", name) + total("skipped", name) + sent
-        and sent == total("identical", name) + unequal + total("errored", name)
-        and unequal == total("tolerated", name) + total("divergent", name) + total("undecided", name)
-    )
 
 
 # --- what goes out ---
@@ -441,48 +424,15 @@ def test_the_counting_law_holds_under_chaos(legacy: Recorder, new: Recorder) -> 
 # --- parts ---
 
 
-def made(budget: Budget, *chunks: bytes, head: bytes = b"Content-Type: a\r\n") -> Answer:
-    """Make a complete answer."""
-    result = Answer(budget)
-    result.status = 200
-    result.fields = read_response(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n").fields
-    for chunk in chunks:
-        result.add(chunk)
-    return result
-
-
-def test_answers_compare_over_chunk_borders_and_digests() -> None:
-    """Two answers are identical exactly if their bytes are, however they came and whether kept or digested."""
-    roomy, tight = Budget(1 << 20), Budget(3)
-
-    assert is_identical(made(roomy, b"ab", b"cd"), made(roomy, b"abcd"), ())
-    assert is_identical(made(roomy, b"ab", b"cd"), made(tight, b"abcd"), ())
-    assert not is_identical(made(roomy, b"abce"), made(tight, b"abcd"), ())
-    assert not is_identical(made(roomy, b"a"), made(roomy, b"a", head=b"Content-Type: b\r\n"), ())
-
-
-def test_a_budget_gets_everything_back() -> None:
-    """What an answer kept is given back once, also when it became a digest half-way."""
-    budget = Budget(10)
-    kept, digested = made(budget, b"12345"), made(budget, b"1234", b"5678")
-
-    assert budget.used == 5
-    kept.release()
-    kept.release()
-    digested.release()
-
-    assert budget.used == 0
-
-
 def test_tokens_come_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rate of n per second lets n through per second, after a burst of at most one second's worth."""
     now = [100.0]
     monkeypatch.setattr("proxy.copies.monotonic", lambda: now[0])
-    state = RouteState()
+    rate = Rate()
     taken = 0
     for _ in range(1_000):
         now[0] += 0.01
-        taken += state.take_token(5)
+        taken += rate.take(5)
 
     assert 50 <= taken <= 56
 

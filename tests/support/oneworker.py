@@ -71,6 +71,22 @@ def flag(stage: Stage, *, percent_bp: int = 0, sample_bp: int | None = None, sal
     )
 
 
+def holds_law(counts: dict[str, int], name: str = "orders") -> bool:
+    """Check the counting law (docs/architecture.md) on settled counts."""
+
+    def total(*prefix: str) -> int:
+        start = "|".join(prefix)
+        return sum(value for key, value in counts.items() if key == start or key.startswith(start + "|"))
+
+    sent = counts.get(f"sent|{name}", 0)
+    unequal = total("unequal", name)
+    return (
+        total("eligible", name) == total("unsampled", name) + total("skipped", name) + sent
+        and sent == total("identical", name) + unequal + total("errored", name)
+        and unequal == total("tolerated", name) + total("divergent", name) + total("undecided", name)
+    )
+
+
 class OneWorker:
     """Run one worker and hold its links."""
 
@@ -132,6 +148,7 @@ class OneWorker:
         self.tallies: list[link.Tally] = []
         self.acks: list[int] = []
         self.nacks: list[link.Nack] = []
+        self.repeated: list[link.Repeated] = []
         self.pairs: list[tuple[link.Pair, bytes]] = []
         self.policies: list[link.Policy] = []
         """As they came; each before the first pair that names it."""
@@ -396,6 +413,8 @@ class OneWorker:
                     self.acks.append(message.revision)
                 elif isinstance(message, link.Nack):
                     self.nacks.append(message)
+                elif isinstance(message, link.Repeated):
+                    self.repeated.append(message)
                 self._changed.notify_all()
 
     def _on_pairs(self, connection: socket.socket) -> None:

@@ -1,0 +1,48 @@
+"""Answers: kept within a budget, compared exactly, written as a pair."""
+
+from __future__ import annotations
+
+from proxy.answers import Answer, Budget, is_identical, is_stream
+from proxy.wire import read_response
+
+
+def made(budget: Budget, *chunks: bytes, head: bytes = b"Content-Type: a\r\n") -> Answer:
+    """Make a complete answer."""
+    result = Answer(budget)
+    result.status = 200
+    result.fields = read_response(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n").fields
+    for chunk in chunks:
+        result.add(chunk)
+    return result
+
+
+def test_answers_compare_over_chunk_borders_and_digests() -> None:
+    """Two answers are identical exactly if their bytes are, however they came and whether kept or digested."""
+    roomy, tight = Budget(1 << 20), Budget(3)
+
+    assert is_identical(made(roomy, b"ab", b"cd"), made(roomy, b"abcd"), ())
+    assert is_identical(made(roomy, b"ab", b"cd"), made(tight, b"abcd"), ())
+    assert not is_identical(made(roomy, b"abce"), made(tight, b"abcd"), ())
+    assert not is_identical(made(roomy, b"a"), made(roomy, b"a", head=b"Content-Type: b\r\n"), ())
+
+
+def test_a_budget_gets_everything_back() -> None:
+    """What an answer kept is given back once, also when it became a digest half-way."""
+    budget = Budget(10)
+    kept, digested = made(budget, b"12345"), made(budget, b"1234", b"5678")
+
+    assert budget.used == 5
+    kept.release()
+    kept.release()
+    digested.release()
+
+    assert budget.used == 0
+
+
+def test_only_what_has_no_end_is_a_stream() -> None:
+    """Events without a length are a stream; with one, or of another type, an answer has an end."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream\r\n"
+
+    assert is_stream(read_response(head + b"\r\n"))
+    assert not is_stream(read_response(head + b"Content-Length: 3\r\n\r\n"))
+    assert not is_stream(read_response(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"))
