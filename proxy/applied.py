@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
 
@@ -14,12 +14,14 @@ from config.tls import Identity, identity, is_renewed
 from proxy.addresses import Addresses, system_lookup
 from proxy.circuit import Circuit
 from proxy.copies import RouteState
-from proxy.forward import Network, Target
+from proxy.forward import Network
 from proxy.pool import Pool
 from proxy.tally import Counts
 from rules.flag import Hold
 from rules.snapshot import Decision, Snapshot, SnapshotSpec, build
+from rules.target import Target
 from shadow import link
+from shadow.wishes import policy_of
 
 Spawn = Callable[[str, object], None]
 
@@ -71,7 +73,7 @@ class RoutePolicy:
         workers: int,
         counts: Counts,
         state: RouteState,
-        version_headers: tuple[str, str] = ("", ""),
+        version_headers: Mapping[str, str],
     ) -> None:
         self.spec = spec
         self.shadow = shadow = spec.shadow
@@ -82,17 +84,7 @@ class RoutePolicy:
         self.new_counts = counts.primary(spec.name, "new")
         self.per_second = None if shadow.max_per_second is None else shadow.max_per_second / workers
         """This worker's part of the route's rate."""
-        self.wishes = link.policy_frame(
-            link.Policy(
-                number=0,
-                route=spec.name,
-                parity=spec.parity,
-                keep=spec.keep,
-                redact=spec.redact,
-                watch=shadow.watch_headers,
-                version_headers=version_headers,
-            )
-        )
+        self.wishes = link.policy_frame(policy_of(spec, version_headers))
         """What the comparers are told about the route: its number, and the message."""
         self.watch = tuple(name.encode() for name in shadow.watch_headers)
         reference = shadow.replace_authorization
@@ -134,7 +126,7 @@ class Applied:
                 workers=config.workers,
                 counts=counts,
                 state=states(route.name),
-                version_headers=(versions.get(route.legacy or "", ""), versions.get(route.new or "", "")),
+                version_headers=versions,
             )
             for route in (config.routes[:1] + config.routes)
         ]

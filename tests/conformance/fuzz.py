@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 from proxy import forward, wire
+from rules.target import Target
 from tests.conformance.judge import Arrival, read_arrival, read_head
 from tests.conformance.mutate import cut, strange
 from tests.conformance.vectors import TAG
@@ -25,7 +26,7 @@ CRASHES = Path(__file__).with_name("crashes")
 ALLOWED = frozenset({200, 204, 400, 405, 413, 414, 417, 431, 501, 505})
 """A backend that always answers 200 leaves these; anything else was made by us."""
 
-_TARGET = forward.Target(backend("legacy", "http://127.0.0.1:1"))
+_TARGET = Target(backend("legacy", "http://127.0.0.1:1"))
 _UNDERSCORED = re.compile(rb"(?<=\r\n)[!#$%&'*+\-.^_`|~0-9A-Za-z]*_[!#$%&'*+\-.^_`|~0-9A-Za-z]*:[^\r\n]*\r\n")
 _HEAD = re.compile(
     rb"HTTP/1\.1 [1-5][0-9]{2} [\t \x21-\x7e\x80-\xff]*\r\n"

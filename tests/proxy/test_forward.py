@@ -7,6 +7,7 @@ import ipaddress
 import pytest
 
 from proxy import forward, wire
+from rules.target import Target
 from tests.support.oneworker import backend
 
 NETWORKS = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
@@ -19,28 +20,10 @@ def head_of(raw: bytes) -> wire.RequestHead:
     return wire.read_request(event)
 
 
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [
-        (b"/api/a", b"/v2/a"),
-        (b"/api", b"/v2/"),
-        (b"/api?q", b"/v2/?q"),
-        (b"/apiary", b"/v2/apiary"),
-        (b"/other", b"/v2/other"),
-        (b"/api//x", b"/v2//x"),
-    ],
-)
-def test_a_prefix_is_stripped_at_segment_borders(target: bytes, expected: bytes) -> None:
-    """``strip`` takes whole segments, and ``add`` puts its prefix in front."""
-    policy = forward.Target(backend("b", "http://h:80", path_strip="/api", path_add="/v2"))
-
-    assert policy.path(target) == expected
-
-
 def test_a_plain_backend_gets_a_copy_by_slicing() -> None:
     """The fast way to a copy gives the same bytes as the slow one."""
     head = head_of(b"GET /a HTTP/1.1\r\nHost: a\r\nX: 1\r\nCookie: c\r\n\r\n")
-    target = forward.Target(backend("b", "http://h:80"))
+    target = Target(backend("b", "http://h:80"))
     primary = forward.request_bytes(head, target, b"")
     common = {"primary_bytes": primary, "credentials": "pass", "authorization": b"", "body_length": -1}
 
@@ -80,7 +63,7 @@ def test_the_client_address_is_the_first_untrusted_from_the_right(peer: str, val
 def test_a_copy_differs_by_its_marks_only(sent: bytes, copied: bytes) -> None:
     """A copy keeps every line in its place but for conditions, expectations and chunks; its mark comes last."""
     head = head_of(b"POST /a HTTP/1.1\r\nHost: a\r\n" + sent + b"\r\n")
-    target = forward.Target(backend("b", "http://h:80"))
+    target = Target(backend("b", "http://h:80"))
     body_length = 1 if head.chunked or head.length > 0 else -1
 
     copy = forward.copy_bytes(
@@ -103,13 +86,6 @@ def test_trailers_never_bring_framing_fields() -> None:
 
     assert forward.trailer_bytes(trailers) == b"0\r\nX-Sum: 1\r\n\r\n"
     assert forward.trailer_bytes([]) == b"0\r\n\r\n"
-
-
-def test_a_v6_backend_is_named_in_brackets() -> None:
-    """The Host of an IPv6 backend stands in brackets, with the port where it is not the scheme's own."""
-    assert forward.Target(backend("b", "http://[::1]:8000", host_header="backend")).host == b"[::1]:8000"
-    assert forward.Target(backend("b", "http://h:80", host_header="backend")).host == b"h"
-    assert forward.Target(backend("b", "http://h:80", host_header="fixed.test")).host == b"fixed.test"
 
 
 @pytest.mark.parametrize("trusted", [False, True])

@@ -6,10 +6,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy import forward, wire
+from rules.target import Target
 from tests.support.oneworker import backend
 from tests.transparency import contract
 
-BACKEND = forward.Target(backend("b", "http://h:80"))
+BACKEND = Target(backend("b", "http://h:80"))
 VIA = forward.via_line(b"node")
 
 TOKENS = st.text("ABCabcxyz019-_.!~", min_size=1, max_size=8).map(str.encode)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from config.spec import MatchSpec
 from proxy import forward, wire
+from rules.target import Target
 from tests.rules.made import flag, route, snapshot
 from tests.support.oneworker import backend
 
@@ -17,7 +18,7 @@ ROUTES = (
     route("host", match=(MatchSpec(path="/**", host="other.test"),)),
 )
 ONE = snapshot(*ROUTES, flags={spec.name: flag("legacy") for spec in ROUTES}, strict="report")
-BACKEND = forward.Target(backend("b", "http://h:80"))
+BACKEND = Target(backend("b", "http://h:80"))
 
 PIECES = (
     b"/ // public admin a . .. %2e %2E %2f %5c \\ ; ;x= %00 %zz % ? & = side=new side=%6eew + %41 "
