@@ -288,6 +288,8 @@ def describe(policy: Policy, pair: Pair, judgement: Judgement) -> Finding:
         causes=(item.cause,),
         differences=(item,),
         copy_after_us=pair.copy_after_us,
+        purpose=pair.purpose,
+        attempt=pair.attempt,
         legacy_bytes=pair.legacy.body_bytes,
         new_bytes=pair.new.body_bytes,
     )

@@ -92,6 +92,10 @@ class WorkerLink:
         self._waiting_bytes -= pair_bytes
         self._verdicts.append(link.frame(verdict))
 
+    def tell(self, finding: link.Finding) -> None:
+        """Queue what was found, before its verdict: for whoever asked by hand."""
+        self._verdicts.append(link.frame(finding))
+
     def flush(self) -> None:
         """Send every queued verdict now, as far as the socket takes them."""
         if not self.is_open:
@@ -347,7 +351,9 @@ class Comparer:
         legacy, new, _ = _body_sizes(pair)
         try:
             judgement = decide(policy, pair, job.rest[:legacy], job.rest[legacy : legacy + new])
-            if self._control.has_room and self._budget.admit(policy.route, now_ns, lambda: fingerprint(judgement)):
+            if pair.purpose == "recheck":
+                job.worker.tell(describe(policy, pair, judgement))
+            elif self._is_wanted(policy, pair, judgement, now_ns):
                 self._report(policy, pair, judgement)
             return verdict_of(pair, judgement)
         except MemoryError:
@@ -356,6 +362,12 @@ class Comparer:
             _log(f"pair {pair.sequence} of route {policy.route!r} broke the comparer:\n{traceback.format_exc()}")
             reason = "killed"
         return link.Verdict(sequence=pair.sequence, verdict="undecided", reason=reason, causes=("unexplained",))
+
+    def _is_wanted(self, policy: link.Policy, pair: link.Pair, judgement: Judgement, now_ns: int) -> bool:
+        """Say whether control gets a Finding: of noise always, of a comparison within the budget, of a repeat never."""
+        if not self._control.has_room or pair.purpose == "again":
+            return False
+        return pair.purpose == "noise" or self._budget.admit(policy.route, now_ns, lambda: fingerprint(judgement))
 
     def _report(self, policy: link.Policy, pair: link.Pair, judgement: Judgement) -> None:
         started_ns = time.monotonic_ns()

@@ -256,7 +256,8 @@ class Pair(Message, frozen=True, kw_only=True, tag="pair"):
     copy_after_us: int = 0
     """From sending the primary's request to sending the copy's; negative: the copy went first."""
     purpose: str = "compare"
-    """``compare``, ``noise`` (both answers are legacy's) or ``again`` (an unequal pair asked once more)."""
+    """``compare``, ``noise`` (both answers are legacy's), ``again`` (an unequal pair asked once more), or ``recheck``
+    (control asked for somebody who waits: the Finding comes back on this link, before the Verdict)."""
     attempt: int = 0
     """With ``again``: 1, 2 and so on."""
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shadow import coding, comparer, link
@@ -222,6 +223,49 @@ def test_findings_reach_control_and_verdicts_do_not_wait_for_it(running: Running
     assert hello.role == "comparer"
     item = first.differences[0]
     assert (item.legacy_pointer, item.legacy, item.new) == ("/a", "1", "2")
+
+
+def framed_for(purpose: str, sequence: int, new: bytes) -> bytes:
+    """Frame a pair that nobody sent for a client's request."""
+    number, wishes = link.policy_frame(wishes_of({}))
+    asked = pair(b'{"a":1}', new, sequence=sequence, policy=number)
+    return wishes + link.frame(msgspec.structs.replace(asked, purpose=purpose, attempt=1), b'{"a":1}', new)
+
+
+def test_a_recheck_is_answered_with_what_was_found(running: Running) -> None:
+    """Who asked by hand gets the Finding before the Verdict, however much was found before, and control gets none."""
+    worker = running.worker()
+
+    worker.send(*(framed_for("recheck", number, b'{"a":2}') for number in range(1, 41)))
+    heard = worker.hear(80)
+
+    assert [type(message) for message in heard] == [link.Finding, link.Verdict] * 40
+    finding = heard[0]
+    assert isinstance(finding, link.Finding)
+    assert (finding.purpose, finding.differences[0].legacy_pointer) == ("recheck", "/a")
+    verdict = heard[1]
+    assert isinstance(verdict, link.Verdict)
+    assert (verdict.verdict, verdict.sequence) == ("divergent", 1)
+
+
+def test_noise_is_always_reported_and_a_repeat_never(running: Running) -> None:
+    """Control hears of every noisy answer, so that a rate is exact; what a repeat showed the worker says itself."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(running.state_dir / "control.sock"))
+        listener.listen(1)
+        listener.settimeout(DEADLINE_S)
+        worker = running.worker()
+        worker.send(*(framed_for("again", number, b'{"a":2}') for number in range(1, 11)))
+        worker.send(*(framed_for("noise", number, b'{"a":2}') for number in range(11, 61)))
+        worker.verdicts(60)
+        connection, _ = listener.accept()
+    control = running._keep(connection)
+
+    findings = [message for message in control.hear(51) if isinstance(message, link.Finding)]
+
+    assert [(finding.purpose, finding.request_id) for finding in findings] == [
+        ("noise", f"r{number}") for number in range(11, 61)
+    ]
 
 
 def test_the_pair_socket_is_private(running: Running) -> None:
