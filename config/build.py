@@ -33,7 +33,7 @@ from config.spec import (
     TokenSpec,
 )
 from config.table import ADMIN, DEFAULTS, HEALTH, LIMITS
-from config.tolerance import tolerances
+from config.tolerate import tolerances
 
 MAX_ROUTES: Final = 10_000
 """More than that is a generator's mistake; a snapshot of 10,000 routes is some 6 MB."""

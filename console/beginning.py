@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from config.errors import ConfigError, MatapaloError
-from config.spec import ConfigSpec
+from config.spec import ConfigSpec, ToleranceSpec
 from console.journal import now_text
 from console.state import read_snapshot
 from console.totals import Totals
@@ -93,7 +93,13 @@ async def begin(state_dir: str, config_path: str, remembered: Remembered | None)
     flags, lost = _flags(in_force, remembered, at_rest)
     copying_off = _copying_off(remembered, at_rest)
     revision = 0 if remembered is None else remembered.revision
-    spec = SnapshotSpec(revision=revision, config=in_force, flags=flags, copying_off=copying_off)
+    spec = SnapshotSpec(
+        revision=revision,
+        config=in_force,
+        flags=flags,
+        copying_off=copying_off,
+        tolerate=_tolerate(remembered, at_rest),
+    )
     if at_rest is not None:
         is_same = replace(at_rest, revision=0) == replace(spec, revision=0)
         spec = replace(spec, revision=max(revision, at_rest.revision + (0 if is_same else 1)))
@@ -134,6 +140,12 @@ def _copying_off(remembered: Remembered | None, at_rest: SnapshotSpec | None) ->
     return () if at_rest is None else at_rest.copying_off
 
 
+def _tolerate(remembered: Remembered | None, at_rest: SnapshotSpec | None) -> tuple[ToleranceSpec, ...]:
+    if remembered is not None and remembered.revision:
+        return remembered.tolerate
+    return () if at_rest is None else at_rest.tolerate
+
+
 def _commit(spec: SnapshotSpec, remembered: Remembered) -> Commit | None:
     """Say what the database has to be told."""
     changed = {name: flag for name, flag in spec.flags.items() if remembered.flags.get(name) != flag}
@@ -160,6 +172,7 @@ def _commit(spec: SnapshotSpec, remembered: Remembered) -> Commit | None:
         set_flags=changed,
         drop_flags=gone,
         copying_off=frozenset(spec.copying_off),
+        tolerate=spec.tolerate,
     )
 
 

@@ -9,7 +9,7 @@ from copy import copy
 from functools import partial
 
 from config.secret import resolve
-from config.spec import BackendSpec, RouteSpec
+from config.spec import BackendSpec, RouteSpec, ToleranceSpec
 from config.tls import Identity, identity, is_renewed
 from proxy.addresses import Addresses, system_lookup
 from proxy.circuit import Circuit
@@ -74,6 +74,7 @@ class RoutePolicy:
         counts: Counts,
         state: RouteState,
         version_headers: Mapping[str, str],
+        tolerate: tuple[ToleranceSpec, ...],
     ) -> None:
         self.spec = spec
         self.shadow = shadow = spec.shadow
@@ -84,7 +85,7 @@ class RoutePolicy:
         self.new_counts = counts.primary(spec.name, "new")
         self.per_second = None if shadow.max_per_second is None else shadow.max_per_second / workers
         """This worker's part of the route's rate."""
-        self.wishes = link.policy_frame(policy_of(spec, version_headers))
+        self.wishes = link.policy_frame(policy_of(spec, version_headers, tolerate))
         """What the comparers are told about the route: its number, and the message."""
         self.watch = tuple(name.encode() for name in shadow.watch_headers)
         reference = shadow.replace_authorization
@@ -127,6 +128,7 @@ class Applied:
                 counts=counts,
                 state=states(route.name),
                 version_headers=versions,
+                tolerate=spec.tolerances(route),
             )
             for route in (config.routes[:1] + config.routes)
         ]

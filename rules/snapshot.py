@@ -24,7 +24,8 @@ from xxhash import xxh64_intdigest
 
 from config.errors import MatapaloError, SecretError
 from config.secret import resolve
-from config.spec import ConfigSpec
+from config.spec import ConfigSpec, RouteSpec, ToleranceSpec
+from config.tolerance import joined
 from rules.decision import (
     AMBIGUOUS,
     NO_BUCKET,
@@ -81,6 +82,13 @@ class SnapshotSpec:
     """By route name; a route without one has its initial flag."""
     copying_off: tuple[str, ...] = ()
     """Names of routes whose copying is switched off; ``*``: all of them."""
+    tolerate: tuple[ToleranceSpec, ...] = ()
+    """Tolerances that operators applied, beside those of the configuration."""
+
+    def tolerances(self, route: RouteSpec) -> tuple[ToleranceSpec, ...]:
+        """Give a route's tolerances, its own before those for every route."""
+        applied = {name: [spec for spec in self.tolerate if spec.route == name] for name in (route.name, "")}
+        return joined(route.tolerate, applied[route.name], self.config.tolerate, applied[""])
 
 
 class _Version(msgspec.Struct):

@@ -26,6 +26,8 @@ from typing import Final
 import msgspec
 import xxhash
 
+from config.spec import ToleranceSpec
+
 PROTOCOL: Final = 2
 """Said in every Hello; two ends that differ part at once."""
 
@@ -232,6 +234,8 @@ class Policy(Message, frozen=True, kw_only=True, tag="policy"):
     """Lower-case names of the response headers that must be equal, beside type and coding."""
     version_headers: tuple[str, str] = ("", "")
     """Lower-case names of the headers in which legacy's and new's backend say their builds; empty: in none."""
+    tolerate: tuple[ToleranceSpec, ...] = ()
+    """The route's own first, then those for every route."""
 
 
 class Pair(Message, frozen=True, kw_only=True, tag="pair"):

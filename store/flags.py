@@ -1,4 +1,4 @@
-"""``flags.db``: flags, holds, switches, deployed versions, revision and the append-only audit.
+"""``flags.db``: flags, holds, switches, tolerances, deployed versions, revision and the append-only audit.
 
 Rules of this file:
 
@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, insert, select
+import msgspec
+from sqlalchemy import Select, bindparam, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from config.spec import ToleranceSpec
 from rules.flag import Flag, Hold, Stage
 from store.database import Database, Row, StoreError, Transaction
 from store.schema import audit, audit_routes, copying_off, flags, holds, idempotency, meta
@@ -30,6 +32,9 @@ KEEP_DEPLOYS: Final = 16
 
 _DEPLOYED: Final = "deployed:"
 """Before a backend's name, as a key of ``meta``: its deploys as JSON, the newest first."""
+
+_TOLERANCE: Final = "tolerance:"
+"""Before a tolerance's name, as a key of ``meta``: the whole tolerance as JSON."""
 
 _FLIPS: Final = ("flip", "rollback", "undo")
 
@@ -58,6 +63,8 @@ class Remembered:
     copying_off: frozenset[str]
     deploys: Mapping[str, tuple[Deploy, ...]] = field(default_factory=dict)
     """By backend, the newest first."""
+    tolerate: tuple[ToleranceSpec, ...] = ()
+    """Applied ones, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +72,8 @@ class Entry:
     """Describe one audited change; ``id`` is 0 until it is committed."""
 
     kind: str
-    """``flip``, ``rollback``, ``hold``, ``release``, ``shadow``, ``undo``, ``deployed``, ``reload`` or ``start``."""
+    """``flip``, ``rollback``, ``hold``, ``release``, ``shadow``, ``undo``, ``deployed``, ``tolerate``, ``untolerate``,
+    ``reload`` or ``start``."""
     source: str
     """``api``, ``signal``, ``watch``, ``local`` or ``file``."""
     actor: str
@@ -104,6 +112,8 @@ class Commit:
     """The whole new set; ``None``: unchanged."""
     deploys: tuple[Deploy, ...] = ()
     """What is remembered of one backend from now on, the newest first; empty: unchanged."""
+    tolerate: tuple[ToleranceSpec, ...] | None = None
+    """The whole new set of applied tolerances; ``None``: unchanged."""
     key: Key | None = None
 
 
@@ -146,12 +156,14 @@ class FlagStore:
                 copying_off=frozenset(route for (route,) in await database.rows(select(copying_off.c.route))),
                 deploys={
                     key.removeprefix(_DEPLOYED): tuple(Deploy(**deploy) for deploy in json.loads(value))
-                    for key, value in await database.rows(
-                        select(meta.c.key, meta.c.value).where(meta.c.key.startswith(_DEPLOYED, autoescape=True))
-                    )
+                    for key, value in await database.rows(_kept_under(_DEPLOYED))
                 },
+                tolerate=tuple(
+                    msgspec.json.decode(value, type=ToleranceSpec)
+                    for _, value in await database.rows(_kept_under(_TOLERANCE))
+                ),
             )
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, msgspec.MsgspecError) as error:
             raise StoreError(
                 f"{database.path} holds a value that this version cannot read ({error}); "
                 "start the version that wrote it"
@@ -281,6 +293,10 @@ async def _write(tx: Transaction, change: Commit) -> None:
     )
     for route in change.drop_flags:
         await tx.run(delete(flags).where(flags.c.route == route))
+    if change.tolerate is not None:
+        await tx.run(delete(meta).where(meta.c.key.startswith(_TOLERANCE, autoescape=True)))
+        for spec in change.tolerate:
+            await _remember(tx, f"{_TOLERANCE}{spec.id}", msgspec.json.encode(spec).decode())
     if change.holds is not None:
         await tx.run(delete(holds))
         for hold in change.holds.values():
@@ -289,6 +305,12 @@ async def _write(tx: Transaction, change: Commit) -> None:
         await tx.run(delete(copying_off))
         for route in sorted(change.copying_off):
             await tx.run(insert(copying_off).values(route=route))
+
+
+def _kept_under(prefix: str) -> Select[tuple[str, str]]:
+    """Ask for the rows of ``meta`` whose keys begin with *prefix*, sorted."""
+    query = select(meta.c.key, meta.c.value)
+    return query.where(meta.c.key.startswith(prefix, autoescape=True)).order_by(meta.c.key)
 
 
 async def _remember(tx: Transaction, key: str, value: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.spec import MatchSpec, OverrideSpec
+from config.spec import MatchSpec, OverrideSpec, ToleranceSpec
 from rules import (
     AMBIGUOUS,
     Decision,
@@ -351,9 +351,28 @@ def test_a_snapshot_travels_whole() -> None:
         ),
         flags={"a": flag("canary", 250, sample_bp=77, salt="caf\u00e9")},
         copying_off=("*",),
+        tolerate=(tolerance("t-1", "a"),),
     )
 
     assert decode(encode(spec)) == spec
+
+
+def tolerance(name: str, route_name: str, expires: str = "2027-01-31") -> ToleranceSpec:
+    """Make a tolerance."""
+    return ToleranceSpec(id=name, route=route_name, path="$.at", reason="clock", owner="shop", expires=expires)
+
+
+def test_a_routes_tolerances_come_from_the_file_and_from_operators() -> None:
+    """A route has its own tolerances, then those for all; an applied one that the file has too may end later."""
+    own, applied, everywhere = tolerance("t-1", "a"), tolerance("t-2", "a"), tolerance("t-3", "")
+    longer, other = tolerance("t-1", "a", "2028-01-31"), tolerance("t-4", "b")
+    first = route("a", tolerate=(own,))
+    spec = SnapshotSpec(
+        revision=1, config=config(first, tolerate=(everywhere,)), flags={}, tolerate=(other, applied, longer)
+    )
+
+    assert spec.tolerances(first) == (longer, applied, everywhere)
+    assert spec.tolerances(route("c")) == (everywhere,)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from config.causes import NEVER_TOLERATED
-from config.tolerance import parse_tolerance
+from config.tolerate import parse_tolerance
 from shadow.causes import CAUSES
 from shadow.difference import Difference, Explanation, Proof, Span
 from shadow.json_value import Meaning

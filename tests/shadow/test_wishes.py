@@ -8,7 +8,7 @@ from shadow.wishes import policy_of
 
 
 def test_a_route_tells_the_comparers_everything_that_decides_a_verdict() -> None:
-    """Parity, what is kept, redacted and watched, and where each side says its build."""
+    """Parity, what is kept, redacted, watched and tolerated, and where each side says its build."""
     (route,) = load_text(
         """
         backends: {old: {url: "http://old"}, new: {url: "http://new", version_header: X-Version}}
@@ -20,11 +20,14 @@ def test_a_route_tells_the_comparers_everything_that_decides_a_verdict() -> None
             keep: shapes
             redact: [$.email]
             shadow: {watch_headers: [ETag]}
+            tolerate: {path: $.at, reason: clock, owner: shop, expires: 2027-01-31}
         """,
         environ={},
     ).routes
 
-    assert policy_of(route, {"new": "x-version"}) == Policy(
+    policy = policy_of(route, {"new": "x-version"}, route.tolerate)
+
+    assert policy == Policy(
         number=0,
         route="orders",
         parity="meaning",
@@ -32,4 +35,6 @@ def test_a_route_tells_the_comparers_everything_that_decides_a_verdict() -> None
         redact=("$.email",),
         watch=("etag",),
         version_headers=("", "x-version"),
+        tolerate=route.tolerate,
     )
+    assert len(policy.tolerate) == 1

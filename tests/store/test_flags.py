@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.spec import RuleSpec, ToleranceSpec
 from rules.flag import Flag, Hold, Stage
 from store.database import StoreError
 from store.flags import KEEP_DEPLOYS, Commit, Deploy, Entry, FlagStore, Key, flag_as_json, flag_from_json
@@ -69,6 +70,31 @@ async def test_deploys_come_back_newest_first_and_bounded(tmp_path: Path) -> Non
 
     assert found.deploys == {"new": ran[:KEEP_DEPLOYS], "old": other}
     assert found.revision == 7
+
+
+async def test_tolerances_come_back_until_they_are_taken_away(tmp_path: Path) -> None:
+    """Applied tolerances are kept whole; None leaves them, a new set replaces them, and nothing else goes with them."""
+    clock = ToleranceSpec(
+        id="t-1",
+        route="orders",
+        path="$.at",
+        rule=RuleSpec(name="timestamp", within_ns=5),
+        reason="a clock",
+        owner="shop",
+        expires="2027-01-31",
+    )
+    order = ToleranceSpec(id="t-2", route="", cause="key_order", reason="maps", owner="shop", expires="2027-01-31")
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    ran = (Deploy(backend="new", version="v1", at=1.0, actor="ci"),)
+    await store.commit(Commit(revision=1, entry=entry("tolerate"), tolerate=(order, clock), deploys=ran))
+    await store.commit(Commit(revision=2, entry=entry()))
+    both = await store.load()
+    await store.commit(Commit(revision=3, entry=entry("untolerate"), tolerate=(order,)))
+    one = await store.load()
+    await store.close()
+
+    assert (both.tolerate, one.tolerate) == ((clock, order), (order,))
+    assert one.deploys == {"new": ran}
 
 
 async def test_a_commit_that_fails_writes_neither_flag_nor_audit(tmp_path: Path) -> None:
