@@ -33,6 +33,9 @@ class Kind(Enum):
     ARRAY = "array"
     OBJECT = "object"
 
+    # Kinds are looked up once per value: an Enum's own hash is Python code.
+    __hash__ = object.__hash__
+
 
 class End(Enum):
     """Say how the reading ended."""
