@@ -214,11 +214,12 @@ class Writer:
     """Write gaps: as a layout says, or as legacy's own bytes have them."""
 
     def __init__(self, tree: Tree, legacy: Layout, new: Layout, *, keep: bool) -> None:
-        """Keep legacy's own bytes, or take *new*'s layout, where whitespace is among the causes.
+        """Keep legacy's layout, or take *new*'s, where whitespace is among the causes.
 
-        A spot that the layout never shows is written as the other side has it: what is added needs some gap.
+        A spot that the layout never shows is written as the other side has it: what is added needs some gap. Where
+        legacy's blanks follow no rule, keeping means its own bytes.
         """
-        self._tree, self._keep = tree, keep
+        self._tree, self._keep = tree, keep and not legacy.is_regular
         first, second = (legacy, new) if keep else (new, legacy)
         self._unit = first.unit or second.unit
         self._shapes: dict[Spot, Shape] = {

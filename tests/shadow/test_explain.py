@@ -215,6 +215,7 @@ def test_two_styles_of_one_value_are_explained_and_proven(value: object, one: in
 
 
 @given(VALUES, VALUES, st.integers(0, 2**32), st.integers(0, 2**32))
+@example({"": None}, [{"": None}], 0, 0)  # one more level, so another indent
 def test_two_values_are_explained_and_proven(one: object, two: object, seed: int, other: int) -> None:
     """Whatever differs, each unequal pair gets a cause, and what is written with the causes is new's body."""
     legacy, new = written([one, {"a": one, "b": two}], seed), written([two, {"b": one, "a": two}], other)

@@ -86,7 +86,7 @@ def test_legacys_own_gaps_are_kept_where_whitespace_is_no_cause() -> None:
     """Irregular blanks that both sides share stay as they are."""
     tree = parse(b'{ "a":1 ,"b" : 2}')
     assert tree.root is not None
-    writer = Writer(tree, layout_of(tree), layout_of(tree), keep=True)
+    writer = Writer(tree, layout_of(tree), layout_of(parse(b"[]")), keep=True)
 
     assert writer.gaps(tree.root, 2, 0) == [b"{ ", b" ,", b"}"]
     assert writer.colons(tree.root, 0) == [b":", b" : "]
