@@ -10,10 +10,10 @@ free to be reordered, and takes 2.3 s for 100 items that differ in one member (d
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
-from shadow.pointer import Path
+from shadow.changes import Change, changes_between
 
 MAX_UNPAIRED: Final = 64
 """Items of each side without an equal one, in any order: each is held against each, at most 30 ms for so many."""
@@ -21,11 +21,8 @@ MAX_UNPAIRED: Final = 64
 MAX_DEPTH: Final = 64
 """Levels inside an array; the identity of an item recurses."""
 
-Change = tuple[str, Path, object, object]
-"""A cause, its path inside the array by legacy's indexes, and both values; None for the side that has none."""
-
-Judge = Callable[[Change], bool]
-"""Say whether a tolerance permits this change."""
+Judge = Callable[[int, Change], bool]
+"""Say whether a tolerance permits this change inside the item at an index of legacy's array."""
 
 
 def same_in_any_order(legacy: list[object], new: list[object], is_tolerated: Judge) -> bool:
@@ -50,7 +47,7 @@ def same_in_any_order(legacy: list[object], new: list[object], is_tolerated: Jud
         return False
     rest = [index for indexes in waiting.values() for index in indexes]
     for at in unpaired:
-        partner = next((to for to in rest if _is_permitted(legacy[at], new[to], (at,), is_tolerated)), None)
+        partner = next((to for to in rest if _is_permitted(at, legacy[at], new[to], is_tolerated)), None)
         if partner is None:
             return False
         rest.remove(partner)
@@ -66,7 +63,7 @@ def same_by_member(legacy: list[object], new: list[object], member: str, is_tole
     ours, theirs = _by_member(legacy, member), _by_member(new, member)
     if ours is None or theirs is None or ours.keys() != theirs.keys() or _exceeds_depth((legacy, new)):
         return False
-    return all(_is_permitted(legacy[at], new[theirs[key]], (at,), is_tolerated) for key, at in ours.items())
+    return all(_is_permitted(at, legacy[at], new[theirs[key]], is_tolerated) for key, at in ours.items())
 
 
 def identity(value: object) -> object:
@@ -79,34 +76,9 @@ def identity(value: object) -> object:
     return value
 
 
-def changes_between(legacy: object, new: object, path: Path = ()) -> Iterator[Change]:
-    """Give every difference of two plain values; items of arrays are held against each other by their index.
-
-    Runs: without recursion.
-    """
-    pairs: list[tuple[Path, object, object]] = [(path, legacy, new)]
-    while pairs:
-        at, one, other = pairs.pop()
-        if isinstance(one, dict) and isinstance(other, dict):
-            for name in one.keys() | other.keys():
-                if name not in other:
-                    yield "member.missing", (*at, name), one[name], None
-                elif name not in one:
-                    yield "member.added", (*at, name), None, other[name]
-                else:
-                    pairs.append(((*at, name), one[name], other[name]))
-        elif isinstance(one, list) and isinstance(other, list):
-            common = min(len(one), len(other))
-            pairs += ((((*at, index)), one[index], other[index]) for index in range(common))
-            yield from (("array.missing_item", (*at, index), one[index], None) for index in range(common, len(one)))
-            yield from (("array.extra_item", (*at, index), None, other[index]) for index in range(common, len(other)))
-        elif one != other:
-            is_kept = type(one) is type(other) or {type(one), type(other)} == {str, tuple}
-            yield "value.changed" if is_kept else "type.changed", at, one, other
-
-
-def _is_permitted(legacy: object, new: object, path: Path, is_tolerated: Judge) -> bool:
-    return all(map(is_tolerated, changes_between(legacy, new, path)))
+def _is_permitted(at: int, legacy: object, new: object, is_tolerated: Judge) -> bool:
+    changes = changes_between(legacy, new)
+    return changes.is_whole and all(is_tolerated(at, change) for change in changes.places)
 
 
 def _by_member(items: list[object], member: str) -> dict[object, int] | None:

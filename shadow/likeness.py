@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Final, TypeGuard
 
 from config.spec import RuleSpec
+from shadow.numbers import parse
+from shadow.times import Moment, plausible_epoch, read_moment
 
 MAX_ID_CHARS: Final = 256
 """Longer texts are not identifiers but content."""
@@ -56,6 +58,25 @@ def _are_identifiers(_rule: RuleSpec, legacy: object, new: object, _later: Later
     return _is_whole(legacy) and _is_whole(new)
 
 
+def _are_moments(rule: RuleSpec, legacy: object, new: object, _later: Later) -> bool:
+    """Say whether both are moments of one shape, near each other; without an offset both or neither."""
+    one, other = _moment(legacy), _moment(new)
+    if one is None or other is None or one.shape != other.shape or (one.offset is None) != (other.offset is None):
+        return False
+    return abs(_nanoseconds(one) - _nanoseconds(other)) <= rule.within_ns
+
+
+def _moment(value: object) -> Moment | None:
+    if isinstance(value, str):
+        return read_moment(value)
+    number = parse(value) if isinstance(value, bytes) else None
+    return None if number is None else plausible_epoch(number)
+
+
+def _nanoseconds(moment: Moment) -> int:
+    return moment.instant * 10**9 + int(moment.digits.ljust(9, "0")[:9])
+
+
 def _are_counters(rule: RuleSpec, legacy: object, new: object, later: Later) -> bool:
     """Say whether both count the same thing: not far apart, and who was asked later is not behind."""
     if not _is_whole(legacy) or not _is_whole(new):
@@ -86,6 +107,7 @@ Rule = Callable[[RuleSpec, object, object, Later], bool]
 SCALAR_RULES: Final[MappingProxyType[str, Rule]] = MappingProxyType(
     {
         "uuid": _are_uuids,
+        "timestamp": _are_moments,
         "opaque_id": _are_identifiers,
         "counter": _are_counters,
         "within": _are_near,

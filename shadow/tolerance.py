@@ -1,4 +1,7 @@
-"""Apply a route's tolerances to an explained pair: what is hidden, by which of them, and what remains.
+"""Apply a route's tolerances to a pair: what is hidden, by which of them, and what remains.
+
+A pair is seen twice. Cheaply, as the changes between two read values (:mod:`shadow.changes`): what is hidden there
+leaves the fingerprint, and is decided exactly, value by value. And explained, as differences with their causes.
 
 Rules of this file:
 
@@ -25,13 +28,14 @@ from config.spec import RuleSpec, ToleranceSpec
 from config.tolerance import ends_at
 from shadow import json_value
 from shadow.causes import CAUSES, Severity
+from shadow.changes import ABSENT, Change
 from shadow.difference import Difference, Explanation, Proof, Span
-from shadow.items import Change, same_by_member, same_in_any_order
+from shadow.items import same_by_member, same_in_any_order
 from shadow.json_grammar import NotJsonError, OverLimitError
 from shadow.likeness import SCALAR_RULES, Later, are_alike
 from shadow.place import PlaceMatcher, matcher_of
 from shadow.pointer import Path
-from shadow.tree import KINDS
+from shadow.tree import KINDS, Kind
 
 VALUES: Final = frozenset(
     {
@@ -85,17 +89,26 @@ class Tolerated:
     """Nothing remains, and nothing is unknown: the pair may be called tolerated."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remaining:
+    """Hold what a route's tolerances leave of the changes between two values."""
+
+    changes: tuple[Change, ...]
+    """Those that no tolerance hides."""
+    hits: tuple[str, ...]
+    """Every tolerance that hid something, sorted."""
+
+
 class Tolerances:
     """Hold a route's tolerances, compiled.
 
-    Cost: about 1 microsecond per difference and tolerance; a rule for an array reads both bodies once.
+    Cost: about 1 microsecond per difference and tolerance; a rule for an array needs both bodies read.
     """
 
-    __slots__ = ("_all", "_without_values")
+    __slots__ = ("_all",)
 
     def __init__(self, specs: Iterable[ToleranceSpec]) -> None:
         self._all: Final = tuple(map(_compiled, specs))
-        self._without_values: Final = tuple(item for item in self._all if item.spec.rule is None)
 
     def __bool__(self) -> bool:
         """Say whether there is any."""
@@ -106,10 +119,27 @@ class Tolerances:
 
         Shape: *later* is the side that was asked so much later that its counters cannot be behind.
         """
-        pair = _PairState(legacy=legacy, new=new, later=later, active=self._active(now))
+        pair = _PairState(bodies=(legacy, new), later=later, active=self._active(now))
         by = tuple(_hidden_by(pair, difference) for difference in explanation.differences)
         is_whole = bool(by) and all(by) and not explanation.omitted and explanation.proof is not Proof.PARTLY
         return Tolerated(by=by, hits=tuple(sorted({*by, *pair.inner} - {""})), is_whole=is_whole)
+
+    def sift(
+        self, changes: Iterable[Change], legacy: object, new: object, *, now: float, later: Later = ""
+    ) -> Remaining:
+        """Say which changes between two plain values remain at the Unix time *now*.
+
+        Shape: a tolerance by a cause that only an explanation can tell hides nothing here.
+        """
+        pair = _PairState(values=(legacy, new), later=later, active=self._active(now))
+        rest = []
+        for change in changes:
+            name = _sifted_by(pair, change)
+            if name:
+                pair.inner.add(name)
+            else:
+                rest.append(change)
+        return Remaining(changes=tuple(rest), hits=tuple(sorted(pair.inner)))
 
     def _active(self, now: float) -> tuple[_Compiled, ...]:
         return tuple(item for item in self._all if now < item.ends)
@@ -144,16 +174,22 @@ def _compiled(spec: ToleranceSpec) -> _Compiled:
 class _PairState:
     """Hold one pair while its differences are looked at."""
 
-    legacy: bytes
-    new: bytes
     later: Later
     active: tuple[_Compiled, ...]
-    inner: set[str] = field(default_factory=set)
-    """Tolerances that made two arrays the same."""
+    bodies: tuple[bytes, bytes] = (b"", b"")
     values: tuple[object, object] | None = None
     """Both bodies, read for rules about arrays; ``None``: not yet."""
+    inner: set[str] = field(default_factory=set)
+    """Tolerances that hid something without a difference of their own."""
     arrays: dict[tuple[str, Path, Path], bool] = field(default_factory=dict)
     """Answers of rules about arrays."""
+
+    def read(self) -> tuple[object, object]:
+        """Give both bodies' values; ``None`` for one that cannot be read."""
+        if self.values is None:
+            legacy, new = self.bodies
+            self.values = (_value_at(legacy, (0, len(legacy))), _value_at(new, (0, len(new))))
+        return self.values
 
 
 def _hidden_by(pair: _PairState, difference: Difference) -> str:
@@ -175,8 +211,10 @@ def _hides(pair: _PairState, item: _Compiled, difference: Difference) -> bool:
     if spec.rule is None:
         return cause in ORDERS or (cause in VALUES and _keeps_kind(pair, difference))
     if spec.rule.name in SCALAR_RULES:
-        return (cause in VALUES or cause == "time.format") and _obeys(pair, spec.rule, difference)
-    return _follows_from_order(pair, item, spec.rule, difference)
+        return cause in VALUES and _obeys(pair, spec.rule, difference)
+    # How something is spelled follows from no order.
+    is_meant = CAUSES[cause].severity in (Severity.VISIBLE, Severity.NOISE) and not cause.startswith(_ROOT_ONLY)
+    return is_meant and _follows_from_order(pair, item, spec.rule, difference.legacy_path, difference.new_path)
 
 
 # ---- single values ---------------------------------------------------------------------------------------------------
@@ -187,14 +225,19 @@ def _keeps_kind(pair: _PairState, difference: Difference) -> bool:
     one, other = difference.legacy_span, difference.new_span
     if one is None or other is None:
         return False
-    kind = KINDS.get(pair.legacy[one[0]]) if one[0] < len(pair.legacy) else None
-    return kind is not None and other[0] < len(pair.new) and KINDS.get(pair.new[other[0]]) is kind
+    kind = _kind_at(pair.bodies[0], one)
+    return kind is not None and kind is _kind_at(pair.bodies[1], other)
+
+
+def _kind_at(body: bytes, span: Span) -> Kind | None:
+    return KINDS.get(body[span[0]]) if span[0] < len(body) else None
 
 
 def _obeys(pair: _PairState, rule: RuleSpec, difference: Difference) -> bool:
     if not _keeps_kind(pair, difference):
         return False
-    one, other = _value_at(pair.legacy, difference.legacy_span), _value_at(pair.new, difference.new_span)
+    legacy, new = pair.bodies
+    one, other = _value_at(legacy, difference.legacy_span), _value_at(new, difference.new_span)
     return one is not None and other is not None and are_alike(rule, one, other, pair.later)
 
 
@@ -209,30 +252,26 @@ def _value_at(body: bytes, span: Span | None) -> object:
 # ---- arrays ----------------------------------------------------------------------------------------------------------
 
 
-def _follows_from_order(pair: _PairState, item: _Compiled, rule: RuleSpec, difference: Difference) -> bool:
-    """Say whether a difference lies in an array whose items are the same, order aside.
-
-    Shape: how something is spelled follows from no order, so cosmetic causes inside stay.
-    """
-    cause = difference.cause
-    is_meant = CAUSES[cause].severity in (Severity.VISIBLE, Severity.NOISE)
-    if not is_meant or cause.startswith(_ROOT_ONLY) or item.matcher is None:
+def _follows_from_order(
+    pair: _PairState, item: _Compiled, rule: RuleSpec, legacy: Path | None, new: Path | None
+) -> bool:
+    """Say whether something lies in an array whose items are the same, order aside."""
+    if item.matcher is None:
         return False
-    path = difference.path
+    path = legacy if legacy is not None else new or ()
     for length in range(len(path) + 1):
         if item.matcher.is_at(path[:length]):
-            both = _same_place(difference, length)
+            both = _same_place(legacy, new, length)
             if both is not None and _arrays_are_same(pair, item, rule, *both):
                 return True
     return False
 
 
-def _same_place(difference: Difference, length: int) -> tuple[Path, Path] | None:
+def _same_place(legacy: Path | None, new: Path | None, length: int) -> tuple[Path, Path] | None:
     """Give the array's path on both sides; ``None`` where it is not certain which array stands for which."""
-    legacy, new = difference.legacy_path, difference.new_path
     if legacy is not None and new is not None:
         return (legacy[:length], new[:length]) if len(new) >= length else None
-    place = difference.path[:length]
+    place = (legacy if legacy is not None else new or ())[:length]
     # Of one side only, an index around the array says nothing about the other side.
     return None if any(type(step) is int for step in place) else (place, place)
 
@@ -240,22 +279,20 @@ def _same_place(difference: Difference, length: int) -> tuple[Path, Path] | None
 def _arrays_are_same(pair: _PairState, item: _Compiled, rule: RuleSpec, legacy: Path, new: Path) -> bool:
     key = (item.spec.id, legacy, new)
     if key not in pair.arrays:
-        pair.arrays[key] = False  # a rule does not lean on itself
         pair.arrays[key] = _compare_arrays(pair, rule, legacy, new)
     return pair.arrays[key]
 
 
 def _compare_arrays(pair: _PairState, rule: RuleSpec, legacy: Path, new: Path) -> bool:
-    if pair.values is None:
-        pair.values = (_value_at(pair.legacy, (0, len(pair.legacy))), _value_at(pair.new, (0, len(pair.new))))
-    ours, theirs = _step_down(pair.values[0], legacy), _step_down(pair.values[1], new)
+    values = pair.read()
+    ours, theirs = _step_down(values[0], legacy), _step_down(values[1], new)
     if not isinstance(ours, list) or not isinstance(theirs, list):
         return False
     used: set[str] = set()
 
-    def is_tolerated(change: Change) -> bool:
-        cause, path, one, other = change
-        name = _permitted_by(pair, cause, (*legacy, *path), one, other)
+    def is_tolerated(at: int, change: Change) -> bool:
+        inside = change.legacy_path if change.legacy_path is not None else change.new_path or ()
+        name = _permitted_by(pair, (*legacy, at, *inside), change)
         used.add(name)
         return bool(name)
 
@@ -268,25 +305,6 @@ def _compare_arrays(pair: _PairState, rule: RuleSpec, legacy: Path, new: Path) -
     return is_same
 
 
-def _permitted_by(pair: _PairState, cause: str, path: Path, legacy: object, new: object) -> str:
-    """Name the first tolerance that permits a change inside an array; rules for arrays do not count here."""
-    for item in pair.active:
-        spec = item.spec
-        if item.matcher is not None and not item.matcher.covers(path):
-            continue
-        if spec.cause is not None:
-            permits = spec.cause == cause
-        elif cause != "value.changed":
-            permits = False
-        elif spec.rule is None:
-            permits = True
-        else:
-            permits = spec.rule.name in SCALAR_RULES and are_alike(spec.rule, legacy, new, pair.later)
-        if permits:
-            return spec.id
-    return ""
-
-
 def _step_down(value: object, path: Path) -> object:
     """Give the value at a path; ``None``: there is none."""
     for step in path:
@@ -297,3 +315,65 @@ def _step_down(value: object, path: Path) -> object:
         else:
             return None
     return value
+
+
+# ---- changes ---------------------------------------------------------------------------------------------------------
+
+
+def _sifted_by(pair: _PairState, change: Change) -> str:
+    """Name the first tolerance that hides a change of two plain values; empty: none does."""
+    path = change.legacy_path if change.legacy_path is not None else change.new_path or ()
+    for item in pair.active:
+        rule = item.spec.rule
+        if rule is not None and rule.name not in SCALAR_RULES:
+            if _follows_from_order(pair, item, rule, change.legacy_path, change.new_path):
+                return item.spec.id
+        elif _permits(item, path, change, pair.later):
+            return item.spec.id
+    return ""
+
+
+def _permitted_by(pair: _PairState, path: Path, change: Change) -> str:
+    """Name the first tolerance that permits a change inside an array; rules for arrays do not count here."""
+    for item in pair.active:
+        if (item.spec.rule is None or item.spec.rule.name in SCALAR_RULES) and _permits(item, path, change, pair.later):
+            return item.spec.id
+    return ""
+
+
+def _permits(item: _Compiled, path: Path, change: Change, later: Later) -> bool:
+    spec, matcher = item.spec, item.matcher
+    if matcher is not None and not matcher.covers(path):
+        return False
+    cause = cause_of(change)
+    if spec.cause is not None:
+        return spec.cause == cause
+    if matcher is None:
+        return False
+    if spec.rule is None:
+        return cause in VALUES or cause in ORDERS
+    return cause in VALUES and are_alike(spec.rule, change.legacy, change.new, later)
+
+
+def cause_of(change: Change) -> str:
+    """Name the cause of a change where two plain values tell it; empty: only an explanation can.
+
+    Shape: ``value.changed`` stands for every cause that leaves a value of the same type in its place.
+    """
+    one, other = change.legacy, change.new
+    if one is ABSENT or other is ABSENT:
+        there = one if other is ABSENT else other
+        path = change.legacy_path if other is ABSENT else change.new_path
+        if there in _NOTHING or not path:
+            return ""  # null.omitted or zero.omitted, as it may be
+        if isinstance(path[-1], int):
+            return "array.missing_item" if other is ABSENT else "array.extra_item"
+        return "member.missing" if other is ABSENT else "member.added"
+    if isinstance(one, list) and isinstance(other, list):
+        return "array.reordered" if change.kind == "array, reordered" else ""
+    is_kept = type(one) is type(other) or {type(one), type(other)} == {str, tuple}
+    return "value.changed" if is_kept and not isinstance(one, dict) else ""
+
+
+_NOTHING: Final[tuple[object, ...]] = (None, False, b"0", "", [], {})
+"""Values whose absence may mean the same."""

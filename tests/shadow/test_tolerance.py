@@ -10,7 +10,9 @@ import pytest
 
 from config.causes import NEVER_TOLERATED
 from config.tolerate import parse_tolerance
+from shadow import json_value
 from shadow.causes import CAUSES
+from shadow.changes import changes_between
 from shadow.difference import Difference, Explanation, Proof, Span
 from shadow.json_value import Meaning
 from shadow.pointer import Path
@@ -179,6 +181,17 @@ UUIDS = (b'{"id":"0b9e4a52-1c5d-4f8e-9a3b-2d7c6e5f4a3b"}', b'{"id":"f47ac10b-58c
         ({"within": "0.01"}, b'{"id":10.50}', b'{"id":10.52}', False),
         ({"within": "1%"}, b'{"id":200}', b'{"id":202}', True),
         ({"within": "1%"}, b'{"id":200}', b'{"id":203}', False),
+        ({"timestamp": "5s"}, b'{"id":"2026-11-21T10:00:00Z"}', b'{"id":"2026-11-21T11:00:04.5+01:00"}', True),
+        ({"timestamp": "5s"}, b'{"id":"2026-11-21T10:00:00Z"}', b'{"id":"2026-11-21T10:00:06Z"}', False),
+        ({"timestamp": "5s"}, b'{"id":"2026-11-21T10:00:00Z"}', b'{"id":"0001-01-01T00:00:00Z"}', False),
+        ({"timestamp": "5s"}, b'{"id":"2026-11-21T10:00:00Z"}', b'{"id":"soon"}', False),
+        ({"timestamp": "5s"}, b'{"id":1795255200}', b'{"id":1795255203}', True),
+        ({"timestamp": "5s"}, b'{"id":1795255200}', b'{"id":1795255203000}', False),
+        ({"timestamp": "5s"}, b'{"id":1795255200}', b'{"id":1795255206}', False),
+        ({"timestamp": "5s"}, b'{"id":1}', b'{"id":2}', False),
+        ({"timestamp": "5s"}, b'{"id":"2026-11-21T10:00:00Z"}', b'{"id":"2026-11-21 10:00:01"}', False),
+        ({"timestamp": "5s"}, b'{"id":"2026-11-21T10:00:00Z"}', b'{"id":"2026-11-21T10:00:01"}', False),
+        ({"timestamp": "1d"}, b'{"id":"2026-11-21"}', b'{"id":"2026-11-22"}', True),
         ({"within": "5"}, b'{"id":NaN}', b'{"id":1}', False),
     ],
 )
@@ -188,6 +201,64 @@ def test_a_rule_looks_at_both_values(rule: str | dict[str, Any], legacy: bytes, 
     assert not is_hidden({"path": "$.id", "rule": rule}, legacy, new, "type.changed", ("id",))
     assert not is_hidden({"path": "$.id", "rule": rule}, legacy, new, "member.missing", ("id",))
     assert not is_hidden({"path": "$.other", "rule": rule}, legacy, new, "value.changed", ("id",))
+
+
+def sifted(entries: list[dict[str, Any]], legacy: bytes, new: bytes, now: float = NOW) -> tuple[list[str], list[str]]:
+    """Say which folded places remain of the changes between two bodies, and which of the tolerances hit."""
+    values = json_value.read(legacy), json_value.read(new)
+    found = changes_between(*values)
+    remaining = tolerances(*entries).sift(found.places, *values, now=now)
+    names = {id_of(entry): entry.get("path", "") for entry in entries}
+    return sorted(change.folded for change in remaining.changes), [names[name] for name in remaining.hits]
+
+
+@pytest.mark.parametrize(
+    ("entry", "legacy", "new", "remaining"),
+    [
+        ({"path": "$.at"}, *CLOCKS, ["/price"]),
+        ({"path": "$.at", "rule": {"timestamp": "5s"}}, *CLOCKS, ["/price"]),
+        ({"path": "$.at", "rule": "uuid"}, *CLOCKS, ["/at", "/price"]),
+        ({"path": "$.price", "rule": {"within": "2"}}, *CLOCKS, ["/at"]),
+        ({"path": "$.price", "rule": {"within": "1"}}, *CLOCKS, ["/at", "/price"]),
+        ({"cause": "volatile.timestamp"}, *CLOCKS, ["/at", "/price"]),
+        ({"path": "$.a"}, b'{"a":1}', b'{"a":"1"}', ["/a"]),
+        ({"path": "$.a"}, b'{"a":1}', b'{"a":null}', ["/a"]),
+        ({"path": "$.a"}, b'{"a":1}', b"{}", ["/a"]),
+        ({"path": "$.a", "cause": "member.missing"}, b'{"a":1}', b"{}", []),
+        ({"path": "$.a", "cause": "member.missing"}, b'{"a":null}', b"{}", ["/a"]),
+        ({"path": "$.a", "cause": "member.added"}, b"{}", b'{"a":1}', []),
+        ({"path": "$.a"}, b'{"a":{"b":1}}', b'{"a":{"b":2}}', []),
+        ({"path": "$.a"}, b'{"a":{"b":1}}', b'{"a":[1]}', ["/a"]),
+        ({"path": "$.a"}, b'{"a":[1,2]}', b'{"a":[2,1]}', []),
+        ({"path": "$.a", "rule": "unordered"}, b'{"a":[1,2,3]}', b'{"a":[3,1,2]}', []),
+        ({"path": "$.a", "rule": "unordered"}, b'{"a":[1,2,3]}', b'{"a":[3,1,4]}', ["/a/*", "/a/*", "/a/*"]),
+        ({"path": "$.a", "rule": {"keyed_by": "k"}}, b'{"a":[{"k":1},{"k":2}]}', b'{"a":[{"k":2},{"k":1}]}', []),
+        ({"path": "$..b"}, b'{"a":[1,{"b":1}]}', b'{"a":[1,{"b":2}]}', []),
+    ],
+)
+def test_changes_are_sifted_without_an_explanation(
+    entry: dict[str, Any], legacy: bytes, new: bytes, remaining: list[str]
+) -> None:
+    """What a path hides never reaches a fingerprint; what only a cause tells is left for the explanation."""
+    rest, hits = sifted([entry], legacy, new)
+
+    assert rest == remaining
+    assert bool(hits) == (len(rest) < len(changes_between(json_value.read(legacy), json_value.read(new)).places))
+
+
+def test_an_expired_tolerance_sifts_nothing() -> None:
+    """After its last day a place is part of the fingerprint again."""
+    assert sifted([{"path": "$.at"}], *CLOCKS, now=NOW + 10**9) == (["/at", "/price"], [])
+
+
+def test_what_made_arrays_the_same_is_counted_too() -> None:
+    """A keyed array whose items differ in a clock has hits of both tolerances."""
+    legacy, new = b'{"a":[{"k":1,"at":1},{"k":2,"at":1}]}', b'{"a":[{"k":2,"at":2},{"k":1,"at":2}]}'
+    keyed, clock = {"path": "$.a", "rule": {"keyed_by": "k"}}, {"path": "$.a[*].at"}
+
+    assert sifted([keyed, clock], legacy, new)[0] == []
+    assert sorted(sifted([keyed, clock], legacy, new)[1]) == ["$.a", "$.a[*].at"]
+    assert sifted([keyed], legacy, new)[1] == []
 
 
 def orders(*items: str) -> bytes:
