@@ -33,8 +33,6 @@ HEADER_PATTERN: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 HEADER: Final = "a header name such as X-Env"
 STICKY: Final = "header:NAME, cookie:NAME, query:NAME, issued_cookie or ip"
 STICKY_PATTERN: Final = r"^((header|cookie|query):.+|issued_cookie|ip)$"
-REDACT: Final = "$.path.to.*.member or header:NAME"
-REDACT_PATTERN: Final = r"^(\$(\.(\*|[^.*\[\]\s]+))+|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+)$"
 HOST: Final = "a host name without port, such as shop.example.com"
 HOST_PATTERN: Final = (
     r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*)$"
@@ -76,7 +74,6 @@ _LITERAL: Final = re.compile(
     r"(?:[A-Za-z0-9._~!$&'()+,=:@-]|[^\x00-\xa0\u2028\u2029\ud800-\udfff]|%(?!2[5eEfF]|5[cC]|3[bB]|00)[0-9A-Fa-f]{2})+"
 )
 _TEXT: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
-_REDACT: Final = re.compile(REDACT_PATTERN)
 _PREFIX: Final = re.compile(PREFIX_PATTERN)
 _APART: Final = re.compile(APART_PATTERN, re.ASCII)
 PARAMETER_TYPES: Final = ("int", "uuid", "slug")
@@ -346,18 +343,6 @@ def sticky(written: str) -> str:
     if not colon and not hint and _TOKEN.fullmatch(kind):
         hint = f"for a header, write header:{kind}"
     raise UnfitError(written, STICKY, hint)
-
-
-def redact(written: str) -> str:
-    """Read one place that is masked before anything is kept."""
-    if not _REDACT.fullmatch(written) or written.endswith("\n"):
-        hint = ""
-        if "[" in written or ".." in written:
-            hint = "write one step as .name or .*, also for the items of a list"
-        elif not written.startswith("$"):
-            hint = f"write $.{written}" if _REDACT.fullmatch(f"$.{written}") else ""
-        raise UnfitError(written, REDACT, hint)
-    return written.lower() if written.startswith("header:") else written
 
 
 def failure(written: str) -> str | int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from config import causes, forms, json_path, secret, units
+from config import causes, forms, json_path, redaction, secret, units
 from config.errors import UnfitError
 from config.kinds import Key, Many, Section, Table, Word, boolean, choice, whole
 from config.spec import (
@@ -115,6 +115,7 @@ HEADER: Final = Word(words=forms.HEADER, parse=forms.header, limits={"pattern": 
 OWN_HEADER: Final = Word(words=forms.HEADER, parse=forms.own_header, limits={"pattern": forms.HEADER_PATTERN})
 HEADER_VALUE: Final = Word(words="a header value", parse=forms.header_value, types=("string", "number", "boolean"))
 SHORT_TEXT: Final = Word(words=forms.SHORT_TEXT, parse=forms.short_text, limits={"maxLength": forms.MAX_SHORT_TEXT})
+REDACTION: Final = Word(words=redaction.EXPECTED, parse=redaction.redaction, limits={"pattern": redaction.PATTERN})
 PLACE: Final = Word(words=json_path.EXPECTED, parse=json_path.written_place, limits={"pattern": json_path.PATTERN})
 CAUSE: Final = Word(words=causes.EXPECTED, parse=causes.tolerable, limits={"enum": list(causes.TOLERABLE)})
 DAY: Final = Word(words=forms.DAY, parse=forms.day, limits={"pattern": forms.DAY_PATTERN})
@@ -538,12 +539,13 @@ _POLICY: Final = (
     Key(
         name="keep",
         kind=choice("bodies", "fragments", "shapes"),
-        doc="What a kept example holds after redaction.",
+        doc="What a kept example holds after redaction: both bodies, what differs, or types and lengths only.",
     ),
     Key(
         name="redact",
-        kind=Many(of=Word(words=forms.REDACT, parse=forms.redact, limits={"pattern": forms.REDACT_PATTERN})),
-        doc="Masked before anything is kept. A route's list is added to the defaults'.",
+        kind=Many(of=REDACTION),
+        doc="Masked before anything is kept; credential headers and query values always are. A route's list is added "
+        "to the defaults'.",
     ),
     Key(name="fallback", kind=FALLBACK, doc=FALLBACK.doc),
 )

@@ -124,8 +124,6 @@ def test_addresses_are_literals_with_a_port() -> None:
         (forms.header_value, "a\r\nb", "line breaks"),
         (forms.sticky, "X-User-Id", "write header:X-User-Id"),
         (forms.sticky, "cookie", "write cookie:NAME"),
-        (forms.redact, "$.items[0].id", "one step as .name or .*"),
-        (forms.redact, "email", "write $.email"),
         (forms.failure, "200", ""),
         (forms.name, "Orders List", "for example orders-list"),
         (forms.name, "a|b", "for example a-b"),
@@ -162,7 +160,6 @@ def test_header_names_become_lower_case_where_they_are_looked_up() -> None:
     assert forms.header("X-Env") == "x-env"
     assert forms.sticky("header:X-User-Id") == "header:x-user-id"
     assert forms.sticky("cookie:Session") == "cookie:Session"
-    assert forms.redact("header:X-Token") == "header:x-token"
     assert forms.own_header("X-Env") == "X-Env"
 
 
@@ -181,7 +178,6 @@ def test_no_text_does_more_than_be_refused(written: str) -> None:
         forms.network,
         forms.own_header,
         forms.prefix,
-        forms.redact,
         forms.sticky,
         forms.template,
         forms.text,
