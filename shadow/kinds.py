@@ -72,6 +72,10 @@ def _changed_type(legacy: bytes, new: bytes, name: str) -> Reasons:
     return because("type.changed", f"{_KIND.get(legacy[:1], '?')} -> {_KIND.get(new[:1], '?')}")
 
 
+TextRule = Callable[[str, str, str], Reasons]
+"""Two decoded texts and the member's name."""
+
+
 # ---- two texts -------------------------------------------------------------------------------------------------------
 
 _SHORT_TEXT: Final = 128
@@ -81,28 +85,44 @@ def _two_strings(legacy: bytes, new: bytes, name: str) -> Reasons:
     causes = texts.spelling_causes(legacy, new)
     if causes is not None:
         return texts.reasons_of(causes, legacy, new)
+    if len(legacy) + len(new) > texts.MAX_JUDGED_BYTES:
+        return _two_large_texts(*texts.narrow(legacy, new))
     one, other = texts.decode(legacy), texts.decode(new)
     if not one or not other:
         return because("null.zero_value" if _zero_time(one or other) else "value.changed")
-    if len(one) <= _SHORT_TEXT and len(other) <= _SHORT_TEXT:
-        for rule in _SHORT_RULES:
-            reasons = rule(one, other, name)
-            if reasons:
-                return reasons
-    form = texts.same_when_normalized(one, other)
-    if form:
-        return because("unicode.normalization", form) + texts.escapes_as_well(legacy, new)
+    rules = _SHORT_RULES if len(one) <= _SHORT_TEXT and len(other) <= _SHORT_TEXT else ()
+    return (
+        _first(rules, one, other, name)
+        or _one_text_in_two_codes(legacy, new, one, other)
+        or _first(_LATE_RULES, one, other, name)
+        or because("value.changed")
+    )
+
+
+def _two_large_texts(legacy: bytes, new: bytes) -> Reasons:
+    if len(legacy) + len(new) > texts.MAX_JUDGED_BYTES:
+        return because("value.changed", "large text")
+    one, other = texts.decode(legacy), texts.decode(new)
+    return _one_text_in_two_codes(legacy, new, one, other) or because("value.changed", "large text")
+
+
+def _first(rules: tuple[TextRule, ...], one: str, other: str, name: str) -> Reasons:
+    """Give what the first rule says that says something."""
+    return next(filter(None, (rule(one, other, name) for rule in rules)), ())
+
+
+def _one_text_in_two_codes(legacy: bytes, new: bytes, one: str, other: str) -> Reasons:
+    """Judge what broke on its way through an encoder, a normal form or a charset."""
+    if one.isascii() and other.isascii():
+        return ()
     causes = texts.five_digit_causes(legacy, new) or texts.broken_causes(legacy, new)
     if causes is not None:
         return texts.reasons_of(causes, legacy, new)
+    form = texts.same_when_normalized(one, other)
+    if form:
+        return because("unicode.normalization", form) + texts.escapes_as_well(legacy, new)
     wrong = texts.is_mojibake(one, other)
-    if wrong:
-        return because("unicode.mojibake", wrong) + texts.escapes_as_well(legacy, new)
-    for late_rule in _LATE_RULES:
-        reasons = late_rule(one, other, name)
-        if reasons:
-            return reasons
-    return because("value.changed")
+    return because("unicode.mojibake", wrong) + texts.escapes_as_well(legacy, new) if wrong else ()
 
 
 def _two_moments(one: str, other: str, name: str) -> Reasons:
@@ -139,23 +159,33 @@ def _two_durations(one: str, other: str, name: str) -> Reasons:
 
 _UUID: Final = re.compile(r"\{?[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\}?")
 _TOKEN: Final = re.compile(r"[0-9A-Za-z_+/=.-]{16,128}")
+_JWT: Final = re.compile(r"eyJ[0-9A-Za-z_-]++\.eyJ[0-9A-Za-z_-]++\.[0-9A-Za-z_-]*+")
 _ID_NAME: Final = re.compile(
-    r"(?:^|_)(?:id|ids|uuid|guid|token|nonce|csrf|trace|span|session|jti|etag|cursor|secret|signature|key)$|"
-    r"^(?:request|correlation|trace|transaction|session)_",
+    r"(?:^|_)(?:id|uuid|guid|token|nonce|csrf|trace|span|session|jti|etag|cursor|secret|signature|idempotency_key)$"
+    r"|^(?:request|correlation|trace|transaction|session)_"
 )
+_RANDOM_CHARS: Final = 6
+"""Characters in which two random identifiers differ at least; two counted ones differ in the last few."""
 
 
 def _two_identifiers(one: str, other: str, name: str) -> Reasons:
     if len(one) != len(other):
-        return ()
+        return because("volatile.id", "JWT") if _JWT.fullmatch(one) and _JWT.fullmatch(other) else ()
     if _UUID.fullmatch(one) and _UUID.fullmatch(other):
         if one.lower() == other.lower():
             return because("type.enum", "case of a UUID")
-        return because("volatile.id", "UUID")
+        return because("volatile.id", "UUID") if _are_random(one, other) else ()
     if not (_TOKEN.fullmatch(one) and _TOKEN.fullmatch(other) and _ID_NAME.search(snake(name))):
         return ()
-    random = all(re.search("[0-9]", text) and re.search("[A-Za-z]", text) for text in (one, other))
-    return because("volatile.id", "token") if random and one.lower() != other.lower() else ()
+    return because("volatile.id", "token") if _are_random(one, other) else ()
+
+
+def _are_random(one: str, other: str) -> bool:
+    """Say whether two identifiers of one length look drawn, not counted: behind a common head most differs."""
+    if not all(re.search("[0-9]", text) and re.search("[A-Za-z]", text) for text in (one, other)):
+        return False
+    unlike = [at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    return len(unlike) >= max(_RANDOM_CHARS, (len(one) - unlike[0]) // 2)
 
 
 def _two_number_texts(one: str, other: str, name: str) -> Reasons:
@@ -177,8 +207,10 @@ _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 def _two_words(one: str, other: str, name: str) -> Reasons:
     if not (_WORD.fullmatch(one) and _WORD.fullmatch(other)):
         return ()
-    folded, other_folded = _fold_word(one), _fold_word(other)
-    if folded == other_folded:
+    # Of two words of an enumeration one is all small, all capitals or Capitalised; of two tokens none is.
+    if _fold_word(one) == _fold_word(other) and any(
+        word in (word.lower(), word.upper(), word.capitalize()) for word in (one, other)
+    ):
         return because("type.enum", "another case")
     # protobuf prefixes its values: STATUS_PAID.
     for long, short in ((one, other), (other, one)):
@@ -192,8 +224,11 @@ def _fold_word(word: str) -> str:
 
 
 def _two_spellings_of_bytes(one: str, other: str, name: str) -> Reasons:
-    data = shapes.bytes_of_text(one)
-    other_data = shapes.bytes_of_text(other)
+    if one.isdigit() and other.isdigit():
+        return ()
+    if one.rstrip("=") == other.rstrip("="):
+        return because("type.bytes", "padding of base64")
+    data, other_data = shapes.bytes_of_text(one), shapes.bytes_of_text(other)
     for shape, value in data.items():
         for other_shape, other_value in other_data.items():
             if value == other_value and shape != other_shape and value:
@@ -221,7 +256,7 @@ _STOPWATCH_NAME: Final = re.compile(
 
 
 def _two_numbers(legacy: bytes, new: bytes, name: str) -> Reasons:
-    if b"I" in legacy or b"I" in new:  # -Infinity
+    if numbers.is_nonfinite(legacy) or numbers.is_nonfinite(new):
         return because("number.nonfinite")
     one, other = numbers.parse(legacy), numbers.parse(new)
     if one is None or other is None:
@@ -261,7 +296,7 @@ def _string_and_number(legacy: bytes, new: bytes, name: str) -> Reasons:
     raw, digits = (legacy, new) if legacy[:1] == b'"' else (new, legacy)
     text, number = texts.decode(raw), numbers.parse(digits)
     if len(text) > MAX_NUMBER_CHARS or not text.isascii() or number is None:
-        if b"I" in digits or text in _NONFINITE:
+        if numbers.is_nonfinite(digits) or text in _NONFINITE:
             return because("number.nonfinite")
         return _enum_or_type(text, digits, legacy, new)
     quoted = numbers.parse(text.strip().removeprefix("+").encode())
@@ -332,7 +367,7 @@ def _null_and_other(legacy: bytes, new: bytes, name: str) -> Reasons:
     if kind in ("array", "object"):
         if _is_empty(value):
             return because(f"null.empty_{kind}")
-    elif kind == "nonfinite" or b"I" in value[:2]:
+    elif kind == "nonfinite" or (kind == "number" and numbers.is_nonfinite(value)):
         return because("number.nonfinite")
     elif kind == "string":
         text = texts.decode(value)

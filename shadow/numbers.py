@@ -102,6 +102,14 @@ def parse(text: bytes) -> Number | None:
     return Number(minus != b"", digits.rstrip(b"0"), point, whole, written, letter, sign, exponent, power)
 
 
+def is_nonfinite(text: bytes) -> bool:
+    """Say whether a number is -Infinity, or as large as Ruby's Oj writes NaN and Infinity: beyond every double."""
+    match = _NUMBER.fullmatch(text) if len(text) <= MAX_NUMBER_CHARS else None
+    if match is None:
+        return text == b"-Infinity"
+    return bool(match[4]) and match[5] != b"-" and len(match[6].lstrip(b"0")) > 9
+
+
 # ---- causes ----------------------------------------------------------------------------------------------------------
 
 

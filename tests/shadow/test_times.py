@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadow import times
+from shadow.kinds import classify, respell
 
 MOMENTS = st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29))
 
@@ -52,3 +53,52 @@ def test_what_is_no_certain_moment_is_none(text: str) -> None:
 def test_a_duration_is_read_in_nanoseconds(text: str, seconds: float) -> None:
     """Durations of Python, Django, ISO 8601 and Go are read exactly."""
     assert times.read_duration(text) == round(seconds * 10**9)
+
+
+TIME_CAUSES = frozenset({"time.format", "time.fraction", "time.zone"})
+STYLES = st.tuples(
+    st.sampled_from(["T", " "]),
+    st.sampled_from(["trimmed", "3", "6", "9"]),
+    st.sampled_from(["Z", "+00:00", " UTC", "+02:00", "-0330", " +0545"]),
+)
+
+
+def write(moment: datetime, style: tuple[str, str, str]) -> bytes:
+    """Write a moment as one encoder would, its fraction never cut."""
+    between, fraction, zone = style
+    digits = f"{moment.microsecond:06d}000"
+    digits = digits.rstrip("0") if fraction == "trimmed" else digits[: int(fraction)]
+    offset = timedelta(seconds=times.read_moment(f"2024-01-01T00:00:00{zone}").offset or 0)  # type: ignore[union-attr]
+    local = (moment + offset).replace(microsecond=0, tzinfo=None)
+    return f'"{local.isoformat(between)}{"." + digits if digits else ""}{zone}"'.encode()
+
+
+MILLISECONDS = MOMENTS.map(lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000))
+
+
+@given(MILLISECONDS, STYLES, STYLES)
+def test_one_moment_in_two_styles_is_explained_and_proven(
+    moment: datetime, legacy: tuple[str, str, str], new: tuple[str, str, str]
+) -> None:
+    """A moment's shape, digits and offset are named when they differ, and they alone turn legacy's text into new's."""
+    one, other = write(moment, legacy), write(moment, new)
+
+    causes = frozenset(reason.cause for reason in classify(one, other))
+
+    assert causes <= TIME_CAUSES
+    assert bool(causes) == (one != other)
+    assert not causes or respell(one, other, causes) == other
+    for missing in causes:
+        assert respell(one, other, causes - {missing}) != other
+
+
+@given(MILLISECONDS, MILLISECONDS, STYLES, STYLES)
+def test_two_moments_are_never_one(
+    moment: datetime, other_moment: datetime, legacy: tuple[str, str, str], new: tuple[str, str, str]
+) -> None:
+    """No shape, digits or offset turn one moment into another one."""
+    one, other = write(moment, legacy), write(other_moment, new)
+
+    if moment != other_moment:
+        assert {reason.cause for reason in classify(one, other)} <= {"value.changed", "volatile.timestamp"}
+        assert respell(one, other, TIME_CAUSES) != other
