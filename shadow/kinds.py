@@ -533,7 +533,8 @@ def _respell_number(legacy: bytes, new: bytes, causes: frozenset[str]) -> bytes 
         if moment is None or other_moment is None:
             return legacy
         text = times.respell_moment(moment, other_moment, causes)
-        return legacy if text is None else text.encode()
+        written = numbers.parse(text.encode()) if text is not None else None
+        return new if written is not None and written.same(other) else legacy
     if "type.duration" in causes:
         power = times.scale_between(one, other)
         return new if power else legacy
@@ -550,9 +551,16 @@ def _respell_string(legacy: bytes, new: bytes, causes: frozenset[str]) -> bytes 
             text = times.respell_moment(moment, other_moment, causes)
             if text is not None:
                 return new if text == other else json.dumps(text).encode()
+    if "type.duration" in causes and _are_scaled(one, other):
+        return new
     # The rule that named the cause computes again whether one follows from the other.
     found = frozenset(reason.cause for reason in classify(legacy, new))
     return new if found <= causes else legacy
+
+
+def _are_scaled(one: str, other: str) -> bool:
+    number, other_number = (numbers.parse(text.encode()) if text.isascii() else None for text in (one, other))
+    return number is not None and other_number is not None and times.scale_between(number, other_number) != 0
 
 
 def _respell_kind(legacy: bytes, new: bytes, causes: frozenset[str]) -> bytes | None:

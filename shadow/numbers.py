@@ -14,6 +14,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from dataclasses import dataclass
@@ -145,6 +146,8 @@ def _style_causes(one: Number, other: Number) -> list[str]:
         causes.append("number.decimal_spelling")  # leading zeros of a number in quotes
     elif {one.fraction, other.fraction} == {None, b"0"}:
         causes.append("number.integral_float")  # 1234567890123456800.0 and 1234567890123456789
+    if not causes and one.same(other):  # 1e020 and 1e20, 10e-7 and 1e-6
+        causes.append("number.exponent_spelling" if one.letter else "number.decimal_spelling")
     return causes
 
 
@@ -176,10 +179,14 @@ def _is_style_comparable(one: Number, other: Number) -> bool:
 
 def _lost_on_the_way(one: Number, other: Number) -> tuple[str, str]:
     """Name the cause that makes two unlike values one, and say which side lost something; empty: none does."""
+    # A small negative number may become 0, but nothing becomes -0.
+    if one.negative != other.negative and (one if one.negative else other).digits == b"":
+        return "", ""
     if one.negative != other.negative and one.digits and other.digits:
         return "", ""
     shorter = "legacy" if len(one.digits) < len(other.digits) else "new"
-    if one.double() == other.double():
+    double = one.double()
+    if double == other.double() and math.isfinite(double):
         if _is_large_integer(one) or _is_large_integer(other):
             return "number.precision_loss", f"{shorter} went through a double"
         return "number.float_digits", f"{shorter} has fewer digits"
@@ -268,8 +275,8 @@ def respell(legacy: bytes, new: bytes, causes: frozenset[str]) -> bytes | None:
             return legacy
         value = _value(other)
     negative = other.negative if "number.negative_zero" in causes and not one.digits else one.negative
-    if one.digits and not other.digits:
-        negative = other.negative and one.negative
+    if bool(one.digits) != bool(other.digits):
+        negative = other.negative
     return _write(value, negative, _style(one, other, causes))
 
 
@@ -296,16 +303,17 @@ def _style(one: Number, other: Number, causes: frozenset[str]) -> _Style:
     lost = not one.same(other)
     free = lost and not _is_style_comparable(one, other)
     placed = other if free or causes & _PLACES else one
+    shown = other if placed.letter and other.letter and causes & _SPELLS_EXPONENT else placed
     exponent = other if not one.letter or causes & _SPELLS_EXPONENT else one
     fraction = other if lost or causes & _SHOWS_FRACTION else one
     return _Style(
         letter=exponent.letter if placed.letter else b"",
         sign=exponent.sign if exponent.power >= 0 else b"",
         width=len(exponent.exponent),
-        shift=placed.point - placed.power,
-        power=placed.power,
+        shift=shown.point - shown.power,
+        power=shown.power,
         decimals=-1 if fraction.fraction is None else len(fraction.fraction),
-        leading=len(placed.whole),
+        leading=len(shown.whole),
     )
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -224,11 +224,13 @@ def broken_causes(legacy: bytes, new: bytes) -> frozenset[str] | None:
     one = _UNITS_AND_RUNS.findall(legacy, 1, len(legacy) - 1)
     other = _UNITS_AND_RUNS.findall(new, 1, len(new) - 1)
     causes = _causes_of(one, other, broken_too=True)
-    if causes is None:  # dropped on one side?
-        causes = _causes_of(_whole(one), _whole(other), broken_too=False)
-        if causes is not None:
-            causes |= {"unicode.invalid"}
-    return causes
+    if causes is not None:
+        return causes
+    whole, other_whole = _whole(one), _whole(other)
+    if len(whole) < len(one) and len(other_whole) < len(other):
+        return None
+    causes = _causes_of(whole, other_whole, broken_too=False)  # dropped on one side
+    return None if causes is None else causes | {"unicode.invalid"}
 
 
 def _whole(units: list[bytes]) -> list[bytes]:
@@ -323,8 +325,8 @@ def _respell_units(legacy: bytes, new: bytes, causes: frozenset[str]) -> bytes:
     one, other = pattern.findall(legacy, start, legacy_end), pattern.findall(new, start, new_end)
     if len(one) == len(other):
         units = _spell_all(one, other, causes)
-    elif broken_too and _causes_of(_whole(one), _whole(other), broken_too=False) is not None:
-        units = _drop_broken(one, other)
+    elif broken_too and len(whole := _whole(one)) == len(other_whole := _whole(other)):
+        units = _put_broken(other, iter(_spell_all(whole, other_whole, causes)))
     else:
         return legacy
     return legacy[:start] + b"".join(units) + legacy[legacy_end:]
@@ -348,19 +350,9 @@ def _spell(pair: tuple[bytes, bytes], causes: frozenset[str]) -> bytes:
     return other if "unicode.invalid" in causes and _is_replaced(one, other) else one
 
 
-def _drop_broken(legacy: list[bytes], new: list[bytes]) -> list[bytes]:
-    """Leave out of legacy, or put into it, the broken runs that only one side has."""
-    spelled, at = [], 0
-    for unit in new:
-        if at < len(legacy) and unit != legacy[at] and _BROKEN_RUN.fullmatch(legacy[at]):
-            at += 1
-        if _BROKEN_RUN.fullmatch(unit):
-            spelled.append(unit)
-            at += at < len(legacy) and _BROKEN_RUN.fullmatch(legacy[at]) is not None
-        elif at < len(legacy):
-            spelled.append(legacy[at])
-            at += 1
-    return spelled + [unit for unit in legacy[at:] if not _BROKEN_RUN.fullmatch(unit)]
+def _put_broken(new: list[bytes], whole: Iterator[bytes]) -> Iterable[bytes]:
+    """Put legacy's whole units between the broken runs of new, which may have none."""
+    return (unit if _BROKEN_RUN.fullmatch(unit) else next(whole) for unit in new)
 
 
 def reasons_of(causes: frozenset[str], legacy: bytes, new: bytes) -> Reasons:

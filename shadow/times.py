@@ -68,11 +68,14 @@ _ISO: Final = re.compile(
     r"( ?(?:Z|z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?))?)?"
 )
 _CLOCK: Final = r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})"
+_TWO_DIGITS: Final = r"([0-9]{2}):([0-9]{2}):([0-9]{2})"
 _NAMES: Final = "(" + "|".join(_MONTHS) + ")"
-_HTTP: Final = re.compile(
-    rf"(?:[A-Z][a-z]{{2}}, )?([0-9]{{1,2}}) {_NAMES} ([0-9]{{4}}) {_CLOCK} (GMT|UTC|[+-][0-9]{{4}})"
+_WEEKDAY: Final = "(" + "|".join(_WEEKDAYS) + ")"
+_HTTP: Final = re.compile(rf"{_WEEKDAY}, ([0-9]{{2}}) {_NAMES} ([0-9]{{4}}) {_TWO_DIGITS} (GMT|UTC|[+-][0-9]{{4}})")
+_MAIL: Final = re.compile(rf"(?:{_WEEKDAY}, )?([0-9]{{1,2}}) {_NAMES} ([0-9]{{4}}) {_CLOCK} (GMT|UTC|[+-][0-9]{{4}})")
+_LOCALE: Final = re.compile(
+    rf"{_NAMES} ([1-3]?[0-9]), ([0-9]{{4}})(,?) ([1-9]|1[0-2]):([0-9]{{2}}):([0-9]{{2}})([ \u202f])([AP]M)"
 )
-_LOCALE: Final = re.compile(rf"{_NAMES} ([0-9]{{1,2}}), ([0-9]{{4}}),? {_CLOCK}[ \u202f]([AP]M)")
 _JAVA: Final = re.compile(rf"[A-Z][a-z]{{2}} {_NAMES} ([0-9]{{2}}) {_CLOCK} (UTC|GMT|Z) ([0-9]{{4}})")
 _JS: Final = re.compile(
     rf"[A-Z][a-z]{{2}} {_NAMES} ([0-9]{{2}}) ([0-9]{{4}}) {_CLOCK} GMT([+-][0-9]{{4}})(?: \([^()]*\))?"
@@ -125,18 +128,28 @@ def _read_iso(match: re.Match[str]) -> Moment:
 
 
 def _read_http(match: re.Match[str]) -> Moment:
-    day, month, year, hour, minute, second, zone = match.groups()
+    weekday, day, month, year, hour, minute, second, zone = match.groups()
     local = _seconds(int(year), _MONTH[month], int(day), int(hour), int(minute), int(second))
-    return Moment("http", local, "", _offset(zone), zone, is_precise=False)
+    if weekday and weekday != _WEEKDAYS[(local // _DAY + 3) % 7]:  # 1970 began on a Thursday
+        raise ValueError("another day of the week")
+    shape = "http" if match.re is _HTTP else "RFC 2822"
+    return Moment(shape, local, "", _offset(zone), zone, is_precise=False)
 
 
 def _read_locale(match: re.Match[str]) -> Moment:
-    month, day, year, hour, minute, second, half = match.groups()
-    if not 1 <= int(hour) <= 12:
-        raise ValueError("no such hour")
+    month, day, year, comma, hour, minute, second, blank, half = match.groups()
     hours = int(hour) % 12 + (12 if half == "PM" else 0)
     local = _seconds(int(year), _MONTH[month], int(day), hours, int(minute), int(second))
-    return Moment("locale", local, "", None, is_precise=False)
+    return Moment(_LOCALES[comma, blank], local, "", None, is_precise=False)
+
+
+# Java's medium style with the data of JDK 8, 9 to 19, and 20 and later.
+_LOCALES: Final = {
+    ("", " "): "locale of JDK 8",
+    (",", " "): "locale",
+    (",", "\u202f"): "locale of JDK 20",
+    ("", "\u202f"): "locale with a narrow blank",
+}
 
 
 def _read_java(match: re.Match[str]) -> Moment:
@@ -166,6 +179,7 @@ def _read_compact(match: re.Match[str]) -> Moment:
 _READERS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Moment]], ...]] = (
     (_ISO, _read_iso),
     (_HTTP, _read_http),
+    (_MAIL, _read_http),
     (_LOCALE, _read_locale),
     (_JAVA, _read_java),
     (_JS, _read_js),
@@ -192,7 +206,7 @@ def read_epoch(number: Number, unit: str) -> Moment | None:
 
 def plausible_epoch(number: Number) -> Moment | None:
     """Read a number as an epoch between 1973 and 2100, in the unit that its size tells; ``None``: it is none."""
-    if number.negative or not 9 <= number.point <= 19:
+    if number.negative or number.letter or not 9 <= number.point <= 19:
         return None
     unit = next(unit for unit, more in reversed(EPOCH_UNITS.items()) if number.point >= 9 + more)
     moment = read_epoch(number, unit)
@@ -308,11 +322,14 @@ def _write_http(local: int, digits: str, zone: str) -> str:
     )
 
 
-def _write_locale(local: int, digits: str, zone: str) -> str:
-    day, clock = divmod(local, _DAY)
-    then, hour = _date_of(day), clock // 3600
-    half = "PM" if hour > 11 else "AM"
-    return f"{_MONTHS[then.month - 1]} {then.day}, {then.year}, {hour % 12 or 12}:{_clock(clock)[3:]} {half}"
+def _locale_writer(comma: str, blank: str) -> Callable[[int, str, str], str]:
+    def write(local: int, digits: str, zone: str) -> str:
+        day, clock = divmod(local, _DAY)
+        then, hour = _date_of(day), clock // 3600
+        shown = f"{hour % 12 or 12}:{_clock(clock)[3:]}{blank}{'PM' if hour > 11 else 'AM'}"
+        return f"{_MONTHS[then.month - 1]} {then.day}, {then.year:04d}{comma} {shown}"
+
+    return write
 
 
 def _epoch_writer(unit: str) -> Callable[[int, str, str], str]:
@@ -342,7 +359,7 @@ _WRITERS: Final[dict[str, Callable[[int, str, str], str]]] = {
     "space": _write_space,
     "date": _write_date,
     "http": _write_http,
-    "locale": _write_locale,
+    **{shape: _locale_writer(comma, blank) for (comma, blank), shape in _LOCALES.items()},
     **{unit: _epoch_writer(unit) for unit in EPOCH_UNITS},
 }
 
