@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -35,7 +35,6 @@ from console.journal import Journal
 from console.problem import ProblemError, unknown
 from console.reloads import Reloads
 from console.state import Caller
-from console.views import Views
 
 MAX_BODY: Final = 64 << 10
 BODY_S: Final = 10.0
@@ -131,13 +130,13 @@ class Handlers:
 
 
 class Api:
-    """Admit requests and hand them to their handlers."""
+    """Admit requests and hand them to their handlers: the methods of *parts* that are named like a call."""
 
-    def __init__(self, admin: AdminSpec, views: Views, handlers: Handlers, journal: Journal) -> None:
+    def __init__(self, admin: AdminSpec, parts: Sequence[object], journal: Journal) -> None:
         self._admin, self._journal = admin, journal
         self.doorkeeper = Doorkeeper(admin)
         self._handlers: dict[str, Handler] = {
-            call.name: getattr(views if hasattr(views, call.name) else handlers, call.name) for call in CALLS
+            call.name: next(getattr(part, call.name) for part in parts if hasattr(part, call.name)) for call in CALLS
         }
         routes = [Route(call.path, self._endpoint(call), methods=[call.method]) for call in CALLS]
         self.app = Starlette(

@@ -36,6 +36,7 @@ from console.recorder import Recorder
 from console.reloads import Reloads
 from console.state import Caller, ControlState
 from console.supervised import Supervisor
+from console.tolerating import Tolerating
 from console.views import Views
 from rules.flag import Hold
 from shadow import link
@@ -158,8 +159,11 @@ class Control:
         await state.write_snapshot()
         api = Api(
             state.config.admin,
-            Views(state, self._recorder),
-            Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
+            (
+                Views(state, self._recorder),
+                Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
+                Tolerating(state),
+            ),
             self._journal,
         )
         if api.doorkeeper.complaints:

@@ -126,6 +126,7 @@ FAMILIES: Final = (
         "Comparisons by verdict: identical, tolerated, divergent, errored, undecided.",
     ),
     _counter("matapalo_divergences_total", "route cause", "Differing pairs by cause."),
+    _counter("matapalo_tolerance_hits_total", "route tolerance", "Differing pairs in which a tolerance hid something."),
     _counter(
         "matapalo_undecided_total", "route reason", "Unequal pairs without a verdict: dropped, lost, killed, limit."
     ),
@@ -203,6 +204,7 @@ _COUNTS: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
     "skipped": ("matapalo_shadow_skipped_total", (0, 1)),
     "sent": ("matapalo_shadow_sent_total", (0,)),
     "divergences": ("matapalo_divergences_total", (0, 1)),
+    "tolerance_hits": ("matapalo_tolerance_hits_total", (0, 1)),
     "fallbacks": ("matapalo_fallbacks_total", (0, 1)),
     "refused": ("matapalo_refused_total", (0,)),
     "client_aborts": ("matapalo_client_aborts_total", (0, 1)),
