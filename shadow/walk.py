@@ -334,7 +334,7 @@ class Walk:
         if not all(_INDEX.fullmatch(name) for name in named.names):
             return False
         self._add_pair("container.object_as_array", pair)
-        items = self._items(legacy, new)
+        items = _by_index(legacy, new) or self._items(legacy, new)
         if items.is_reordered:
             self._add_pair("array.reordered", pair)
         level = self._writer.level_in(new.kind, pair.level)
@@ -374,6 +374,17 @@ class Walk:
             self._to_do.append(Pair(inner, pair.new, place, pair.new_place, pair.level, pair.name))
             return True
         return False
+
+
+def _by_index(legacy: Node, new: Node) -> align.Items | None:
+    """Pair a list with an object whose names are exactly its indexes, in whatever order; ``None``: they are not."""
+    named = legacy if legacy.kind is Kind.OBJECT else new
+    indexes = [int(name[1:-1]) for name in named.names]
+    if len(legacy.children) != len(new.children) or sorted(indexes) != list(range(len(indexes))):
+        return None
+    if named is new:
+        return align.Items(pairs=[(one, two) for two, one in enumerate(indexes)])
+    return align.Items(pairs=sorted(enumerate(indexes), key=lambda pairing: pairing[1]))
 
 
 def _name_span(node: Node, index: int) -> Span:
