@@ -151,7 +151,7 @@ def _options(style: Style) -> str:
 def _marshalers(style: Style) -> dict[str, str]:
     """Name the functions that write types in another way, by their causes."""
     found = {}
-    if style.floats and FLOATS[style.floats] != GO:
+    if style.floats and FLOATS[style.floats[0]] != GO:
         found["number.*"] = "writeFloat"
     if style.times:
         found["time.*"] = "writeTime"
@@ -172,9 +172,9 @@ def _go_string(text: str) -> str:
 
 
 def _numbers(style: Style, *, modern: bool) -> list[str]:
-    if not style.floats or FLOATS[style.floats] == GO:
+    if not style.floats or FLOATS[style.floats[0]] == GO:
         return []
-    spell = _spell_float(FLOATS[style.floats], style.floats)
+    spell = _spell_float(FLOATS[style.floats[0]], style.floats[0])
     return [_WRITE_FLOAT if modern else _FLOAT_TYPE, spell]
 
 
@@ -238,7 +238,7 @@ def _spell_float(dialect: FloatDialect, name: str) -> str:
 def _moments(style: Style, *, modern: bool) -> list[str]:
     if not style.times:
         return []
-    return [_WRITE_TIME if modern else _TIME_TYPE, _spell_time(TIMES[style.times], style.times)]
+    return [_WRITE_TIME if modern else _TIME_TYPE, _spell_time(TIMES[style.times[0]], style.times[0])]
 
 
 _WRITE_TIME: Final = """\
@@ -280,7 +280,7 @@ def _spell_time(dialect: TimeDialect, name: str) -> str:
 def _durations(style: Style, *, modern: bool) -> list[str]:
     if not style.durations:
         return []
-    return [_WRITE_DURATION if modern else _DURATION_TYPE, _SPELL_DURATION[DURATIONS[style.durations].shape]]
+    return [_WRITE_DURATION if modern else _DURATION_TYPE, _SPELL_DURATION[DURATIONS[style.durations[0]].shape]]
 
 
 _WRITE_DURATION: Final = """\

@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": (f"{_IN}.audit:audit", "Show who changed what, newest first."),
     "diffs": (f"{_IN}.diffs:diffs", "List the divergences, of one route or of all, most severe first."),
     "diff": (f"{_IN}.diffs:diff", "Show one divergence (d-…) with its latest example."),
+    "compare": (f"{_IN}.compare:compare", "Compare two answers byte for byte and say why they differ."),
     "causes": (
         f"{_IN}.causes:causes",
         "List the causes of differences, or show one with who produces it and how to fix it.",

@@ -256,7 +256,7 @@ def run_go(
         code = go_code(style, modern=modern, origin=name)
         (place / name / "legacyjson.go").write_text(code, encoding="utf-8")
         imports.append(f'{name} "likes/{name}"')
-        has_float = not modern and style.floats and FLOATS[style.floats] != GO
+        has_float = not modern and style.floats and FLOATS[style.floats[0]] != GO
         number = f"func(f float64) any {{ return {name}.Float(f) }}" if has_float else "plainFloat"
         moment = f"func(t time.Time) any {{ return {name}.Time{{t}} }}" if not modern and style.times else "plainTime"
         length = (
