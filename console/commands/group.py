@@ -59,6 +59,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_IN}.causes:causes",
         "List the causes of differences, or show one with who produces it and how to fix it.",
     ),
+    "tolerate": (
+        f"{_IN}.tolerate:tolerate",
+        "Permit a difference on a route, by path or cause, with a reason, an owner and a last day.",
+    ),
     "reload": (
         f"{_IN}.reload:reload",
         "Read the configuration again; a bad one never replaces the one that serves.",

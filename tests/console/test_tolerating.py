@@ -184,8 +184,9 @@ async def test_hits_are_counted_per_tolerance_and_route(tmp_path: Path) -> None:
         worker.tally({"identical|orders|legacy": 5, "unequal|orders|legacy": 4, f"tolerance_hits|orders|{name}": 3})
         worker.tally({f"tolerance_hits|orders|{name}": 3, f"tolerance_hits|cart|{name}": 2, "unequal|cart|legacy": 2})
         async with asyncio.timeout(20):
-            while (held := await listed(node))[0]["hits"] < 5:
-                await asyncio.sleep(0.01)
+            held = await listed(node)
+            while held[0]["hits"] < 5:
+                held = await listed(node)
         (cart,) = await listed(node, "cart")
         (pay,) = await listed(node, "pay")
         metrics = (await node.get("/metrics")).text

@@ -29,6 +29,7 @@ PROMISED = (
         "diff",
         "compare",
         "causes",
+        "tolerate",
         "reload",
         "restart",
     ),
