@@ -22,6 +22,7 @@ from config.spec import (
     BackendSpec,
     BackendTlsSpec,
     ConfigSpec,
+    EvidenceSpec,
     FallbackSpec,
     LimitsSpec,
     MatchSpec,
@@ -32,7 +33,7 @@ from config.spec import (
     TlsSpec,
     TokenSpec,
 )
-from config.table import ADMIN, DEFAULTS, HEALTH, LIMITS
+from config.table import ADMIN, DEFAULTS, EVIDENCE, HEALTH, LIMITS
 from config.tolerate import tolerances
 
 MAX_ROUTES: Final = 10_000
@@ -87,6 +88,7 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
         strict=root.get("strict"),
         access_log=root.get("access_log"),
         limits=LimitsSpec(**root.given.get("limits", _empty(LIMITS)).fields()),
+        evidence=EvidenceSpec(**root.given.get("evidence", _empty(EVIDENCE)).fields()),
         digest=source.digest,
         files=source.files,
         tolerate=tolerances(root.get("tolerate"), "", reader),

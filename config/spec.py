@@ -247,6 +247,16 @@ class RouteSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceSpec:
+    """Bound what is remembered about differences and hours."""
+
+    max_age_ns: int = 30 * 24 * 3_600_000_000_000
+    """A divergence that was not seen for so long is forgotten, unless somebody accepted it."""
+    max_bytes: int = 256 << 20
+    """Of ``evidence.db``; beyond it examples go first, then what was not seen for longest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSpec:
     """Bound what one worker may hold."""
 
@@ -305,6 +315,7 @@ class ConfigSpec:
     limits: LimitsSpec
     digest: str
     """Hex sha256 over the configuration's files as read, includes in order."""
+    evidence: EvidenceSpec = EvidenceSpec()
     files: tuple[str, ...] = ()
     """The files that were read, the main one first; empty when the text came from elsewhere."""
     tolerate: tuple[ToleranceSpec, ...] = ()

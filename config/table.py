@@ -17,6 +17,7 @@ from config.spec import (
     AdminSpec,
     BackendSpec,
     BackendTlsSpec,
+    EvidenceSpec,
     LimitsSpec,
     MatchSpec,
     NoiseSpec,
@@ -737,6 +738,26 @@ LIMITS: Final = Section(
     ),
 )
 
+EVIDENCE: Final = Section(
+    title="evidence",
+    doc="How much is remembered about differences.",
+    spec=EvidenceSpec,
+    keys=(
+        Key(
+            name="max_age",
+            kind=DURATION,
+            doc="A divergence that was not seen for so long is forgotten with its examples; an accepted one stays.",
+            field="max_age_ns",
+        ),
+        Key(
+            name="max_size",
+            kind=size(16 << 20, 1 << 40),
+            doc="Of `evidence.db`; beyond it examples go first, then divergences and hours, oldest out first.",
+            field="max_bytes",
+        ),
+    ),
+)
+
 _BACKENDS: Final = Key(
     name="backends",
     kind=Table(key=NAME, of=BACKEND, words="names of backends, each with its keys", extensions=True),
@@ -752,7 +773,19 @@ INCLUDED: Final = Section(
         Key(name="routes", kind=_ROUTES.kind, doc=_ROUTES.doc),
     ),
     elsewhere=dict.fromkeys(
-        ("include", "listen", "admin", "health", "state_dir", "defaults", "undeclared", "limits", "flags", "tolerate"),
+        (
+            "include",
+            "listen",
+            "admin",
+            "health",
+            "state_dir",
+            "defaults",
+            "undeclared",
+            "limits",
+            "evidence",
+            "flags",
+            "tolerate",
+        ),
         "it stands in the main file only",
     ),
 )
@@ -821,6 +854,7 @@ ROOT: Final = Section(
         ),
         Key(name="access_log", kind=boolean(), doc="Write one JSON line per answered request.", default=True),
         Key(name="limits", kind=LIMITS, doc=LIMITS.doc),
+        Key(name="evidence", kind=EVIDENCE, doc=EVIDENCE.doc),
     ),
     later=_LATER,
     elsewhere={

@@ -11,12 +11,13 @@ from config.errors import UnfitError
 from config.units import duration_ns, percent_bp
 from console.problem import Fault, ProblemError, invalid
 
-Kind = Literal[
-    "text", "choice", "flag", "percent", "integer", "names", "audit_id", "window", "address", "headers", "rule"
-]
+Kind = Literal["text", "choice", "flag", "percent", "integer", "names", "audit_id", "window", "address", "headers"]
 
 MAX_TEXT: Final = 2_000
 """Characters of a reason or a name; longer texts belong into a ticket."""
+
+MAX_LIMIT: Final = 500
+"""Items of one page."""
 
 HOUR_NS: Final = 3_600 * 10**9
 MAX_WINDOW_NS: Final = 31 * 24 * HOUR_NS
@@ -49,7 +50,6 @@ EXPECTED: Final[Mapping[Kind, str]] = {
     "window": "a duration from 1h to 31d, such as 24h",
     "address": "an IP address",
     "headers": "a header such as X-User-Id:42",
-    "rule": "the name of a rule, or an object with one rule",
 }
 
 _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
@@ -63,7 +63,6 @@ _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
     "window": {"type": "string", "pattern": "^[0-9]+(h|d|m|s)$"},
     "address": {"type": "string"},
     "headers": {"type": "array", "items": {"type": "string"}},
-    "rule": {"oneOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]},
 }
 
 
@@ -130,10 +129,6 @@ def _value(kind: Kind, value: object) -> object:
     """
     match kind, value:
         case "text", str() if len(value) <= MAX_TEXT and _is_clean(value):
-            return value
-        case "rule", str() if len(value) <= MAX_TEXT and _is_clean(value):
-            return value
-        case "rule", dict() if len(value) <= 10:
             return value
         case "flag", bool():
             return value
@@ -203,3 +198,14 @@ def cursor_problem(cursor: str) -> ProblemError:
     return ProblemError(
         "bad-cursor", f"The cursor {cursor[:100]!r} is not one that this server handed out; begin without one."
     )
+
+
+def limit_of(values: Mapping[str, Any]) -> int:
+    """Take the size of a page.
+
+    Raises: ProblemError ``invalid-request``.
+    """
+    limit = values["limit"]
+    if not 1 <= limit <= MAX_LIMIT:
+        raise invalid([{"where": "limit", "detail": f"limit is {limit}; expected 1 to {MAX_LIMIT}."}])
+    return int(limit)

@@ -12,6 +12,7 @@ from console.auth import Visitor
 from console.problem import KINDS
 from console.state import Caller
 from rules.flag import Stage
+from store.triage import State
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -47,12 +48,12 @@ class Call:
 
     name: str
     """Of the handler and of the operation in OpenAPI."""
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PATCH"]
     path: str
     role: Role
     summary: str
     fields: tuple[Field, ...] = ()
-    """Of the query (GET) or the body (POST)."""
+    """Of the query (GET) or the body (POST, PATCH)."""
     partly: bool = False
     """May answer 202: done, but not every worker has acknowledged."""
     content_type: str = "application/json"
@@ -241,50 +242,48 @@ CALLS: Final = (
         method="GET",
         path="/api/v1/divergences",
         role="developer",
-        summary="Groups of differences, most severe first.",
-        fields=(_ROUTE, *_PAGE),
+        summary="Groups of differences: what needs work first, then most severe first.",
+        fields=(
+            _ROUTE,
+            Field(name="cause", kind="text", help="Only with this cause, or a cause of this family (`escape`)."),
+            Field(
+                name="state", kind="choice", help="Only in this state.", choices=tuple(state.value for state in State)
+            ),
+            Field(name="path", kind="text", help="Only at, above or below this place: `/a/*/b` or `$.a[*].b`."),
+            Field(name="request", kind="text", help="Only with this request as an example: its X-Request-Id."),
+            *_PAGE,
+        ),
     ),
     Call(
         name="divergence",
         method="GET",
         path="/api/v1/divergences/{name}",
         role="developer",
-        summary="One group with its latest example.",
+        summary="One group with its examples, the newest one in full.",
     ),
     Call(
-        name="tolerances",
-        method="GET",
-        path="/api/v1/tolerances",
-        role="viewer",
-        summary="All tolerances, of the file and applied, with their hits.",
-        fields=(_ROUTE,),
-    ),
-    Call(
-        name="tolerate",
-        method="POST",
-        path="/api/v1/tolerances",
+        name="triage",
+        method="PATCH",
+        path="/api/v1/divergences/{name}",
         role="developer",
-        summary="Show what a tolerance would have hidden; with `apply`, which needs the role operator, apply it.",
+        summary="Accept a group, or open it again, with a note and a ticket.",
         fields=(
-            Field(name="route", kind="text", help="Absent: every route."),
-            Field(name="path", kind="text", help="Where: `$.a[*].b` or `/a/*/b`."),
-            Field(name="cause", kind="text", help="Why: one name of the causes."),
-            Field(name="rule", kind="rule", help="The shape of both values, as in the file."),
-            Field(name="reason", kind="text", help="Why it is permitted; needed to apply."),
-            Field(name="owner", kind="text", help="Who answers for it; needed to apply."),
-            Field(name="expires", kind="text", help="The last day, such as 2027-01-31; needed to apply."),
-            Field(name="apply", kind="flag", help="Put it in force.", default=False),
+            Field(
+                name="state",
+                kind="choice",
+                help="Fixed and regressed are found, not said.",
+                choices=(State.OPEN.value, State.ACCEPTED.value),
+            ),
+            Field(name="note", kind="text", help="Why; replaces the note before."),
+            Field(name="ticket", kind="text", help="Where the work is followed."),
         ),
-        partly=True,
     ),
     Call(
-        name="untolerate",
-        method="POST",
-        path="/api/v1/tolerances/{name}/remove",
-        role="operator",
-        summary="Take an applied tolerance away.",
-        fields=(_REASON,),
-        partly=True,
+        name="comparison",
+        method="GET",
+        path="/api/v1/comparisons/{name}",
+        role="developer",
+        summary="One kept comparison: the request, both answers, every difference.",
     ),
     Call(name="totals", method="GET", path="/api/v1/totals", role="viewer", summary="The raw sums."),
     Call(
@@ -348,7 +347,8 @@ def _operation(call: Call) -> Json:
             for field in call.fields
         ]
     else:
-        if call.name != "reload":  # a second reload of the same files changes nothing by itself
+        # A second reload of the same files changes nothing by itself, nor does the same PATCH.
+        if call.method == "POST" and call.name != "reload":
             parameters.append(
                 {
                     "name": "Idempotency-Key",

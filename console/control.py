@@ -32,11 +32,11 @@ from console.holds import Holds
 from console.journal import Journal, now_text
 from console.peers import Peer, Peers, PeersError
 from console.problem import ProblemError
+from console.reading import Reading
 from console.recorder import Recorder
 from console.reloads import Reloads
 from console.state import Caller, ControlState
 from console.supervised import Supervisor
-from console.tolerating import Tolerating
 from console.views import Views
 from rules.flag import Hold
 from shadow import link
@@ -161,8 +161,8 @@ class Control:
             state.config.admin,
             (
                 Views(state, self._recorder),
+                Reading(state, self._recorder),
                 Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
-                Tolerating(state),
             ),
             self._journal,
         )

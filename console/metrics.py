@@ -68,7 +68,10 @@ class Scene:
     worker_revisions: Mapping[int, int]
     reload_ok: bool
     reload_success_at: float
+    divergences_open: Mapping[tuple[str, str], int]
+    """(route, severity) to how many."""
     findings_dropped: int
+    examples_dropped: int
     events_dropped: int
     """Lines of control itself that its log did not take."""
     degraded: int
@@ -126,7 +129,11 @@ FAMILIES: Final = (
         "Comparisons by verdict: identical, tolerated, divergent, errored, undecided.",
     ),
     _counter("matapalo_divergences_total", "route cause", "Differing pairs by cause."),
-    _counter("matapalo_tolerance_hits_total", "route tolerance", "Differing pairs in which a tolerance hid something."),
+    _gauge(
+        "matapalo_divergences_open",
+        "route severity",
+        "Divergences that need work, open or regressed, by their worst difference.",
+    ),
     _counter(
         "matapalo_undecided_total", "route reason", "Unequal pairs without a verdict: dropped, lost, killed, limit."
     ),
@@ -160,8 +167,11 @@ FAMILIES: Final = (
     _counter("matapalo_access_log_dropped_total", "", "Access log lines that could not be written."),
     _counter("matapalo_log_dropped_total", "process", "Lines of worker and control on stderr that nobody took."),
     _counter(
-        "matapalo_findings_dropped_total", "", "Findings of comparers that were not kept: too many groups at once."
+        "matapalo_findings_dropped_total",
+        "",
+        "Pairs that no divergence counts: too many groups at once, or forgotten by age and size.",
     ),
+    _counter("matapalo_examples_dropped_total", "", "Pairs that were counted, but too many or large to be examples."),
     _gauge("matapalo_connections", "", "Open client connections."),
     _gauge("matapalo_worker_tasks", "", "Tasks inside the workers: six each when idle, one per opening socket."),
     _counter(
@@ -204,7 +214,6 @@ _COUNTS: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
     "skipped": ("matapalo_shadow_skipped_total", (0, 1)),
     "sent": ("matapalo_shadow_sent_total", (0,)),
     "divergences": ("matapalo_divergences_total", (0, 1)),
-    "tolerance_hits": ("matapalo_tolerance_hits_total", (0, 1)),
     "fallbacks": ("matapalo_fallbacks_total", (0, 1)),
     "refused": ("matapalo_refused_total", (0,)),
     "client_aborts": ("matapalo_client_aborts_total", (0, 1)),
@@ -346,6 +355,9 @@ def _add_scene(series: Series, scene: Scene) -> None:
     for slot, revision in scene.worker_revisions.items():
         _add(series, "matapalo_snapshot_revision", (str(slot),), revision)
     _add(series, "matapalo_findings_dropped_total", (), scene.findings_dropped)
+    _add(series, "matapalo_examples_dropped_total", (), scene.examples_dropped)
+    for labels, count in scene.divergences_open.items():
+        _add(series, "matapalo_divergences_open", labels, count)
     if scene.events_dropped:
         _add(series, "matapalo_log_dropped_total", ("control",), scene.events_dropped)
     _add(series, "matapalo_config_last_reload_successful", (), scene.reload_ok)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
+from console.deploys import builds_of, version_at
 from console.state import ControlState
 from shadow.link import Finding, Repeated, Seen
+from shadow.ranks import rank_of_pair
 from store.database import StoreError
-from store.evidence import EvidenceStore, Sighting
+from store.evidence import EvidenceStore
+from store.groups import Example, Sighting
 from store.repeats import place_of
 
 BATCH_S: Final = 2.0
@@ -34,6 +40,8 @@ class Recorder:
         self._turn = asyncio.Lock()
         self._written_at = float("-inf")
         self._tried_at = float("-inf")
+        self._said: dict[str, tuple[float, str]] = {}
+        """Route to the newest moment at which new named its build, and the build."""
 
     def find(self, finding: Finding) -> None:
         """Take one finding in; it is stored with the next batch."""
@@ -41,11 +49,34 @@ class Recorder:
             self._state.repeats.ask(finding.route, places_of(finding), finding.at)
         if finding.purpose != "compare":
             return
-        self._state.groups.add(sighting_from_finding(finding))
+        state = self._state
+        builds = builds_of(state.config, state.deploys, finding.route, finding.builds, finding.at)
+        self._hear(finding.route, finding.builds[1], finding.at)
+        state.groups.add(sighting_from_finding(msgspec.structs.replace(finding, builds=builds)))
 
     def see(self, seen: Seen) -> None:
         """Count pairs of divergences that were found before."""
-        self._state.groups.seen += sum(seen.counts.values())
+        state = self._state
+        _, build = builds_of(state.config, state.deploys, seen.route, ("", seen.build), seen.at)
+        self._hear(seen.route, seen.build, seen.at)
+        state.groups.count(seen.route, build, seen.counts, seen.at)
+
+    def _hear(self, route: str, build: str, at: float) -> None:
+        if build and at >= self._said.get(route, (0.0, ""))[0]:
+            self._said[route] = (at, build)
+
+    def _builds_of_new(self, now: float) -> Callable[[str], str]:
+        """Say which build of new each route compares now: what it said last, or what was deployed after that."""
+        state = self._state
+        new = {route.name: route.new for route in state.config.routes}
+
+        def build_of(route: str) -> str:
+            deploys = state.deploys.get(new.get(route) or "", ())
+            said_at, said = self._said.get(route, (0.0, ""))
+            since = [deploy for deploy in deploys if deploy.at > said_at]
+            return version_at(since, now) or said
+
+        return build_of
 
     def repeat(self, repeated: Repeated) -> None:
         """Count what a worker says about a request that was asked again."""
@@ -74,7 +105,10 @@ class Recorder:
                 return
             evidence = state.evidence
             assert evidence is not None
-            pending = state.totals.batch(time.time())
+            now = time.time()
+            pending = state.totals.batch(now, self._builds_of_new(now))
+            kept = state.config.evidence
+            evidence.bound(max_age_s=kept.max_age_ns / 1e9, cap_bytes=kept.max_bytes)
             written = False
             try:
                 await evidence.write(pending.batch, state.groups)
@@ -116,32 +150,49 @@ def places_of(finding: Finding) -> tuple[str, ...]:
 
 
 def sighting_from_finding(finding: Finding) -> Sighting:
-    """Turn what a comparer says into what the evidence keeps."""
+    """Turn what a comparer says into what the evidence keeps: facts to sort by, and the finding itself as example."""
     legacy, new = finding.statuses
-    first = finding.differences[0]
-    kind = {"http.status": "status", "http.content_type": "header:content-type"}.get(first.cause, "body")
-    if first.cause == "http.header":
-        kind = f"header:{first.detail}"
-    example: Mapping[str, object] = {
-        "request_id": finding.request_id,
-        "method": finding.method,
-        "target": finding.target,
-        "at": finding.at,
-        "verdict": finding.verdict,
-        "same_meaning": finding.same_meaning,
-        "offset": first.legacy_span[0] if first.legacy_span is not None else -1,
-        "pointer": first.legacy_pointer or first.new_pointer or "",
-        "legacy": first.legacy,
-        "new": first.new,
-        "copy_after_us": finding.copy_after_us,
-    }
+    body = encode_finding(finding)
     return Sighting(
+        divergence=finding.divergence,
         route=finding.route,
         status_legacy=legacy,
         status_new=new,
-        kind=kind,
-        pointer=first.folded,
+        rank=rank_of_pair(finding.causes, legacy, new),
+        causes=finding.causes,
+        places=tuple((item.cause, item.folded) for item in finding.differences),
         same_meaning=finding.same_meaning,
         at=finding.at,
-        example=example,
+        build=finding.builds[1],
+        consumer=finding.consumer,
+        example=Example(
+            id=comparison_id(finding),
+            request_id=finding.request_id,
+            at=finding.at,
+            size_bytes=finding.legacy_bytes + finding.new_bytes,
+            body=body,
+        ),
     )
+
+
+def comparison_id(finding: Finding) -> str:
+    """Name one comparison by what it is: ``c-`` and ten hexadecimal digits."""
+    text = f"{finding.divergence} {finding.request_id} {finding.at!r}"
+    return "c-" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=5).hexdigest()
+
+
+def encode_finding(finding: Finding) -> bytes:
+    """Write a finding as it lies in the evidence."""
+    return _encoder.encode(finding)
+
+
+def decode_finding(body: bytes) -> Finding:
+    """Read a finding from the evidence.
+
+    Raises: ValueError for one that this version cannot read.
+    """
+    return _decoder.decode(body)
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Finding)

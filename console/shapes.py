@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from config.spec import MatchSpec, ToleranceSpec
-from config.tolerance import WARN_DAYS, as_mapping, days_left
-from console.asks import cursor_problem
+from config.spec import MatchSpec
 from console.journal import moment_text
 from console.totals import Sums
 from rules.flag import Flag
 from rules.snapshot import EVERYWHERE
-from store.evidence import Divergence
 from store.flags import Deploy, Entry, flag_as_json
 
 Json = dict[str, Any]  # Any: JSON
@@ -88,32 +82,6 @@ def deploy_as_json(deploy: Deploy) -> Json:
     return {"version": deploy.version, "at": moment_text(deploy.at), "actor": deploy.actor}
 
 
-def tolerance_as_json(spec: ToleranceSpec, source: str, hits: Json, now: float) -> Json:
-    """Show a tolerance, whether it still hides anything, and what it hid."""
-    left = days_left(spec, now)
-    last_hit = hits["last_hit"]
-    return {
-        "id": spec.id,
-        "route": spec.route or None,
-        **dict.fromkeys(("path", "cause", "rule")),
-        **as_mapping(spec),
-        "days_left": left,
-        "state": "expired" if not left else "ending" if left <= WARN_DAYS else "in_force",
-        "source": source,
-        **hits,
-        "last_hit": None if last_hit is None else moment_text(last_hit),
-    }
-
-
-def tolerance_yaml(spec: ToleranceSpec) -> str:
-    """Write a tolerance as one line of YAML, to be pasted below ``tolerate:``.
-
-    Shape: JSON's quoted texts and flow mappings are YAML's, too.
-    """
-    parts = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in as_mapping(spec).items())
-    return "- {" + ", ".join(parts) + "}"
-
-
 def entry_as_json(entry: Entry) -> Json:
     """Show one audit entry."""
     return {
@@ -128,63 +96,6 @@ def entry_as_json(entry: Entry) -> Json:
         "before": entry.before,
         "after": entry.after,
     }
-
-
-def divergence_as_json(found: Divergence) -> Json:
-    """Show one group of differences."""
-    return {
-        "id": found.id,
-        "route": found.route,
-        "statuses": [found.status_legacy, found.status_new],
-        "kind": found.kind,
-        "pointer": found.pointer,
-        "severity": found.severity,
-        "count": found.count,
-        "same_meaning": {
-            "yes": found.same,
-            "no": found.different,
-            "unknown": found.count - found.same - found.different,
-        },
-        "first_seen": moment_text(found.first_seen),
-        "last_seen": moment_text(found.last_seen),
-        "sentence": _sentence(found),
-    }
-
-
-def _sentence(found: Divergence) -> str:
-    """Say in one sentence where the two sides differ."""
-    if found.status_legacy != found.status_new:
-        return f"legacy answers {found.status_legacy}, new answers {found.status_new}"
-    if found.kind.startswith("header:"):
-        return f"the header {found.kind.removeprefix('header:')} differs"
-    if found.kind == "digest":
-        return "the bodies differ and are too large to look into"
-    place = f"at {found.pointer}" if found.pointer else "in the body"
-    if found.same and not found.different:
-        return f"the bytes differ first {place}, the meaning is the same"
-    if found.different:
-        return f"the values differ first {place}"
-    return f"the bodies differ first {place}"
-
-
-def cursor_of(place: tuple[int, int, str]) -> str:
-    """Write a place in the list of divergences as text that a URL can carry."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
-
-
-def place_of(cursor: str) -> tuple[int, int, str]:
-    """Read what :func:`_cursor` wrote.
-
-    Raises: ProblemError ``bad-cursor``.
-    """
-    try:
-        raw = base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        severity, count, name = json.loads(raw)
-        if type(severity) is int and type(count) is int and type(name) is str and abs(severity | count) < 1 << 53:
-            return severity, count, name
-    except (binascii.Error, ValueError, TypeError, RecursionError):
-        pass
-    raise cursor_problem(cursor)
 
 
 def copying_as_json(off: Iterable[str]) -> Json:

@@ -27,8 +27,9 @@ from rules.flag import Flag, Hold
 from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, decode, encode
 from rules.stage import initial_flag
 from store.database import StoreError
-from store.evidence import EvidenceStore, Groups
+from store.evidence import EvidenceStore
 from store.flags import Commit, Deploy, FlagStore
+from store.groups import Groups
 from store.repeats import RepeatLog
 
 if TYPE_CHECKING:

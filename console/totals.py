@@ -17,8 +17,8 @@ Rules of this file:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -33,8 +33,6 @@ KEPT_ENDED: Final = 16
 
 KEPT_NAMES: Final = 4_096
 
-_HITS: Final = "tolerance_hits|"
-
 MAX_UNWRITTEN: Final = 256
 """Ended epochs that wait for a broken evidence file; beyond it they are folded, and their hours stay unknown."""
 
@@ -45,6 +43,8 @@ MAX_KEYS: Final = 200_000
 """Keys in one tally; 1,000 routes need about 30,000. A larger one is refused, because memory has a bound."""
 
 _NEVER: Final = float("inf")
+
+K = TypeVar("K")
 
 
 class Sums(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,25 +74,31 @@ class Record(msgspec.Struct, kw_only=True):
 class _EpochState:
     """Follow one epoch: what it said last, and whether somebody still speaks for it."""
 
-    __slots__ = ("changed", "hit_keys", "keys", "linked", "lost_at", "record", "requests")
+    __slots__ = ("changed", "counted", "linked", "lost_at", "record")
 
     def __init__(self, record: Record, *, linked: bool, lost_at: float) -> None:
         self.record = record
         self.linked = linked
         self.lost_at = lost_at
         self.changed = False
-        self.keys = 0
-        """Keys of the last tally: no key ever goes, so as many are the same."""
-        self.hit_keys: list[str] = []
-        self.requests = _requests(record.counts)
-        """Requests per (route, side) that the evidence already has."""
+        self.counted = _counted(record.counts)
+        """What the evidence already has."""
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what the evidence wants of one epoch's counts."""
+
+    requests: dict[tuple[str, str], int]
+    """(route, side) to the requests answered."""
+    compared: dict[str, int]
+    """Route to the pairs compared."""
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """Hold one batch for the evidence, and what to remember once it is written."""
 
     batch: Batch
-    requests: dict[str, dict[tuple[str, str], int]]
+    counted: dict[str, Counted]
     changed: tuple[str, ...]
 
 
@@ -114,7 +120,6 @@ class Totals:
         self._last_legacy = dict(last_legacy or {})
         self._legacy_changed: set[str] = set()
         self._gone: set[str] = set()
-        self._last_hits: dict[str, float] = {}
         self.refused = 0
         for body in records:
             record = _decoder.decode(body)
@@ -149,7 +154,6 @@ class Totals:
         if tally.sequence <= record.sequence:
             return False
         self._revive(state)
-        self._note_hits(state, tally.counts)
         record.sequence = tally.sequence
         record.counts, record.gauges, record.histograms = tally.counts, tally.gauges, tally.histograms
         record.final = tally.final
@@ -183,10 +187,6 @@ class Totals:
         """Say when legacy last answered a request of *route*, in Unix time."""
         return self._last_legacy.get(route)
 
-    def last_hit(self, route: str, tolerance: str) -> float | None:
-        """Say when a tolerance last hid something on a route, in Unix time; ``None``: not since control began."""
-        return self._last_hits.get(f"{_HITS}{route}|{tolerance}")
-
     def records(self) -> list[Record]:
         """Hand out what :func:`sum_up` needs; the dictionaries inside are never changed afterwards."""
         return [_copy(state.record) for state in self._epochs.values()]
@@ -202,11 +202,15 @@ class Totals:
         """Copy the last legacy request of every route."""
         return dict(self._last_legacy)
 
-    def batch(self, unix_now: float) -> Pending:
-        """Say what the evidence does not have yet; call :meth:`settle` once it is written."""
+    def batch(self, unix_now: float, build_of: Callable[[str], str] = lambda _: "") -> Pending:
+        """Say what the evidence does not have yet; call :meth:`settle` once it is written.
+
+        Shape: *build_of* names the build of new that a route compares now.
+        """
         hour = int(unix_now // HOUR_S)
         answered: dict[tuple[int, str, str], int] = {}
-        requests: dict[str, dict[tuple[str, str], int]] = {}
+        compared: dict[tuple[str, str], int] = {}
+        counted: dict[str, Counted] = {}
         bodies: dict[str, bytes] = {}
         for epoch, state in self._epochs.items():
             if not state.changed:
@@ -214,18 +218,26 @@ class Totals:
             bodies[epoch] = _encoder.encode(state.record)
             if epoch == FOLDED:
                 continue
-            requests[epoch] = _requests(state.record.counts)
-            for (route, side), count in requests[epoch].items():
-                grown = count - state.requests.get((route, side), 0)
-                if grown > 0:
-                    key = (hour, route, side)
-                    answered[key] = answered.get(key, 0) + grown
+            now, before = _counted(state.record.counts), state.counted
+            counted[epoch] = now
+            for (route, side), count in _grown(now.requests, before.requests):
+                answered[hour, route, side] = answered.get((hour, route, side), 0) + count
+            for route, count in _grown(now.compared, before.compared):
+                key = (route, build_of(route))
+                compared[key] = compared.get(key, 0) + count
         for state in self._epochs.values():
             state.changed = False
         legacy = {route: self._last_legacy[route] for route in self._legacy_changed}
         self._legacy_changed.clear()
-        batch = Batch(epochs=bodies, gone=tuple(self._gone), answered=answered, last_legacy=legacy)
-        return Pending(batch=batch, requests=requests, changed=tuple(bodies))
+        batch = Batch(
+            epochs=bodies,
+            gone=tuple(self._gone),
+            answered=answered,
+            last_legacy=legacy,
+            compared=compared,
+            at=unix_now,
+        )
+        return Pending(batch=batch, counted=counted, changed=tuple(bodies))
 
     def settle(self, pending: Pending, *, written: bool) -> None:
         """Remember that a batch is in the evidence, or that it is not."""
@@ -236,9 +248,9 @@ class Totals:
             self._legacy_changed.update(pending.batch.last_legacy)
             return
         self._gone.difference_update(pending.batch.gone)
-        for epoch, requests in pending.requests.items():
+        for epoch, counted in pending.counted.items():
             if (state := self._epochs.get(epoch)) is not None:
-                state.requests = requests
+                state.counted = counted
 
     def join(self, bodies: Iterable[bytes], last_legacy: Mapping[str, float], now: float) -> None:
         """Join what a file that was opened late, or again, already holds; all of ours is written again.
@@ -252,20 +264,12 @@ class Totals:
             if state is None:
                 self._epochs[record.epoch] = _EpochState(record, linked=False, lost_at=now)
             elif record.epoch != FOLDED:
-                state.requests = _requests(record.counts)
+                state.counted = _counted(record.counts)
         for state in self._epochs.values():
             state.changed = True
         for route, at in last_legacy.items():
             self._last_legacy[route] = max(at, self._last_legacy.get(route, 0.0))
         self._legacy_changed.update(self._last_legacy)
-
-    def _note_hits(self, state: _EpochState, counts: Mapping[str, int]) -> None:
-        """Take the time of hits that the tally before did not have."""
-        if len(counts) != state.keys:
-            state.keys, state.hit_keys = len(counts), [key for key in counts if key.startswith(_HITS)]
-        for key in state.hit_keys:
-            if counts.get(key, 0) > state.record.counts.get(key, 0):
-                self._last_hits[key] = time.time()
 
     def _revive(self, state: _EpochState) -> None:
         if state.record.ended and not state.record.final:
@@ -340,14 +344,24 @@ def left_open(gauges: Mapping[str, int]) -> Iterable[tuple[str, int]]:
             yield f"undecided|{labels}|lost", count
 
 
-def _requests(counts: Mapping[str, int]) -> dict[tuple[str, str], int]:
-    """Sum ``requests|route|side|backend|class`` per (route, side)."""
-    sums: dict[tuple[str, str], int] = {}
+def _counted(counts: Mapping[str, int]) -> Counted:
+    """Sum ``requests|route|side|backend|class`` per (route, side), and what was compared per route."""
+    requests: dict[tuple[str, str], int] = {}
+    compared: dict[str, int] = {}
     for key, count in counts.items():
         match key.split("|"):
             case ["requests", route, side, _, _]:
-                sums[route, side] = sums.get((route, side), 0) + count
-    return sums
+                requests[route, side] = requests.get((route, side), 0) + count
+            case ["identical" | "unequal", route, _]:
+                compared[route] = compared.get(route, 0) + count
+    return Counted(requests=requests, compared=compared)
+
+
+def _grown(now: Mapping[K, int], before: Mapping[K, int]) -> Iterator[tuple[K, int]]:
+    """Name what has grown, and by how much."""
+    for key, count in now.items():
+        if (grown := count - before.get(key, 0)) > 0:
+            yield key, grown
 
 
 def _copy(record: Record) -> Record:

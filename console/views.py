@@ -1,4 +1,4 @@
-"""What the reading calls show: status, routes, share, explain, audit, divergences, totals, metrics."""
+"""What the reading calls show: status, routes, share, explain, audit, totals, metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from config.spec import RouteSpec
-from console.asks import cursor_problem
+from console.asks import cursor_problem, limit_of
 from console.calls import Asked, Reply, openapi
 from console.journal import moment_text
 from console.metrics import RouteScene, Scene, render
@@ -22,14 +22,11 @@ from console.shapes import (
     copying_as_json,
     counts_as_json,
     counts_by_route,
-    cursor_of,
     deploy_as_json,
-    divergence_as_json,
     entry_as_json,
     flip_as_json,
     match_as_json,
     new_share,
-    place_of,
 )
 from console.state import ControlState
 from console.totals import sum_up
@@ -37,6 +34,7 @@ from rules.explain import explain
 from rules.flag import BUCKETS, Flag, Hold
 from rules.snapshot import EVERYWHERE, SnapshotError
 from rules.stage import initial_flag, new_share_bp
+from shadow.ranks import Rank
 from store.database import StoreError
 from store.evidence import HOUR_S, EvidenceStore
 from store.flags import Entry, FlagStore, flag_as_json, hold_as_json
@@ -44,7 +42,6 @@ from store.flags import Entry, FlagStore, flag_as_json, hold_as_json
 DAY_HOURS: Final = 24
 SIDES: Final = ("legacy", "new", "undeclared", "none")
 RENDER_S: Final = 10.0
-MAX_LIMIT: Final = 500
 
 _METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 _KIND_OF_SOURCE: Final = {"api": "manual", "local": "manual", "signal": "file", "watch": "file", "file": "file"}
@@ -93,13 +90,25 @@ class Views:
             worker_revisions={peer.hello.slot: peer.acked for peer in state.peers.workers()},
             reload_ok=state.reload.ok,
             reload_success_at=state.reload.success_at,
+            divergences_open=await self._divergences_open(),
             findings_dropped=state.groups.dropped,
+            examples_dropped=state.groups.examples_dropped,
             events_dropped=state.journal.dropped,
             degraded=len(state.degraded()),
         )
         async with asyncio.timeout(RENDER_S):
             body, content_type = await asyncio.to_thread(render, scene, asked.accept)
         return Reply(body=body, content_type=content_type)
+
+    async def _divergences_open(self) -> dict[tuple[str, str], int]:
+        """Count divergences per route of the configuration and severity; without evidence nothing is known."""
+        state = self._state
+        names = {route.name for route in state.config.routes}
+        try:
+            found = {} if state.evidence is None else await state.evidence.divergences.in_work()
+        except StoreError:
+            found = {}
+        return {(route, Rank(rank).word): count for (route, rank), count in found.items() if route in names}
 
     async def status(self, _asked: Asked) -> Reply:
         """Say how this node is."""
@@ -244,7 +253,7 @@ class Views:
 
     async def audit(self, asked: Asked) -> Reply:
         """List changes, newest first."""
-        cursor, limit = asked.values["cursor"], _limit(asked)
+        cursor, limit = asked.values["cursor"], limit_of(asked.values)
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
             raise cursor_problem(cursor)
         try:
@@ -260,40 +269,6 @@ class Views:
                 "next": str(page[-1].id) if len(found) > limit else None,
             }
         )
-
-    async def divergences(self, asked: Asked) -> Reply:
-        """List groups of differences, most severe first."""
-        limit, route = _limit(asked), asked.values["route"]
-        if route is not None:
-            self._state.route(route)
-        await self._recorder.flush()
-        after = None if asked.values["cursor"] is None else place_of(asked.values["cursor"])
-        try:
-            found = await self._evidence().divergences(route=route, after=after, limit=limit + 1)
-        except StoreError as error:
-            raise ProblemError("evidence", f"The evidence cannot be read: {error}.") from error
-        page = found[:limit]
-        return Reply(
-            body={
-                "divergences": [divergence_as_json(divergence) for _, divergence in page],
-                "next": cursor_of(page[-1][0]) if len(found) > limit else None,
-            }
-        )
-
-    async def divergence(self, asked: Asked) -> Reply:
-        """Show one group with its latest example."""
-        await self._recorder.flush()
-        try:
-            found = await self._evidence().divergence(asked.name)
-        except StoreError as error:
-            raise ProblemError("evidence", f"The evidence cannot be read: {error}.") from error
-        if found is None:
-            raise ProblemError(
-                "unknown-divergence",
-                f"There is no divergence {asked.name[:100]!r}; `matapalo diffs` lists them.",
-                extra={"known": [], "did_you_mean": None},
-            )
-        return Reply(body={**divergence_as_json(found), "example": dict(found.example)})
 
     async def totals(self, _asked: Asked) -> Reply:
         """Show the raw sums."""
@@ -343,10 +318,3 @@ def _drift(state: ControlState) -> list[Json]:
                 }
             )
     return drift
-
-
-def _limit(asked: Asked) -> int:
-    limit = asked.values["limit"]
-    if not 1 <= limit <= MAX_LIMIT:
-        raise invalid([{"where": "limit", "detail": f"limit is {limit}; expected 1 to {MAX_LIMIT}."}])
-    return int(limit)

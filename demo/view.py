@@ -110,7 +110,7 @@ def _count(number: int, colour: str) -> Text:
 def _differences(board: Board) -> RenderableType:
     table = Table(expand=True, box=None, header_style="bold", pad_edge=False)
     table.add_column("route", no_wrap=True)
-    table.add_column("where the answers differ first", no_wrap=True)
+    table.add_column("the worst difference", no_wrap=True)
     table.add_column("legacy", no_wrap=True, ratio=1)
     table.add_column("new", no_wrap=True, ratio=1)
     for row in board.rows.values():
@@ -121,7 +121,7 @@ def _differences(board: Board) -> RenderableType:
         table.add_row(row.name, place, Text(legacy, style="yellow"), Text(new, style="cyan"))
     if not table.row_count:
         table.add_row("", Text("none so far", style="dim"), "", "")
-    return Panel(table, title="first differences", title_align="left", border_style="dim")
+    return Panel(table, title="worst differences", title_align="left", border_style="dim")
 
 
 def _next_steps(board: Board) -> RenderableType:
@@ -147,21 +147,15 @@ def next_steps(board: Board) -> tuple[tuple[str, str], ...]:
 
 
 def place_of(difference: dict[str, Any]) -> str:
-    """Say in a few words where two answers differ."""
-    kind = difference["kind"]
-    if kind == "status":
-        return "status"
-    if kind != "body":
-        return str(kind)
-    if difference["offset"] < 0:
-        return "the body"  # equal once unpacked, or not JSON
-    return f"{difference['pointer'] or '(root)'} at byte {difference['offset']}"
+    """Say in a few words why and where two answers differ."""
+    pointer = difference["pointer"]
+    return str(difference["cause"]) + (f" at {pointer}" if pointer else "")
 
 
 def fragments(difference: dict[str, Any]) -> tuple[str, str]:
     """Quote what stands on both sides, with control characters visible, cut to MAX_FRAGMENT."""
     legacy, new = difference["legacy"], difference["new"]
-    if difference["kind"] == "status" and not (legacy or new):
+    if difference["cause"] == "http.status" and not (legacy or new):
         legacy, new = difference["statuses"]
     return _visible(str(legacy)), _visible(str(new))
 
@@ -193,7 +187,7 @@ def _verdicts(row: RouteRow) -> str:
 
 
 def summary(board: Board) -> list[str]:
-    """Say the end result in plain lines: one per route, then one per first difference."""
+    """Say the end result in plain lines: one per route, then one per worst difference."""
     told = [f"{board.requests} requests answered in {board.elapsed_s:.1f} s, {board.failed} failed"]
     for row in board.rows.values():
         sides = ", ".join(f"{count} by {side}" for side, count in row.sides.items())

@@ -56,14 +56,20 @@ class Watch:
             known = self._examples.get(name)
             if known is None or known["id"] != group["id"]:
                 known = self._examples[name] = await self._product.get(f"/api/v1/divergences/{group['id']}")
-            if name in self._board.rows:
+            if name in self._board.rows and known["example"] is not None:
                 self._board.rows[name].difference = _first_difference(group, known["example"])
 
 
 def _first_difference(group: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-    of_group = ("id", "kind", "statuses", "severity", "count", "sentence")
-    of_example = ("method", "target", "pointer", "offset", "legacy", "new", "same_meaning")
-    return {name: group[name] for name in of_group} | {name: example[name] for name in of_example}
+    worst = example["differences"][0]
+    pointer = worst["legacy_pointer"] if worst["legacy_pointer"] is not None else worst["new_pointer"]
+    return {
+        **{name: group[name] for name in ("id", "statuses", "severity", "count", "sentence")},
+        **{name: example["request"][name] for name in ("method", "target")},
+        **{name: worst[name] for name in ("cause", "legacy", "new")},
+        "pointer": pointer,
+        "same_meaning": example["same_meaning"],
+    }
 
 
 def _added(count: int | dict[str, int]) -> int:

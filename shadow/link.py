@@ -359,6 +359,8 @@ class Seen(Message, frozen=True, kw_only=True, tag="seen"):
     counts: dict[str, int]
     """Divergence to the pairs since the last Seen."""
     at: float
+    build: str = ""
+    """What new said it was (``version_header``) in all of these pairs; empty: nothing."""
 
 
 class Repeated(Message, frozen=True, kw_only=True, tag="repeated"):

@@ -73,7 +73,7 @@ class Entry:
 
     kind: str
     """``flip``, ``rollback``, ``hold``, ``release``, ``shadow``, ``undo``, ``deployed``, ``tolerate``, ``untolerate``,
-    ``reload`` or ``start``."""
+    ``triage``, ``reload`` or ``start``."""
     source: str
     """``api``, ``signal``, ``watch``, ``local`` or ``file``."""
     actor: str

@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest revision of the chain in ``store/migrations``; at it, Alembic (0.4 s to import) is not needed."""
 
 FLAGS: Final = MetaData()
@@ -119,22 +119,76 @@ epochs = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-findings = Table(
-    "findings",
+compared = Table(
+    "compared",
+    EVIDENCE,
+    Column("route", String, primary_key=True),
+    Column("build", String, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("first_seen", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+)
+
+divergences = Table(
+    "divergences",
     EVIDENCE,
     Column("id", String, primary_key=True),
     Column("route", String, nullable=False),
     Column("status_legacy", Integer, nullable=False),
     Column("status_new", Integer, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("pointer", Text, nullable=False),
-    Column("severity", Integer, nullable=False),
+    Column("settled", Integer, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("causes", Text, nullable=False),
     Column("count", Integer, nullable=False),
     Column("same", Integer, nullable=False),
     Column("different", Integer, nullable=False),
+    Column("compared_before", Integer, nullable=False),
     Column("first_seen", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
-    Column("example", Text, nullable=False),
-    Index("findings_rank", "severity", "count", "id"),
-    Index("findings_last_seen", "last_seen"),
+    Column("state", String, nullable=False),
+    Column("last_build", String, nullable=False),
+    Column("fixed_build", String, nullable=False),
+    Column("consumers", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("ticket", String, nullable=False),
+    Column("decided_by", String, nullable=False),
+    Column("decided_at", Float, nullable=False),
+    Index("divergences_rank", "settled", "rank", "count", "id"),
+    Index("divergences_route", "route", "state"),
+    Index("divergences_last_seen", "last_seen"),
+)
+
+divergence_places = Table(
+    "divergence_places",
+    EVIDENCE,
+    Column("divergence", String, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("cause", String, nullable=False),
+    Column("path", Text, nullable=False),
+    Index("divergence_places_cause", "cause"),
+    Index("divergence_places_path", "path"),
+)
+
+divergence_builds = Table(
+    "divergence_builds",
+    EVIDENCE,
+    Column("divergence", String, primary_key=True),
+    Column("build", String, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("first_seen", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+)
+
+comparisons = Table(
+    "comparisons",
+    EVIDENCE,
+    Column("id", String, primary_key=True),
+    Column("divergence", String, nullable=False),
+    Column("request_id", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("comparisons_divergence", "divergence", "at"),
+    Index("comparisons_request", "request_id"),
+    Index("comparisons_at", "at"),
 )

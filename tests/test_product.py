@@ -155,7 +155,7 @@ def test_the_law_holds_from_end_to_end(legacy: Recorder, new: Recorder) -> None:
     law(totals["counts"], totals["gauges"])
     assert 'matapalo_comparisons_total{primary="legacy",route="orders",verdict="divergent"} 100.0' in metrics
     assert 'matapalo_shadow_eligible_total{route="orders"} 100.0' in metrics
-    assert found[0]["pointer"] == "/side"
+    assert {"cause": "value.changed", "path": "/side"} in found[0]["places"]
 
 
 def test_an_acknowledged_flip_survives_kill_9(legacy: Recorder, new: Recorder) -> None:

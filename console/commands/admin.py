@@ -85,13 +85,20 @@ class Admin:
         """
         return self._call("POST", path, body={name: value for name, value in body.items() if value is not None})
 
+    def patch(self, path: str, body: Mapping[str, object]) -> JsonObject:
+        """Change single members of something; ``None`` values are left out of the body.
+
+        Raises: OutOfReachError, RefusedError.
+        """
+        return self._call("PATCH", path, body={name: value for name, value in body.items() if value is not None}).body
+
     def _call(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, body: JsonObject | None = None
     ) -> Answer:
         headers = {"Accept": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        if body is not None:
+        if method == "POST":
             headers["Idempotency-Key"] = str(uuid.uuid4())
         parameters: list[tuple[str, str | int | float | bool | None]] = [
             (name, str(value))

@@ -52,16 +52,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Say which version a backend runs from now on, so that evidence is kept per build.",
     ),
     "audit": (f"{_IN}.audit:audit", "Show who changed what, newest first."),
-    "diffs": (f"{_IN}.diffs:diffs", "List the divergences, of one route or of all, most severe first."),
-    "diff": (f"{_IN}.diffs:diff", "Show one divergence (d-…) with its latest example."),
-    "compare": (f"{_IN}.compare:compare", "Compare two answers byte for byte and say why they differ."),
+    "diffs": (
+        f"{_IN}.diffs:diffs",
+        "List the divergences, of one route or of all: what needs work first.",
+    ),
+    "diff": (
+        f"{_IN}.diffs:diff",
+        "Show one divergence (d-…) or comparison (c-…): what differs, why, and the fix.",
+    ),
     "causes": (
         f"{_IN}.causes:causes",
         "List the causes of differences, or show one with who produces it and how to fix it.",
-    ),
-    "tolerate": (
-        f"{_IN}.tolerate:tolerate",
-        "Permit a difference on a route, by path or cause, with a reason, an owner and a last day.",
     ),
     "reload": (
         f"{_IN}.reload:reload",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,18 +22,25 @@ def print_json(value: JsonObject) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
     """Print rows under titles; colours and lines only on a terminal (``NO_COLOR`` is honoured)."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))  # Text: a name with [brackets] is not markup
+        # Text: a name with [brackets] is not markup
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    print_rich(table)
+
+
+def print_rich(*parts: RenderableType) -> None:
+    """Print one thing below the other; colours only on a terminal, and no folding without one."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_COLUMNS)
     with console.capture() as captured:
-        console.print(table)
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, Text) and not console.is_terminal)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from console.problem import ProblemError
-from console.shapes import copying_as_json, counts_as_json, counts_by_route, cursor_of, new_share, place_of
+from console.shapes import copying_as_json, counts_as_json, counts_by_route, new_share
 from console.totals import Sums
 
 
@@ -51,23 +44,3 @@ def test_switches_say_whether_all_is_off() -> None:
     assert copying_as_json(()) == {"on": True, "off": []}
     assert copying_as_json(("b", "a")) == {"on": True, "off": ["a", "b"]}
     assert copying_as_json(("*", "a")) == {"on": False, "off": ["a"]}
-
-
-@given(st.tuples(st.integers(0, 6), st.integers(1, 1 << 40), st.text()))
-def test_a_cursor_leads_back_to_its_place(place: tuple[int, int, str]) -> None:
-    """Every cursor that was handed out is read back exactly."""
-    assert place_of(cursor_of(place)) == place
-
-
-@given(st.text())
-def test_any_other_cursor_is_refused(text: str) -> None:
-    """A made-up cursor is a problem, never a crash."""
-    with contextlib.suppress(ProblemError):
-        place_of(text)
-
-
-@pytest.mark.parametrize("text", ["W10", "WzEsMl0", "bnVsbA", "WzEsMiwzXQ", "é", "\x00", "WzEsdHJ1ZSwiYSJd"])
-def test_a_cursor_of_another_shape_is_refused(text: str) -> None:
-    """Valid base64 and JSON of another shape are no cursor."""
-    with pytest.raises(ProblemError):
-        place_of(text)

@@ -252,6 +252,24 @@ def test_hours_count_every_request_once_over_restarts() -> None:
     assert hours == {(5, "orders", "legacy"): 9}
 
 
+def test_what_was_compared_is_counted_once_under_the_build_of_its_time() -> None:
+    """Identical and unequal pairs of a route count once, for the build of new that answered when they came in."""
+    totals = Totals(now=0.0)
+    totals.hello("e1", 0, 0.0)
+    builds = {"orders": "v1"}
+    found: Counter[tuple[str, str]] = Counter()
+    for sequence, (identical, unequal, works) in enumerate(((4, 1, True), (6, 1, False), (9, 3, True)), start=1):
+        builds["orders"] = f"v{sequence}"
+        counts = {"identical|orders|legacy": identical, "unequal|orders|new": unequal, "errored|orders|legacy|both": 5}
+        totals.take(tally("e1", sequence, counts))
+        pending = totals.batch(0.0, builds.__getitem__)
+        if works:
+            found.update(pending.batch.compared)
+        totals.settle(pending, written=works)
+
+    assert found == {("orders", "v1"): 5, ("orders", "v3"): 7}
+
+
 def test_the_last_legacy_request_only_moves_forward() -> None:
     """A worker with an older last request of legacy does not turn the ledger back."""
     totals = Totals(last_legacy={"orders": 50.0}, now=0.0)
@@ -263,24 +281,6 @@ def test_the_last_legacy_request_only_moves_forward() -> None:
 
     assert totals.last_legacy("orders") == 70.0
     assert totals.last_legacy("cart") is None
-
-
-def test_the_last_hit_of_a_tolerance_is_when_it_was_counted() -> None:
-    """A tolerance's last hit is the moment of a tally with more hits, and no other tally moves it."""
-    totals = Totals()
-    totals.hello("w", 0, 0.0)
-    totals.take(tally("w", 0, {"sent|orders": 1}))
-    none = totals.last_hit("orders", "t-1")
-    totals.take(tally("w", 1, {"sent|orders": 2, "tolerance_hits|orders|t-1": 1}))
-    first = totals.last_hit("orders", "t-1")
-    totals.take(tally("w", 2, {"sent|orders": 3, "tolerance_hits|orders|t-1": 1}))
-
-    assert none is None
-    assert first is not None
-    assert totals.last_hit("orders", "t-1") == first
-    assert totals.last_hit("orders", "t-2") is None
-    totals.take(tally("w", 3, {"sent|orders": 3, "tolerance_hits|orders|t-1": 2}))
-    assert (totals.last_hit("orders", "t-1") or 0) > first
 
 
 def test_a_malformed_key_costs_nothing_but_itself() -> None:

@@ -4,75 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from shadow import link
-from tests.support.controlnode import ControlNode, running
+from tests.support.controlnode import running
 
 pytestmark = pytest.mark.anyio
-
-
-def finding(*, folded: str = "", pointer: str = "", cause: str = "value.changed", **changed: Any) -> link.Finding:
-    """Make one finding of one difference."""
-    item = link.DifferenceItem(
-        cause=cause,
-        folded=folded,
-        legacy_pointer=pointer,
-        new_pointer=pointer,
-        legacy_span=(3, 8),
-        new_span=(3, 7),
-        legacy="12.50",
-        new="12.5",
-    )
-    values: dict[str, Any] = {
-        "route": "orders",
-        "request_id": "r1",
-        "method": "GET",
-        "target": "/orders/7",
-        "at": time.time(),
-        "verdict": "divergent",
-        "same_meaning": False,
-        "statuses": (200, 200),
-        "causes": (cause,),
-        "differences": (item,),
-        "divergence": "d-0123456789",
-    }
-    return link.Finding(**{**values, **changed})
-
-
-async def divergences(node: ControlNode, count: int) -> list[dict[str, Any]]:
-    """Wait until as many groups are shown."""
-    deadline = time.monotonic() + 5
-    while True:
-        groups: list[dict[str, Any]] = (await node.get("/api/v1/divergences")).json()["divergences"]
-        if len(groups) >= count and sum(group["count"] for group in groups) >= count:
-            return groups
-        assert time.monotonic() < deadline, groups
-
-
-async def test_findings_become_divergences_most_severe_first(tmp_path: Path) -> None:
-    """Findings are grouped by route, statuses, kind and folded pointer, ranked, paged and shown with an example."""
-    async with running(tmp_path) as node:
-        comparer = await node.comparer()
-        for number in range(3):
-            comparer.send(finding(folded="/items/*/price", pointer=f"/items/{number}/price"))
-        comparer.send(finding(folded="/note", same_meaning=True))
-        comparer.send(finding(statuses=(200, 500), cause="http.status"))
-        groups = await divergences(node, 3)
-        first = (await node.get("/api/v1/divergences?limit=1")).json()
-        second = (await node.get(f"/api/v1/divergences?limit=5&cursor={first['next']}")).json()
-        price = next(group for group in groups if group["pointer"] == "/items/*/price")
-        whole = (await node.get(f"/api/v1/divergences/{price['id']}")).json()
-
-    assert [group["severity"] for group in groups] == ["new_5xx", "value", "cosmetic"]
-    assert [group["id"] for group in [*first["divergences"], *second["divergences"]]] == [g["id"] for g in groups]
-    assert second["next"] is None
-    assert price["count"] == 3
-    assert price["same_meaning"] == {"yes": 0, "no": 3, "unknown": 0}
-    assert whole["example"]["pointer"] == "/items/2/price"
-    assert whole["example"]["legacy"] == "12.50"
 
 
 async def test_explain_decides_as_a_worker_does(tmp_path: Path) -> None:

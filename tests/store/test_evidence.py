@@ -7,24 +7,12 @@ from pathlib import Path
 import pytest
 
 from store.database import StoreError
-from store.evidence import MAX_PENDING, Batch, EvidenceStore, Groups, Sighting, divergence_id
+from store.divergences import Wanted
+from store.evidence import Batch, EvidenceStore
+from store.groups import Groups
+from tests.store.made import opened, sighting
 
 pytestmark = pytest.mark.anyio
-
-
-def sighting(**changed: object) -> Sighting:
-    """Make one sighting."""
-    values: dict[str, object] = {
-        "route": "orders",
-        "status_legacy": 200,
-        "status_new": 200,
-        "kind": "body",
-        "pointer": "/price",
-        "same_meaning": False,
-        "at": 100.0,
-        "example": {"request_id": "r1"},
-    }
-    return Sighting(**{**values, **changed})  # type: ignore[arg-type]  # a bundle of keywords
 
 
 async def test_hours_add_up_and_the_last_legacy_request_only_rises(tmp_path: Path) -> None:
@@ -58,95 +46,10 @@ async def test_epochs_are_replaced_whole_and_forgotten_when_folded(tmp_path: Pat
     assert found == {"": b"12", "e2": b"2"}
 
 
-async def test_findings_merge_into_their_group(tmp_path: Path) -> None:
-    """Findings of one group add up over batches: counts, first and last time, latest example, worst severity."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
-    groups = Groups()
-    groups.add(sighting(same_meaning=True, at=100.0))
-    groups.add(sighting(same_meaning=None, at=110.0))
-    await store.write(Batch(), groups)
-    first = await store.divergences(route=None, after=None, limit=10)
-    groups.add(sighting(at=120.0, example={"request_id": "r3"}))
-    await store.write(Batch(), groups)
-    await store.write(Batch(), groups)
-
-    found = await store.divergence(divergence_id("orders", 200, 200, "body", "/price"))
-    await store.close()
-
-    assert [one.severity for _, one in first] == ["cosmetic"]
-    assert found is not None
-    assert (found.count, found.same, found.different, found.severity) == (3, 1, 1, "value")
-    assert (found.first_seen, found.last_seen) == (100.0, 120.0)
-    assert found.example == {"request_id": "r3"}
-
-
-@pytest.mark.parametrize(
-    ("changed", "severity"),
-    [
-        ({"status_new": 500, "kind": "status"}, "new_5xx"),
-        ({"status_new": 404, "kind": "status"}, "status"),
-        ({"status_legacy": 500, "status_new": 502, "kind": "status"}, "status"),
-        ({"kind": "header:content-type"}, "content_type"),
-        ({}, "value"),
-        ({"same_meaning": None}, "unknown"),
-        ({"same_meaning": True}, "cosmetic"),
-        ({"kind": "header:location", "same_meaning": True}, "header"),
-    ],
-    ids=str,
-)
-async def test_groups_are_ranked_by_what_a_client_would_feel(
-    tmp_path: Path, changed: dict[str, object], severity: str
-) -> None:
-    """A server error outranks a status, a status a type, a type a value, a value a cosmetic difference."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
-    groups = Groups()
-    groups.add(sighting(**changed))
-    await store.write(Batch(), groups)
-
-    found = await store.divergences(route="orders", after=None, limit=10)
-    await store.close()
-
-    assert [one.severity for _, one in found] == [severity]
-
-
-async def test_pages_of_groups_miss_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    """Paging through groups with equal counts shows each exactly once, in order."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
-    groups = Groups()
-    for number in range(25):
-        for _ in range(1 + number % 3):
-            groups.add(sighting(pointer=f"/{number}", same_meaning=bool(number % 2)))
-    await store.write(Batch(), groups)
-    whole = [one.id for _, one in await store.divergences(route=None, after=None, limit=100)]
-
-    paged: list[str] = []
-    after = None
-    while page := await store.divergences(route=None, after=after, limit=4):
-        paged += [one.id for _, one in page]
-        after = page[-1][0]
-    await store.close()
-
-    assert len(whole) == 25
-    assert paged == whole
-
-
-def test_pending_groups_are_bounded_and_drops_are_counted() -> None:
-    """A service that differs in endless ways fills a bounded number of groups; the rest is counted as dropped."""
-    groups = Groups()
-
-    for number in range(MAX_PENDING + 10):
-        groups.add(sighting(pointer=f"/{number}"))
-    groups.add(sighting(pointer="/0"))
-
-    assert len(groups.take()) == MAX_PENDING
-    assert groups.dropped == 10
-    assert groups.seen == MAX_PENDING + 11
-
-
 async def test_a_batch_that_cannot_be_written_is_kept(tmp_path: Path) -> None:
     """When the file is gone, findings wait for the next one, together with what came meanwhile."""
     path = tmp_path / "evidence.db"
-    store = await EvidenceStore.open(str(path))
+    store = await opened(path)
     groups = Groups()
     groups.add(sighting())
     path.unlink()
@@ -155,20 +58,20 @@ async def test_a_batch_that_cannot_be_written_is_kept(tmp_path: Path) -> None:
     await store.close()
     groups.add(sighting(at=130.0))
 
-    store = await EvidenceStore.open(str(path))
+    store = await opened(path)
     await store.write(Batch(), groups)
-    found = await store.divergences(route=None, after=None, limit=10)
+    found = await store.divergences.page(Wanted(), after=None, limit=10)
     await store.close()
 
-    assert [(one.count, one.first_seen, one.last_seen) for _, one in found] == [(2, 100.0, 130.0)]
+    assert [(one.count, one.first_seen, one.last_seen) for one in found] == [(2, 100.0, 130.0)]
 
 
 async def test_the_file_stays_below_its_cap_oldest_out_first(tmp_path: Path) -> None:
     """Beyond the cap the oldest groups and hours go; the newest, the totals and the ledger stay."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"), cap_bytes=400_000)
+    store = await opened(tmp_path / "evidence.db", cap_bytes=400_000)
     groups = Groups()
     for number in range(400):
-        groups.add(sighting(pointer=f"/{number}", at=float(number), example={"legacy": "x" * 2_000}))
+        groups.add(sighting(f"d-{number}", at=float(number), body=b"x" * 2_000))
     batch = Batch(
         epochs={"e1": b"1"},
         answered={(hour, "orders", "new"): 1 for hour in range(1_000)},
@@ -178,7 +81,7 @@ async def test_the_file_stays_below_its_cap_oldest_out_first(tmp_path: Path) -> 
 
     await store.shrink()
     used = (await store.database.pragma("page_count") - await store.database.pragma("freelist_count")) * 4096
-    found = [one.last_seen for _, one in await store.divergences(route=None, after=None, limit=1_000)]
+    found = [one.last_seen for one in await store.divergences.page(Wanted(), after=None, limit=1_000)]
     hours = await store.share(None, 0)
     epochs, last = await store.load_epochs(), await store.load_last_legacy()
     await store.close()

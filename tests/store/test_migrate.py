@@ -51,8 +51,8 @@ def test_two_files_may_be_upgraded_at_the_same_time(tmp_path: Path) -> None:
         tables[file] = {name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         found.close()
     assert "flags" in tables["flags"]
-    assert "findings" in tables["evidence"]
-    assert "findings" not in tables["flags"]
+    assert "divergences" in tables["evidence"]
+    assert "divergences" not in tables["flags"]
 
 
 def test_a_failed_upgrade_leaves_no_half_schema(tmp_path: Path) -> None:

@@ -228,6 +228,11 @@ class ControlNode:
         async with httpx2.AsyncClient(base_url=self.url, timeout=DEADLINE_S, trust_env=False, verify=False) as client:
             return await client.post(path, json={} if body is None else body, **more)
 
+    async def patch(self, path: str, body: object, **more: Any) -> httpx2.Response:
+        """Call PATCH with a JSON body."""
+        async with httpx2.AsyncClient(base_url=self.url, timeout=DEADLINE_S, trust_env=False, verify=False) as client:
+            return await client.patch(path, json=body, **more)
+
     def tell(self, message: link.Message) -> None:
         """Say something as the supervisor."""
         assert self._parent is not None

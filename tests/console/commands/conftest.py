@@ -93,7 +93,7 @@ def admin() -> Iterator[StandIn]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_GET
+        do_POST = do_PATCH = do_GET
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
             """Stay quiet."""
