@@ -141,9 +141,10 @@ def _rewritten(body: bytes, decoder: msgspec.json.Decoder[Any], encoder: msgspec
 _ESCAPE: Final = re.compile(rb"\\[u/]")
 """Escapes that have another spelling; the other ones are each the only way to write their character."""
 
-_UNIT: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}"
-_UNITS: Final = re.compile(_UNIT)
-_RUN: Final = re.compile(rb"(?:" + _UNIT + rb"){1,8}+|\\.")
+_TAIL: Final = rb"(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4})"
+# Every pattern begins with its backslash, for which the search is a plain find.
+_UNITS: Final = re.compile(rb"\\" + _TAIL)
+_RUN: Final = re.compile(rb"\\(?:" + _TAIL + rb"(?:\\" + _TAIL + rb"){0,7}+|[^u])")
 """One short escape, or up to eight characters at once: a run is the unit of the cache, so it stays short."""
 
 _UPPER_DIGIT: Final = re.compile(rb"\\u[0-9a-f]{0,3}[A-F]")
