@@ -193,17 +193,6 @@ CALLS: Final = (
         partly=True,
     ),
     Call(
-        name="recheck",
-        method="POST",
-        path="/api/v1/comparisons/{name}/recheck",
-        role="developer",
-        summary="Ask both sides again now: about a comparison (c-…), or the newest one of a divergence (d-…).",
-        fields=(
-            Field(name="headers", kind="headers", help="`Name:value`, in place of stored ones.", default=()),
-            Field(name="target", kind="text", help="The whole target, where the stored one hides values."),
-        ),
-    ),
-    Call(
         name="deployed",
         method="POST",
         path="/api/v1/deploys",
@@ -359,7 +348,7 @@ def _operation(call: Call) -> Json:
         ]
     else:
         # A second reload of the same files changes nothing by itself, nor does the same PATCH.
-        if call.method == "POST" and call.name not in ("reload", "recheck"):
+        if call.method == "POST" and call.name != "reload":
             parameters.append(
                 {
                     "name": "Idempotency-Key",

@@ -33,7 +33,6 @@ from console.journal import Journal, now_text
 from console.peers import Peer, Peers, PeersError
 from console.problem import ProblemError
 from console.reading import Reading
-from console.recheck import Rechecks
 from console.recorder import Recorder
 from console.reloads import Reloads
 from console.state import Caller, ControlState
@@ -163,7 +162,6 @@ class Control:
             (
                 Views(state, self._recorder),
                 Reading(state, self._recorder),
-                Rechecks(state, self._recorder),
                 Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
             ),
             self._journal,

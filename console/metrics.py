@@ -65,8 +65,6 @@ class Scene:
     """(route, kind) to how many."""
     renewals: Mapping[str, int]
     """Result to how many."""
-    rechecks: Mapping[tuple[str, str], int]
-    """(route, side) to how many requests."""
     worker_revisions: Mapping[int, int]
     reload_ok: bool
     reload_success_at: float
@@ -97,7 +95,7 @@ FAMILIES: Final = (
         "matapalo_copies_total",
         "route side purpose",
         "Requests sent beside those of clients: compare (to the side that does not answer), noise (to legacy, a second "
-        "time), again (to both sides, after a divergent answer), recheck (to both, by hand; since control began).",
+        "time), again (to both sides, after a divergent answer).",
     ),
     _counter(
         "matapalo_repeats_total",
@@ -354,8 +352,6 @@ def _add_scene(series: Series, scene: Scene) -> None:
         _add(series, "matapalo_flips_total", labels, count)
     for result, count in scene.renewals.items():
         _add(series, "matapalo_certificate_renewals_total", (result,), count)
-    for (route, side), count in scene.rechecks.items():
-        _add(series, "matapalo_copies_total", (route, side, "recheck"), count)
     for slot, revision in scene.worker_revisions.items():
         _add(series, "matapalo_snapshot_revision", (str(slot),), revision)
     _add(series, "matapalo_findings_dropped_total", (), scene.findings_dropped)

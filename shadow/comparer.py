@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from shadow import coding, link
-from shadow.compare import Judgement, decide, describe, first_difference, verdict_of
-from shadow.findings import ControlLink, FindingBudget
+from shadow.judge import Judge, body_sizes
 from shadow.parent import ParentLink
+from shadow.reports import ControlLink
 
 NICENESS: Final = 10
 """Answering clients goes before comparing, on a busy machine too."""
@@ -58,6 +58,9 @@ MAX_WAITING: Final = 8 << 20
 
 MAX_FRAME: Final = 4 << 20
 """A pair's bodies (1 MiB), the request's (64 KiB), three heads and the target."""
+
+COUNT_S: Final = 1.0
+"""How often control hears what was only counted: what a killed comparer's counts may lack."""
 
 ORPHAN_DRAIN_S: Final = 30.0
 """Workers drain as long by default (LimitsSpec.drain_ns), and send pairs until their end."""
@@ -159,7 +162,7 @@ class WorkerLink:
 
     def _take(self, message: link.Any, rest: bytes) -> None:
         if isinstance(message, link.Pair):
-            sizes = _body_sizes(message)
+            sizes = body_sizes(message)
             if min(sizes) < 0 or sum(sizes) != len(rest):
                 raise link.LinkError(f"a pair with {len(rest)} bytes of bodies says {sizes}")
             policy = self._policies.get(message.policy)
@@ -194,8 +197,10 @@ class Comparer:
         self._wall_clock_s = wall_clock_s
         self._slot = slot
         self._epoch = os.urandom(8).hex()
-        self._control = ControlLink(os.path.join(state_dir, "control.sock"), slot, self._epoch)
-        self._budget = FindingBudget()
+        self._control = ControlLink(
+            os.path.join(state_dir, "control.sock"), slot, self._epoch, on_connected=self._on_control
+        )
+        self._judge = Judge(self._control.offer, before_heavy=self._flush)
         self._queue: deque[Job] = deque()
         self._links: set[WorkerLink] = set()
         self._answered: set[WorkerLink] = set()
@@ -231,11 +236,16 @@ class Comparer:
             await asyncio.sleep(0)
             return 1
         parent.ready(ok=True, detail=self.path)
-        keeper = asyncio.create_task(self._control.keep_connected(), name="control link")
+        tasks = [
+            asyncio.create_task(self._control.keep_connected(), name="control link"),
+            asyncio.create_task(self._keep_counting(), name="counts"),
+        ]
         await self._finished.wait()
-        keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tell_counts()
         self._stop_listening()
         for each in list(self._links):
             each.flush()
@@ -334,7 +344,7 @@ class Comparer:
                 self._flush()
                 unflushed = 0
             self._arm(now_ns)
-            verdict = self._judge(job, now_ns)
+            verdict = self._verdict_of(job)
             job.worker.done(len(job.rest), verdict)
             self._answered.add(job.worker)
             self._pairs += 1
@@ -346,33 +356,39 @@ class Comparer:
         if self._is_working:
             self.loop.call_soon(self._work)
 
-    def _judge(self, job: Job, now_ns: int) -> link.Verdict:
-        policy, pair = job.policy, job.pair
-        legacy, new, _ = _body_sizes(pair)
+    def _verdict_of(self, job: Job) -> link.Verdict:
         try:
-            judgement = decide(policy, pair, job.rest[:legacy], job.rest[legacy : legacy + new])
-            if pair.purpose == "recheck":
-                job.worker.tell(describe(policy, pair, judgement))
-            elif self._is_wanted(policy, pair, judgement, now_ns):
-                self._report(policy, pair, judgement)
-            return verdict_of(pair, judgement)
+            judged = self._judge.judge(job.policy, job.pair, job.rest)
         except MemoryError:
             reason = "limit"
         except Exception:  # the border of one pair: whatever it broke, the next one is judged
-            _log(f"pair {pair.sequence} of route {policy.route!r} broke the comparer:\n{traceback.format_exc()}")
+            number, route = job.pair.sequence, job.policy.route
+            _log(f"pair {number} of route {route!r} broke the comparer:\n{traceback.format_exc()}")
             reason = "killed"
-        return link.Verdict(sequence=pair.sequence, verdict="undecided", reason=reason, causes=("unexplained",))
+        else:
+            if judged.finding is not None:
+                job.worker.tell(judged.finding)
+            return judged.verdict
+        return link.Verdict(sequence=job.pair.sequence, verdict="undecided", reason=reason, causes=("unexplained",))
 
-    def _is_wanted(self, policy: link.Policy, pair: link.Pair, judgement: Judgement, now_ns: int) -> bool:
-        """Say whether control gets a Finding: of noise always, of a comparison within the budget, of a repeat never."""
-        if not self._control.has_room or pair.purpose == "again":
-            return False
-        return pair.purpose == "noise" or self._budget.admit(policy.route, now_ns, lambda: fingerprint(judgement))
+    def _on_control(self) -> None:
+        """Control is there, maybe with another file: it gets an example of everything once more."""
+        self._judge.memory.forget_examples()
 
-    def _report(self, policy: link.Policy, pair: link.Pair, judgement: Judgement) -> None:
-        started_ns = time.monotonic_ns()
-        self._control.offer(describe(policy, pair, judgement))
-        self._budget.spend(time.monotonic_ns() - started_ns)
+    async def _keep_counting(self) -> None:
+        """Tell control each second how many pairs were counted without a Finding; while it is away they add up."""
+        while True:
+            await asyncio.sleep(COUNT_S)
+            self._tell_counts()
+
+    def _tell_counts(self) -> None:
+        if self._control.is_taking:
+            for seen in self._judge.take_counts():
+                self._control.offer(seen)
+        memory = self._judge.memory
+        if memory.lost:
+            _log(f"{memory.lost} pairs stand in no divergence: control was away, and too many kinds of pairs came")
+            memory.lost = 0
 
     def _flush(self) -> None:
         while self._answered:
@@ -391,33 +407,12 @@ class Comparer:
         self._armed_ns = 0
 
 
-def fingerprint(judgement: Judgement) -> tuple[str, bytes]:
-    """Say cheaply which kind of difference this is: a body's by the last member name before it.
-
-    Shape: a guess for rationing only, good for JSON without a blank before the colon.
-    Cost: about 2 microseconds for 1 KB.
-    """
-    if judgement.kind != "body":
-        return judgement.kind, b""
-    body = judgement.bodies.legacy
-    offset = first_difference(body, judgement.bodies.new)
-    end = body.rfind(b'":', max(0, offset - 4_096), max(0, offset))
-    start = body.rfind(b'"', max(0, end - 64), max(0, end))
-    return judgement.kind, body[start + 1 : max(0, end)]
-
-
-def _body_sizes(pair: link.Pair) -> tuple[int, int, int]:
-    """Say how the raw rest of a pair is divided: legacy's body, new's, the request's."""
-    if not pair.whole:
-        return 0, 0, pair.request_body_bytes
-    return pair.legacy.body_bytes, pair.new.body_bytes, pair.request_body_bytes
-
-
 def _is_heavy(pair: link.Pair, rest: bytes) -> bool:
     """Say whether this pair could cost much more than a moment: it is large, or may become so when decoded."""
     return (
         len(rest) > HEAVY_BYTES
         or coding.GZIP_MAGIC in rest
+        or coding.ZSTD_MAGIC in rest
         or any(name.lower() == b"content-encoding" for head in (pair.legacy, pair.new) for name, _ in head.headers)
     )
 

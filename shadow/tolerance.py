@@ -141,6 +141,27 @@ class Tolerances:
                 rest.append(change)
         return Remaining(changes=tuple(rest), hits=tuple(sorted(pair.inner)))
 
+    def everywhere(self, now: float) -> dict[str, str]:
+        """Give the causes that are tolerated at any place at the Unix time *now*, each with the tolerance."""
+        found: dict[str, str] = {}
+        for item in self._active(now):
+            if item.matcher is None and item.spec.cause is not None and item.spec.cause not in NEVER_TOLERATED:
+                found.setdefault(item.spec.cause, item.spec.id)
+        return found
+
+    def may_hide(self, cause: str) -> bool:
+        """Say whether any of them could hide this cause somewhere."""
+        return any(
+            item.spec.cause == cause or (item.spec.cause is None and cause in VALUES | ORDERS) for item in self._all
+        )
+
+    def reach(self, difference: Difference) -> bool:
+        """Say whether any of them speaks of a difference's place, so that another one there might be hidden."""
+        return any(
+            item.spec.cause == difference.cause if item.matcher is None else item.matcher.covers(difference.path)
+            for item in self._all
+        )
+
     def _active(self, now: float) -> tuple[_Compiled, ...]:
         return tuple(item for item in self._all if now < item.ends)
 

@@ -64,10 +64,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_IN}.causes:causes",
         "List the causes of differences, or show one with who produces it and how to fix it.",
     ),
-    "recheck": (
-        f"{_IN}.recheck:recheck",
-        "Ask both sides again about a comparison (c-…) or a divergence (d-…): FIXED, STILL or DIFFERENT.",
-    ),
     "reload": (
         f"{_IN}.reload:reload",
         "Read the configuration again; a bad one never replaces the one that serves.",

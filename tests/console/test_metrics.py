@@ -104,7 +104,6 @@ def scene(**changed: object) -> Scene:
         "backends": ("django", "shop"),
         "flips": {("orders", "manual"): 3},
         "renewals": {"taken": 1},
-        "rechecks": {("orders", "legacy"): 2},
         "worker_revisions": {0: 13},
         "reload_ok": True,
         "reload_success_at": 1_700_000_000.0,

@@ -12,8 +12,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from config.spec import ToleranceSpec
 from shadow import link
-from shadow.compare import Judgement, compare, decide
+from shadow.judge import Judge
 
 CORPUS = Path(__file__).parent / "corpus"
 WATCH = ("location", "www-authenticate", "content-disposition", "allow")
@@ -67,41 +68,51 @@ def pair(
 
 def policy(
     *,
+    number: int = 0,
     route: str = "orders",
     parity: str = "bytes",
     keep: str = "fragments",
     redact: tuple[str, ...] = (),
     watch: tuple[str, ...] = WATCH,
+    tolerate: tuple[ToleranceSpec, ...] = (),
     version_headers: tuple[str, str] = ("", ""),
 ) -> link.Policy:
     """Make what a route wants of its comparisons."""
     return link.Policy(
-        number=0,
+        number=number,
         route=route,
         parity=parity,
         keep=keep,
         redact=redact,
         watch=watch,
+        tolerate=tolerate,
         version_headers=version_headers,
     )
 
 
 def wishes_of(parts: dict[str, Any]) -> link.Policy:
     """Take what belongs to the policy out of named parts of a pair and a policy; they are of many types, hence Any."""
-    wishes = {name: parts.pop(name) for name in ("route", "parity", "keep", "redact", "watch") if name in parts}
+    wishes = {
+        name: parts.pop(name)
+        for name in ("route", "parity", "keep", "redact", "watch", "tolerate", "version_headers")
+        if name in parts
+    }
     return policy(**wishes)
 
 
 def compared(legacy: bytes, new: bytes, **parts: Any) -> tuple[link.Verdict, link.Finding]:
-    """Compare two bodies under named parts of a pair and a policy."""
+    """Judge two bodies under named parts of a pair and a policy, as the first pair that a comparer gets."""
     wishes = wishes_of(parts)
-    return compare(wishes, pair(legacy, new, **parts), legacy, new)
+    found: list[link.Finding] = []
 
+    def report(finding: link.Finding) -> bool:
+        found.append(finding)
+        return True
 
-def decided(legacy: bytes, new: bytes, **parts: Any) -> Judgement:
-    """Decide about two bodies under named parts of a pair and a policy."""
-    wishes = wishes_of(parts)
-    return decide(wishes, pair(legacy, new, **parts), legacy, new)
+    judge = Judge(report)
+    sent = pair(legacy, new, **parts)
+    verdict = judge.judge(wishes, sent, legacy + new if sent.whole else b"").verdict
+    return verdict, found[0]
 
 
 def corpus_rows(name: str) -> Iterator[dict[str, Any]]:

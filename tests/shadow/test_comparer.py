@@ -23,7 +23,7 @@ import msgspec
 import pytest
 
 from shadow import coding, comparer, link
-from tests.shadow.made import JSON_TYPE, decided, pair, wishes_of
+from tests.shadow.made import JSON_TYPE, compared, pair, wishes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -161,7 +161,7 @@ def sly_pair(sequence: int) -> bytes:
     assert sum(map(len, bodies)) < comparer.HEAVY_BYTES
     assert len(body) < coding.MAX_RATIO * len(bodies[0])
     started = time.process_time()
-    decided(*bodies, parity="meaning", legacy_headers=GZIPPED, new_headers=GZIPPED)
+    compared(*bodies, parity="meaning", legacy_headers=GZIPPED, new_headers=GZIPPED)
     assert time.process_time() - started > 0.2
     return framed(sequence, *bodies, parity="meaning", legacy_headers=GZIPPED, new_headers=GZIPPED)
 
@@ -189,6 +189,7 @@ def test_verdicts_come_in_the_order_of_the_pairs(running: Running) -> None:
 
     assert [verdict.sequence for verdict in verdicts] == list(range(1, 301))
     assert [verdict.verdict for verdict in verdicts] == ["tolerated", "divergent"] * 150
+    assert {verdict.causes for verdict in verdicts} <= {("whitespace.trailing_newline",), ("encoding",)}
 
 
 def test_two_workers_are_served_side_by_side(running: Running) -> None:
@@ -223,6 +224,38 @@ def test_findings_reach_control_and_verdicts_do_not_wait_for_it(running: Running
     assert hello.role == "comparer"
     item = first.differences[0]
     assert (item.legacy_pointer, item.legacy, item.new) == ("/a", "1", "2")
+
+
+def test_control_hears_how_many_pairs_were_only_counted(running: Running, state_dir: Path) -> None:
+    """Findings and counts together are all unequal pairs, also those judged before control came."""
+    worker = running.worker()
+    worker.send(*(framed(number, b'{"a":1}', b'{"a":2}') for number in range(500)))
+    assert len(worker.verdicts(500)) == 500
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(state_dir / "control.sock"))
+        listener.listen(1)
+        listener.settimeout(DEADLINE_S)
+        connection, _ = listener.accept()
+    control = running._keep(connection)
+
+    def pairs() -> dict[str, int]:
+        counted: dict[str, int] = {}
+        for message in control.messages:
+            if isinstance(message, link.Finding):
+                counted[message.divergence] = counted.get(message.divergence, 0) + 1
+            elif isinstance(message, link.Seen):
+                for name, count in message.counts.items():
+                    counted[name] = counted.get(name, 0) + count
+        return counted
+
+    heard = 0
+    while sum(pairs().values()) < 500:
+        control.hear(heard + 1)
+        heard = len(control.messages)
+
+    assert list(pairs().values()) == [500]
+    assert any(isinstance(message, link.Finding) for message in control.messages)
 
 
 def framed_for(purpose: str, sequence: int, new: bytes) -> bytes:
@@ -390,7 +423,7 @@ def test_a_pair_over_the_memory_cap_is_undecided_and_the_next_one_is_judged(stat
         worker = one.worker()
         worker.send(
             framed(1, *bodies, parity="meaning", legacy_headers=GZIPPED, new_headers=GZIPPED),
-            framed(2, b"[1]", b"[1.0]", parity="meaning"),
+            framed(2, b"[1]", b"[1 ]", parity="meaning"),
         )
         first, second = worker.verdicts(2)
         assert (first.sequence, first.verdict, first.reason) == (1, "undecided", "limit")
@@ -495,16 +528,3 @@ def test_a_comparer_starts_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
-
-
-def test_a_fingerprint_tells_members_apart_and_ignores_values() -> None:
-    """Two differences in one member share a fingerprint whatever the values, two members never do."""
-
-    def fingerprint_of(legacy: bytes, new: bytes) -> tuple[str, bytes]:
-        return comparer.fingerprint(decided(legacy, new))
-
-    clock = fingerprint_of(b'{"id":1,"at":"10:01"}', b'{"id":1,"at":"10:02"}')
-
-    assert clock == fingerprint_of(b'{"id":7,"at":"11:01"}', b'{"id":7,"at":"11:09"}') == ("body", b"at")
-    assert fingerprint_of(b'{"id":1,"at":"x"}', b'{"id":2,"at":"x"}') == ("body", b"id")
-    assert fingerprint_of(b"a", b"b") == ("body", b"")

@@ -1,188 +1,140 @@
-"""Rules of rationing Findings, and of bringing them to control over a real socket."""
+"""Rules of writing down an explained pair: folded, ranked, grouped, redacted."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-import tempfile
-from collections.abc import AsyncIterator
-from pathlib import Path
+import json
 
 import pytest
 
-from shadow import findings, link
-from shadow.findings import ControlLink, FindingBudget
-from tests.shadow.made import compared
-
-SECOND = 1_000_000_000
+from shadow import link
+from shadow.findings import consumer_of
+from tests.shadow.made import JSON_TYPE, compared
 
 
-def a_finding(number: int) -> link.Finding:
-    """Make one finding that can be told apart by its request id."""
-    return compared(b"1", b"2", sequence=number)[1]
+def doc(value: object) -> bytes:
+    """Write JSON without blanks."""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
-def test_a_route_gets_twenty_findings_a_second() -> None:
-    """A route gets at most 20 findings per second, another route's flood or the next second change nothing."""
-    budget = FindingBudget()
-
-    given = sum(budget.admit("a", 5, lambda number=number: number) for number in range(1_000))  # type: ignore[misc]  # mypy cannot infer it
-
-    assert given == findings.PER_ROUTE
-    assert budget.admit("b", 6, lambda: 0)
-    assert not budget.admit("a", SECOND - 1, lambda: 9_999)
-    assert budget.admit("a", SECOND, lambda: 9_999)
+def finding(legacy: object, new: object, **parts: object) -> link.Finding:
+    """Write the finding of two values."""
+    return compared(doc(legacy), doc(new), **parts)[1]
 
 
-def test_a_common_difference_leaves_room_for_a_rare_one() -> None:
-    """One kind of difference takes at most 5 findings per second, so that a rare one in its flood gets its own."""
-    budget = FindingBudget()
+def test_places_fold_over_an_array() -> None:
+    """One cause at one member of many items is one difference with its first place, its fragments and a count."""
+    legacy = [{"price": number, "id": number} for number in range(20)]
+    new = [{"price": number + 0.5, "id": number} for number in range(20)]
 
-    common = sum(budget.admit("a", 5, lambda: "clock") for _ in range(1_000))
+    found = finding(legacy, new)
 
-    assert common == findings.PER_FINGERPRINT
-    assert budget.admit("a", 6, lambda: "price")
-
-
-def test_time_is_rationed_over_all_routes() -> None:
-    """Once a tenth of a second has gone into findings, no route gets more in that second."""
-    budget = FindingBudget()
-    assert budget.admit("a", 5, lambda: 0)
-
-    budget.spend(findings.SPENT_NS)
-
-    assert not budget.admit("b", 6, lambda: 0)
-    assert budget.admit("b", SECOND + 6, lambda: 0)
+    (item,) = found.differences
+    assert (item.cause, item.folded, item.count) == ("value.changed", "/*/price", 20)
+    assert (item.legacy_pointer, item.new_pointer, item.legacy, item.new) == ("/0/price", "/0/price", "0", "0.5")
+    assert (found.proof, found.omitted) == ("proven", 0)
 
 
-def test_every_pair_without_a_finding_is_counted_in_the_next_one() -> None:
-    """The pairs of a route that got no finding are all counted, once."""
-    budget = FindingBudget()
-    given = sum(budget.admit("a", 5, lambda: "x") for _ in range(100))
+def test_the_worst_difference_stands_first() -> None:
+    """A wrong status, then a missing member, then a wrong value, then a clock, then separators."""
+    legacy = b'{"at": "2026-11-21T10:00:00Z", "total": 1, "name": "a"}'
+    new = b'{"at":"2026-11-21T10:00:01Z","total":2}'
 
-    assert given + budget.take_skipped("a") == 100
-    assert budget.take_skipped("a") == 0
-    budget.skip("a", 3)
-    assert budget.take_skipped("a") == 3
+    _, found = compared(legacy, new, statuses=(200, 201))
 
-
-def test_the_number_of_routes_remembered_is_bounded() -> None:
-    """Renamed routes do not fill the memory."""
-    budget = FindingBudget()
-
-    for number in range(findings.MAX_ROUTES + 10):
-        budget.admit(f"route-{number}", 5, lambda: 0)
-
-    assert len(budget._rations) <= findings.MAX_ROUTES
+    assert [item.cause for item in found.differences] == [
+        "http.status",
+        "member.missing",
+        "value.changed",
+        "volatile.timestamp",
+        "whitespace.separator",
+    ]
 
 
-class Control:
-    """Listen as control does, and keep what arrives."""
+def test_differences_are_bounded_and_counted() -> None:
+    """A finding has at most 64 differences and says how many places it leaves out."""
+    legacy = {f"m{number}": number for number in range(200)}
 
-    def __init__(self) -> None:
-        self.messages: list[link.Any] = []
-        self.writers: list[asyncio.StreamWriter] = []
-        self.changed = asyncio.Event()
+    found = finding(legacy, {name: value + 1 for name, value in legacy.items()})
 
-    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Read one comparer's connection to its end."""
-        self.writers.append(writer)
-        frames = link.FrameReader()
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65_536):
-                self.messages.extend(message for message, _ in frames.feed(data))
-                self.changed.set()
-        writer.close()
-
-    async def hear(self, count: int) -> list[link.Any]:
-        """Wait until *count* messages have arrived, within five seconds."""
-        async with asyncio.timeout(5):
-            while len(self.messages) < count:
-                self.changed.clear()
-                await self.changed.wait()
-        return self.messages
+    assert len(found.differences) == link.MAX_ITEMS
+    assert found.omitted == 200 - link.MAX_ITEMS
 
 
-def ids_of(messages: list[link.Any]) -> list[str]:
-    """Name the request ids of the findings among messages."""
-    return [message.request_id for message in messages if isinstance(message, link.Finding)]
+def test_a_divergence_is_named_by_causes_and_places() -> None:
+    """Values, and how often a cosmetic cause occurs, change no name; a cause, a place or a header does."""
+    first = finding({"a": 1, "b": "é<"}, {"a": 2, "b": "é<"}).divergence
+
+    assert first == finding({"a": 5, "b": "x"}, {"a": 7, "b": "x"}).divergence
+    assert first != finding({"a": 1, "b": 1}, {"a": 1, "b": 2}).divergence
+    assert first != finding({"a": 1, "b": 1}, {"a": "1", "b": 1}).divergence
+    one = compared(b'{"a":"<","b":"c"}', b'{"a":"\\u003c","b":"c"}')[1].divergence
+    assert one == compared(b'{"a":"c","b":"<"}', b'{"a":"c","b":"\\u003c"}')[1].divergence
+    headers = [(*JSON_TYPE, (name, b"1")) for name in (b"allow", b"location")]
+    names = {compared(b"1", b"1", new_headers=one)[1].divergence for one in headers}
+    assert len(names) == 2
 
 
-@contextlib.asynccontextmanager
-async def linked(path: Path) -> AsyncIterator[ControlLink]:
-    """Run one control link, and end it."""
-    control_link = ControlLink(str(path), 2, "epoch")
-    task = asyncio.create_task(control_link.keep_connected())
-    try:
-        yield control_link
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        control_link.close()
-        await asyncio.sleep(0)
+def test_a_finding_shows_both_heads_and_who_answered() -> None:
+    """Headers of both answers, builds by their version header, lengths and the target without its query's values."""
+    _, found = compared(
+        b"[1]",
+        b"[2]",
+        legacy_headers=(*JSON_TYPE, (b"X-Version", b"7"), (b"Set-Cookie", b"s3cret")),
+        new_headers=(*JSON_TYPE, (b"x-build", b"abc")),
+        version_headers=("x-version", "x-build"),
+        target=b"/orders?token=s3cret",
+    )
+
+    assert found.builds == ("7", "abc")
+    assert found.target == "/orders?token=…"
+    assert dict(found.legacy_headers)["content-type"] == "application/json"
+    assert "s3cret" not in repr(found)
+    assert (found.legacy_bytes, found.new_bytes) == (3, 3)
 
 
-@pytest.mark.anyio
-async def test_findings_wait_for_control_and_go_on_after_its_restart() -> None:
-    """Findings made while control is away arrive in order when it comes, after a Hello, and again after a restart."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "control.sock"
-        async with linked(path) as control_link:
-            assert control_link.offer(a_finding(1))
-            assert control_link.offer(a_finding(2))
+def test_bodies_are_kept_only_where_the_route_keeps_them() -> None:
+    """keep: bodies adds both decoded bodies, masked; fragments and shapes do not."""
+    kept = finding({"a": 1, "card": "4111"}, {"a": 2, "card": "4111"}, keep="bodies", redact=("$.card",))
+    cut = finding({"a": 1}, {"a": 2}, keep="fragments")
 
-            control = Control()
-            server = await asyncio.start_unix_server(control.take, path)
-            hello, one, two = await control.hear(3)
-            assert isinstance(hello, link.Hello)
-            assert (hello.role, hello.slot, hello.epoch, hello.protocol) == ("comparer", 2, "epoch", link.PROTOCOL)
-            assert ids_of([one, two]) == ["r1", "r2"]
-
-            server.close()
-            for writer in control.writers:
-                writer.transport.abort()
-            path.unlink(missing_ok=True)
-            again = Control()
-            server = await asyncio.start_unix_server(again.take, path)
-            await again.hear(1)
-            assert control_link.offer(a_finding(3))
-            assert ids_of(await again.hear(2)) == ["r3"]
-            server.close()
-            for writer in again.writers:
-                writer.transport.abort()
+    assert kept.legacy_body is not None
+    assert b'"a":1' in kept.legacy_body
+    assert b"4111" not in kept.legacy_body
+    assert (cut.legacy_body, cut.new_body) == (None, None)
 
 
-@pytest.mark.anyio
-async def test_a_control_that_is_away_costs_two_hundred_findings_of_memory() -> None:
-    """While nobody listens at most 200 findings wait; a further one is refused, not queued."""
-    control_link = ControlLink("/nowhere/control.sock", 0, "epoch")
-    one = a_finding(1)
+@pytest.mark.parametrize("keep", ["fragments", "shapes", "bodies"])
+def test_no_redacted_value_leaves_the_comparer(keep: str) -> None:
+    """Wherever the difference falls, no part of a redacted value is in the finding."""
+    secret = "S3CRET"
+    legacy = doc({"a": 1, "card": {"no": secret, "x": [secret]}, "b": [1, 2], "z": "t"})
 
-    taken = sum(control_link.offer(one) for _ in range(500))
+    for at in range(0, len(legacy), 3):
+        for new in (legacy[:at], legacy[:at] + b"#" + legacy[at + 1 :], legacy[:at] + b" " + legacy[at:]):
+            if b'"card":' not in new:
+                continue  # under another name it is another value
+            _, found = compared(legacy, new, redact=("$.card",), keep=keep)
+            shown = repr(found)
+            assert not any(secret[start : start + 3] in shown for start in range(4)), (at, new, found)
 
-    assert taken == findings.MAX_QUEUED
-    assert not control_link.has_room
+
+def test_shapes_show_no_value() -> None:
+    """keep: shapes shows types and lengths."""
+    found = finding({"a": "Ana"}, {"a": "Bo"}, keep="shapes")
+
+    assert (found.differences[0].legacy, found.differences[0].new) == ("string(3)", "string(2)")
 
 
-@pytest.mark.anyio
-async def test_a_control_that_does_not_read_never_blocks_the_comparer() -> None:
-    """A control that accepts and then reads nothing costs a bounded queue, and offering returns at once."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "control.sock"
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(path))
-        listener.listen(1)
-        one = a_finding(1)
-        async with asyncio.timeout(5), linked(path) as control_link:
-            listener.setblocking(False)
-            accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
-            await asyncio.sleep(0)  # the connecting side learns of it in the same turn of the loop
+def test_text_that_cannot_be_utf8_still_travels() -> None:
+    """A member name that cannot be UTF-8 is escaped, so its finding can be sent."""
+    _, found = compared(b'{"\\ud800":1,"\xff":1}', b'{"\\ud800":2,"\xff":1}')
 
-            taken = sum(control_link.offer(one) for _ in range(20_000))
+    assert found.differences[0].legacy_pointer == "/\\ud800"
+    assert link.frame(found)
 
-            assert findings.MAX_QUEUED <= taken < 20_000
-            assert not control_link.has_room
-            accepted.close()
-        listener.close()
+
+def test_a_consumer_is_the_clients_program_without_its_version() -> None:
+    """The first product of the User-Agent names who asked."""
+    assert consumer_of(((b"User-Agent", b"okhttp/4.9.3"),)) == "okhttp"
+    assert consumer_of(((b"user-agent", b"billing-job (linux)"),)) == "billing-job"
+    assert consumer_of(()) == consumer_of(((b"user-agent", b"\xff"),)) == ""

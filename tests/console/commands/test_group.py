@@ -18,20 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 HELP_S = 0.35
 PROMISED = (
     *("serve", "demo", "init", "check", "schema", "explain", "status", "routes", "flip", "rollback"),
-    *(
-        "hold",
-        "release",
-        "shadow",
-        "undo",
-        "deployed",
-        "audit",
-        "diffs",
-        "diff",
-        "causes",
-        "recheck",
-        "reload",
-        "restart",
-    ),
+    *("hold", "release", "shadow", "undo", "deployed", "audit", "diffs", "diff", "causes", "reload", "restart"),
 )
 
 
