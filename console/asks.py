@@ -11,7 +11,9 @@ from config.errors import UnfitError
 from config.units import duration_ns, percent_bp
 from console.problem import Fault, ProblemError, invalid
 
-Kind = Literal["text", "choice", "flag", "percent", "integer", "names", "audit_id", "window", "address", "headers"]
+Kind = Literal[
+    "text", "choice", "flag", "percent", "integer", "names", "audit_id", "window", "address", "headers", "rule"
+]
 
 MAX_TEXT: Final = 2_000
 """Characters of a reason or a name; longer texts belong into a ticket."""
@@ -50,6 +52,7 @@ EXPECTED: Final[Mapping[Kind, str]] = {
     "window": "a duration from 1h to 31d, such as 24h",
     "address": "an IP address",
     "headers": "a header such as X-User-Id:42",
+    "rule": "the name of a rule, or an object with one rule",
 }
 
 _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
@@ -63,6 +66,7 @@ _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
     "window": {"type": "string", "pattern": "^[0-9]+(h|d|m|s)$"},
     "address": {"type": "string"},
     "headers": {"type": "array", "items": {"type": "string"}},
+    "rule": {"oneOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]},
 }
 
 
@@ -129,6 +133,10 @@ def _value(kind: Kind, value: object) -> object:
     """
     match kind, value:
         case "text", str() if len(value) <= MAX_TEXT and _is_clean(value):
+            return value
+        case "rule", str() if len(value) <= MAX_TEXT and _is_clean(value):
+            return value
+        case "rule", dict() if len(value) <= 10:
             return value
         case "flag", bool():
             return value

@@ -193,6 +193,17 @@ CALLS: Final = (
         partly=True,
     ),
     Call(
+        name="recheck",
+        method="POST",
+        path="/api/v1/comparisons/{name}/recheck",
+        role="developer",
+        summary="Ask both sides again now: about a comparison (c-…), or the newest one of a divergence (d-…).",
+        fields=(
+            Field(name="headers", kind="headers", help="`Name:value`, in place of stored ones.", default=()),
+            Field(name="target", kind="text", help="The whole target, where the stored one hides values."),
+        ),
+    ),
+    Call(
         name="deployed",
         method="POST",
         path="/api/v1/deploys",
@@ -285,6 +296,41 @@ CALLS: Final = (
         role="developer",
         summary="One kept comparison: the request, both answers, every difference.",
     ),
+    Call(
+        name="tolerances",
+        method="GET",
+        path="/api/v1/tolerances",
+        role="viewer",
+        summary="All tolerances, of the file and applied, with their hits.",
+        fields=(_ROUTE,),
+    ),
+    Call(
+        name="tolerate",
+        method="POST",
+        path="/api/v1/tolerances",
+        role="developer",
+        summary="Show what a tolerance would have hidden; with `apply`, which needs the role operator, apply it.",
+        fields=(
+            Field(name="route", kind="text", help="Absent: every route."),
+            Field(name="path", kind="text", help="Where: `$.a[*].b` or `/a/*/b`."),
+            Field(name="cause", kind="text", help="Why: one name of the causes."),
+            Field(name="rule", kind="rule", help="The shape of both values, as in the file."),
+            Field(name="reason", kind="text", help="Why it is permitted; needed to apply."),
+            Field(name="owner", kind="text", help="Who answers for it; needed to apply."),
+            Field(name="expires", kind="text", help="The last day, such as 2027-01-31; needed to apply."),
+            Field(name="apply", kind="flag", help="Put it in force.", default=False),
+        ),
+        partly=True,
+    ),
+    Call(
+        name="untolerate",
+        method="POST",
+        path="/api/v1/tolerances/{name}/remove",
+        role="operator",
+        summary="Take an applied tolerance away.",
+        fields=(_REASON,),
+        partly=True,
+    ),
     Call(name="totals", method="GET", path="/api/v1/totals", role="viewer", summary="The raw sums."),
     Call(
         name="reload",
@@ -348,7 +394,7 @@ def _operation(call: Call) -> Json:
         ]
     else:
         # A second reload of the same files changes nothing by itself, nor does the same PATCH.
-        if call.method == "POST" and call.name != "reload":
+        if call.method == "POST" and call.name not in ("reload", "recheck"):
             parameters.append(
                 {
                     "name": "Idempotency-Key",

@@ -33,10 +33,12 @@ from console.journal import Journal, now_text
 from console.peers import Peer, Peers, PeersError
 from console.problem import ProblemError
 from console.reading import Reading
+from console.recheck import Rechecks
 from console.recorder import Recorder
 from console.reloads import Reloads
 from console.state import Caller, ControlState
 from console.supervised import Supervisor
+from console.tolerating import Tolerating
 from console.views import Views
 from rules.flag import Hold
 from shadow import link
@@ -162,7 +164,9 @@ class Control:
             (
                 Views(state, self._recorder),
                 Reading(state, self._recorder),
+                Rechecks(state, self._recorder),
                 Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
+                Tolerating(state),
             ),
             self._journal,
         )

@@ -234,10 +234,10 @@ def standing_of(cursor: str) -> Standing:
     """
     try:
         raw = base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        settled, rank, count, name = json.loads(raw)
-        numbers = (settled, rank, count)
+        settled, rank, noisy, count, name = json.loads(raw)
+        numbers = (settled, rank, noisy, count)
         if all(type(number) is int and abs(number) < 1 << 53 for number in numbers) and type(name) is str:
-            return settled, rank, count, name
+            return settled, rank, noisy, count, name
     except (binascii.Error, ValueError, TypeError, RecursionError):
         pass
     raise cursor_problem(cursor)

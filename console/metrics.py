@@ -65,6 +65,8 @@ class Scene:
     """(route, kind) to how many."""
     renewals: Mapping[str, int]
     """Result to how many."""
+    rechecks: Mapping[tuple[str, str], int]
+    """(route, side) to how many requests."""
     worker_revisions: Mapping[int, int]
     reload_ok: bool
     reload_success_at: float
@@ -95,7 +97,7 @@ FAMILIES: Final = (
         "matapalo_copies_total",
         "route side purpose",
         "Requests sent beside those of clients: compare (to the side that does not answer), noise (to legacy, a second "
-        "time), again (to both sides, after a divergent answer).",
+        "time), again (to both sides, after a divergent answer), recheck (to both, by hand; since control began).",
     ),
     _counter(
         "matapalo_repeats_total",
@@ -134,6 +136,7 @@ FAMILIES: Final = (
         "route severity",
         "Divergences that need work, open or regressed, by their worst difference.",
     ),
+    _counter("matapalo_tolerance_hits_total", "route tolerance", "Differing pairs in which a tolerance hid something."),
     _counter(
         "matapalo_undecided_total", "route reason", "Unequal pairs without a verdict: dropped, lost, killed, limit."
     ),
@@ -214,6 +217,7 @@ _COUNTS: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
     "skipped": ("matapalo_shadow_skipped_total", (0, 1)),
     "sent": ("matapalo_shadow_sent_total", (0,)),
     "divergences": ("matapalo_divergences_total", (0, 1)),
+    "tolerance_hits": ("matapalo_tolerance_hits_total", (0, 1)),
     "fallbacks": ("matapalo_fallbacks_total", (0, 1)),
     "refused": ("matapalo_refused_total", (0,)),
     "client_aborts": ("matapalo_client_aborts_total", (0, 1)),
@@ -352,6 +356,8 @@ def _add_scene(series: Series, scene: Scene) -> None:
         _add(series, "matapalo_flips_total", labels, count)
     for result, count in scene.renewals.items():
         _add(series, "matapalo_certificate_renewals_total", (result,), count)
+    for (route, side), count in scene.rechecks.items():
+        _add(series, "matapalo_copies_total", (route, side, "recheck"), count)
     for slot, revision in scene.worker_revisions.items():
         _add(series, "matapalo_snapshot_revision", (str(slot),), revision)
     _add(series, "matapalo_findings_dropped_total", (), scene.findings_dropped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -19,6 +19,7 @@ from console.divergence import (
     kept_as_json,
     standing_of,
 )
+from console.noise import beside
 from console.problem import ProblemError, invalid
 from console.recorder import Recorder, decode_finding
 from console.state import Caller, ControlState
@@ -53,10 +54,13 @@ class Reading:
         )
         async with self._evidence() as store:
             found = await store.page(wanted, after=after, limit=limit + 1)
-        page = found[:limit]
+            page = found[:limit]
+            notes = await self._beside(page)
         return Reply(
             body={
-                "divergences": [divergence_as_json(divergence) for divergence in page],
+                "divergences": [
+                    {**divergence_as_json(divergence), **note} for divergence, note in zip(page, notes, strict=True)
+                ],
                 "next": cursor_of(page[-1].standing) if len(found) > limit else None,
             }
         )
@@ -69,9 +73,11 @@ class Reading:
                 raise _unknown(asked.name)
             examples = await store.examples(asked.name)
             newest = await store.comparison(examples[0].id) if examples else None
+            (note,) = await self._beside([found])
         return Reply(
             body={
                 **divergence_as_json(found),
+                **note,
                 "examples": [kept_as_json(kept) for kept in examples],
                 "example": None if newest is None else _shown(examples[0].id, newest[1]),
             }
@@ -123,6 +129,10 @@ class Reading:
         number, _ = await state.commit(Commit(revision=state.revision, entry=entry), state.spec)
         state.journal.say("change.triage", f"{after.id} {after.state.value} by {caller.actor}", audit_id=f"a-{number}")
         return number
+
+    async def _beside(self, found: Sequence[Divergence]) -> list[Json]:
+        assert self._state.evidence is not None, "the divergences were just read from it"
+        return await beside(self._state.evidence, found)
 
     @asynccontextmanager
     async def _evidence(self) -> AsyncIterator[DivergenceStore]:

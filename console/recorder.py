@@ -111,7 +111,7 @@ class Recorder:
             evidence.bound(max_age_s=kept.max_age_ns / 1e9, cap_bytes=kept.max_bytes)
             written = False
             try:
-                await evidence.write(pending.batch, state.groups)
+                await evidence.write(pending.batch, state.groups, state.repeats)
                 written = True
                 self._written_at = time.monotonic()
             except StoreError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from config.spec import MatchSpec
+from config.spec import MatchSpec, ToleranceSpec
+from config.tolerance import WARN_DAYS, as_mapping, days_left
 from console.journal import moment_text
 from console.totals import Sums
 from rules.flag import Flag
@@ -80,6 +82,32 @@ def flip_as_json(entry: Entry) -> Json:
 def deploy_as_json(deploy: Deploy) -> Json:
     """Show what a backend runs, since when, and who said so."""
     return {"version": deploy.version, "at": moment_text(deploy.at), "actor": deploy.actor}
+
+
+def tolerance_as_json(spec: ToleranceSpec, source: str, hits: Json, now: float) -> Json:
+    """Show a tolerance, whether it still hides anything, and what it hid."""
+    left = days_left(spec, now)
+    last_hit = hits["last_hit"]
+    return {
+        "id": spec.id,
+        "route": spec.route or None,
+        **dict.fromkeys(("path", "cause", "rule")),
+        **as_mapping(spec),
+        "days_left": left,
+        "state": "expired" if not left else "ending" if left <= WARN_DAYS else "in_force",
+        "source": source,
+        **hits,
+        "last_hit": None if last_hit is None else moment_text(last_hit),
+    }
+
+
+def tolerance_yaml(spec: ToleranceSpec) -> str:
+    """Write a tolerance as one line of YAML, to be pasted below ``tolerate:``.
+
+    Shape: JSON's quoted texts and flow mappings are YAML's, too.
+    """
+    parts = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in as_mapping(spec).items())
+    return "- {" + ", ".join(parts) + "}"
 
 
 def entry_as_json(entry: Entry) -> Json:

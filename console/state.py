@@ -97,6 +97,8 @@ class ControlState:
         self.totals = totals
         self.groups = Groups()
         self.repeats = RepeatLog()
+        self.rechecks: Counter[tuple[str, str]] = Counter()
+        """(route, side) to the requests that rechecks have sent since this process began."""
         self.reload = ReloadState()
         self.turn = asyncio.Lock()
         self.flag_store: FlagStore | None = None

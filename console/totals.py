@@ -33,6 +33,8 @@ KEPT_ENDED: Final = 16
 
 KEPT_NAMES: Final = 4_096
 
+_HITS: Final = "tolerance_hits|"
+
 MAX_UNWRITTEN: Final = 256
 """Ended epochs that wait for a broken evidence file; beyond it they are folded, and their hours stay unknown."""
 
@@ -74,13 +76,16 @@ class Record(msgspec.Struct, kw_only=True):
 class _EpochState:
     """Follow one epoch: what it said last, and whether somebody still speaks for it."""
 
-    __slots__ = ("changed", "counted", "linked", "lost_at", "record")
+    __slots__ = ("changed", "counted", "hit_keys", "keys", "linked", "lost_at", "record")
 
     def __init__(self, record: Record, *, linked: bool, lost_at: float) -> None:
         self.record = record
         self.linked = linked
         self.lost_at = lost_at
         self.changed = False
+        self.keys = 0
+        """Keys of the last tally: no key ever goes, so as many are the same."""
+        self.hit_keys: list[str] = []
         self.counted = _counted(record.counts)
         """What the evidence already has."""
 
@@ -120,6 +125,7 @@ class Totals:
         self._last_legacy = dict(last_legacy or {})
         self._legacy_changed: set[str] = set()
         self._gone: set[str] = set()
+        self._last_hits: dict[str, float] = {}
         self.refused = 0
         for body in records:
             record = _decoder.decode(body)
@@ -154,6 +160,7 @@ class Totals:
         if tally.sequence <= record.sequence:
             return False
         self._revive(state)
+        self._note_hits(state, tally.counts)
         record.sequence = tally.sequence
         record.counts, record.gauges, record.histograms = tally.counts, tally.gauges, tally.histograms
         record.final = tally.final
@@ -186,6 +193,10 @@ class Totals:
     def last_legacy(self, route: str) -> float | None:
         """Say when legacy last answered a request of *route*, in Unix time."""
         return self._last_legacy.get(route)
+
+    def last_hit(self, route: str, tolerance: str) -> float | None:
+        """Say when a tolerance last hid something on a route, in Unix time; ``None``: not since control began."""
+        return self._last_hits.get(f"{_HITS}{route}|{tolerance}")
 
     def records(self) -> list[Record]:
         """Hand out what :func:`sum_up` needs; the dictionaries inside are never changed afterwards."""
@@ -270,6 +281,14 @@ class Totals:
         for route, at in last_legacy.items():
             self._last_legacy[route] = max(at, self._last_legacy.get(route, 0.0))
         self._legacy_changed.update(self._last_legacy)
+
+    def _note_hits(self, state: _EpochState, counts: Mapping[str, int]) -> None:
+        """Take the time of hits that the tally before did not have."""
+        if len(counts) != state.keys:
+            state.keys, state.hit_keys = len(counts), [key for key in counts if key.startswith(_HITS)]
+        for key in state.hit_keys:
+            if counts.get(key, 0) > state.record.counts.get(key, 0):
+                self._last_hits[key] = time.time()
 
     def _revive(self, state: _EpochState) -> None:
         if state.record.ended and not state.record.final:

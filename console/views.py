@@ -87,6 +87,7 @@ class Views:
             backends=tuple(backend.name for backend in state.config.backends),
             flips=flips,
             renewals=dict(state.renewals),
+            rechecks=dict(state.rechecks),
             worker_revisions={peer.hello.slot: peer.acked for peer in state.peers.workers()},
             reload_ok=state.reload.ok,
             reload_success_at=state.reload.success_at,

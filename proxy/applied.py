@@ -21,6 +21,7 @@ from rules.flag import Hold
 from rules.snapshot import Decision, Snapshot, SnapshotSpec, build
 from rules.target import Target
 from shadow import link
+from shadow.redact import patterns_of
 from shadow.wishes import policy_of
 
 Spawn = Callable[[str, object], None]
@@ -58,6 +59,7 @@ class RoutePolicy:
         "legacy_counts",
         "new_counts",
         "noise",
+        "patterns",
         "per_second",
         "shadow",
         "spec",
@@ -87,6 +89,8 @@ class RoutePolicy:
         """This worker's part of the route's rate."""
         self.wishes = link.policy_frame(policy_of(spec, version_headers, tolerate))
         """What the comparers are told about the route: its number, and the message."""
+        self.patterns = patterns_of(spec.redact)
+        """What a target is logged without."""
         self.watch = tuple(name.encode() for name in shadow.watch_headers)
         reference = shadow.replace_authorization
         self.authorization = b"" if reference is None else resolve(reference).encode("latin-1")

@@ -24,7 +24,7 @@ from proxy import failure, forward, wire
 from proxy.backend import BackendConnection
 from proxy.offer import offer_copy
 from proxy.problem import problem_bytes
-from proxy.tally import CODE_CLASS, AccessRecord
+from proxy.tally import CODE_CLASS, AccessRecord, logged_target
 from proxy.tunnel import open_tunnel
 
 if TYPE_CHECKING:
@@ -553,7 +553,7 @@ class Exchange:
                 self.request_id.decode("latin-1"),
                 self.client.peer.address,
                 head.method.decode("latin-1"),
-                head.target.decode("ascii", "backslashreplace"),
+                logged_target(head.target, self.applied.policies[decision.index].patterns if decision.index else ()),
                 decision.route,
                 self.side,
                 self.lane.target.name if self.side != "none" else "-",

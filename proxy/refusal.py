@@ -20,6 +20,7 @@ from typing import Final
 from config.spec import LimitsSpec
 from proxy import wire
 from proxy.wire import RefusedError
+from shadow import redact
 
 _LINE: Final = re.compile(rb"([!#-'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/([0-9.]+)")
 _SIMPLE: Final = re.compile(rb"[A-Z]+ [^\x00-\x20\x7f]+")
@@ -129,8 +130,13 @@ def shown(raw: bytes) -> tuple[str, str]:
     line = raw[: MAX_SHOWN + 1].partition(b"\n")[0].removesuffix(b"\r")
     match = _LINE.fullmatch(line)
     if match is not None:
-        return escaped(match[1]), escaped(match[2])
-    return "-", escaped(line) or "-"
+        return escaped(match[1]), _without_values(match[2])
+    return "-", _without_values(line) or "-"
+
+
+def _without_values(raw: bytes) -> str:
+    """Write what is, or should be, a target: of a query the names only."""
+    return redact.mask_query(raw[:MAX_SHOWN]) if b"?" in raw else escaped(raw)
 
 
 def escaped(raw: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from shadow import redact
 from shadow.lines import Lines
 from shadow.link import DURATION_BOUNDS_S, Tally
 
@@ -129,7 +131,7 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
     client: str
     method: str
     target: str
-    """As received; a query may hold personal data, so protect the log accordingly."""
+    """As received, but for the values of its query and what the route redacts by pattern (:func:`logged_target`)."""
     route: str
     side: str
     backend: str
@@ -144,6 +146,16 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
     total_us: int
     fallback: str
     copied: bool
+
+
+def logged_target(target: bytes, patterns: tuple[re.Pattern[bytes], ...] = ()) -> str:
+    """Give a request target as the access log shows it.
+
+    Cost: 0.1 microseconds for a target without query on a route without patterns.
+    """
+    if patterns:
+        target = redact.without(patterns, target)
+    return redact.mask_query(target) if b"?" in target else target.decode("ascii", "backslashreplace")
 
 
 class AccessLog:

@@ -286,7 +286,8 @@ def _values_of(tree: Tree, items: list[Node], name: bytes) -> list[int] | None:
             return None
         if value.kind is not Kind.STRING and value.kind is not Kind.NUMBER:
             return None
-        keys.append(hash(body[value.start : value.end]))
+        # 7 and "7" are one key: a number in quotes is a habit of encoders.
+        keys.append(hash(body[value.start : value.end].strip(b'"')))
     return keys
 
 
@@ -347,15 +348,24 @@ class Likeness:
 
     def _of_leaf(self, node: Node) -> int:
         raw = self._tree.raw(node)
-        if node.kind is Kind.STRING:
-            text = plain_text(raw)
-            if isinstance(text, str) and (moment := _MOMENT.match(text)) is not None:
-                return hash(moment[0].replace("T", " "))
-            return hash(text) if text else _ZERO
         if node.kind is Kind.NUMBER:
-            if len(raw) > grammar.MAX_NUMBER_CHARS:
-                return hash(raw)
-            number = float(raw.decode())
-            # A NaN's hash is its object's.
-            return hash(raw) if number != number else hash(number) if number else _ZERO
-        return hash(raw) if raw == b"true" else _ZERO
+            return _of_number(raw)
+        if node.kind is not Kind.STRING:
+            return hash(raw) if raw == b"true" else _ZERO
+        if _NUMBER.fullmatch(raw, 1, len(raw) - 1):
+            return _of_number(raw[1:-1])
+        text = plain_text(raw)
+        if isinstance(text, str) and (moment := _MOMENT.match(text)) is not None:
+            return hash(moment[0].replace("T", " "))
+        return hash(text) if text else _ZERO
+
+
+_NUMBER: Final = re.compile(grammar.NUMBER)
+
+
+def _of_number(raw: bytes) -> int:
+    if len(raw) > grammar.MAX_NUMBER_CHARS:
+        return hash(raw)
+    number = float(raw)
+    # A NaN's hash is its object's.
+    return hash(raw) if number != number else hash(number) if number else _ZERO

@@ -190,7 +190,7 @@ class _Search:
 
 def _step(name: object) -> str:
     """Give a member's name as a step of a path; an ill-formed one, which is a 1-tuple of bytes, is shown, not kept."""
-    return name[0].decode("utf-8", "replace") if isinstance(name, tuple) else str(name)
+    return name[0].decode("utf-8", "backslashreplace") if isinstance(name, tuple) else str(name)
 
 
 def _common(left: Sequence[object], right: Sequence[object]) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +76,16 @@ FLOATS: Final = MappingProxyType(
     {
         "Go": GO,
         "JavaScript": FloatDialect(low=-6, high=21, has_point=False, keeps_minus_zero=False, nonfinite="null"),
-        "Python": FloatDialect(low=-4, high=16, has_point=True, digits=2),
-        "ujson": FloatDialect(low=-4, high=16, has_point=True),
-        "orjson": FloatDialect(low=-5, high=16, has_point=True, nonfinite="null"),
-        "Ruby": FloatDialect(low=-4, high=16, has_point=True, has_mantissa_point=True, digits=2),
-        "PHP": FloatDialect(low=-4, high=17, has_point=False, has_mantissa_point=True),
-        "Java": FloatDialect(low=-3, high=7, has_point=True, has_mantissa_point=True, letter="E", plus=""),
         "Go with a point": FloatDialect(low=-6, high=21, has_point=True),
+        "orjson": FloatDialect(low=-5, high=16, has_point=True, nonfinite="null"),
+        "ujson": FloatDialect(low=-4, high=16, has_point=True),
+        "Python": FloatDialect(low=-4, high=16, has_point=True, digits=2),
+        "PHP": FloatDialect(low=-4, high=17, has_point=False, has_mantissa_point=True),
+        "Ruby": FloatDialect(low=-4, high=16, has_point=True, has_mantissa_point=True, digits=2),
+        "Java": FloatDialect(low=-3, high=7, has_point=True, has_mantissa_point=True, letter="E", plus=""),
     }
 )
-"""By the name that people read; the first one that spells everything is taken."""
+"""By the name that people read, nearest to Go first: what was never seen to differ most likely does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +126,15 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 
 TIMES: Final = MappingProxyType(
     {
-        "JavaScript": TimeDialect(digits=3, is_always_fractional=True, is_utc=True),
+        "whole seconds": TimeDialect(),
         "Django": TimeDialect(digits=3),
-        "isoformat": TimeDialect(digits=6, zero="+00:00"),
         "Django REST framework": TimeDialect(digits=6),
+        "JavaScript": TimeDialect(digits=3, is_always_fractional=True, is_utc=True),
         "Laravel": TimeDialect(digits=6, is_always_fractional=True, is_utc=True),
+        "isoformat": TimeDialect(digits=6, zero="+00:00"),
+        "str()": TimeDialect(digits=6, zero="+00:00", gap=" "),
         "RFC 1123": TimeDialect(is_utc=True, shape="http"),
         "milliseconds since 1970": TimeDialect(shape="milliseconds"),
-        "str()": TimeDialect(digits=6, zero="+00:00", gap=" "),
-        "whole seconds": TimeDialect(),
     }
 )
 
@@ -165,61 +167,65 @@ DURATIONS: Final = MappingProxyType(
 )
 
 
-def float_dialect(pairs: list[tuple[str, str]]) -> str:
-    """Name the first dialect that spells every one of these numbers as legacy does; empty: none does.
+def float_dialects(pairs: list[tuple[str, str]]) -> tuple[str, ...]:
+    """Name the dialects that spell every one of these numbers as legacy does, in the table's order.
 
-    Shape: *pairs* hold legacy's lexeme and new's; a zero has a sign if one of them writes it.
+    Shape: *pairs* hold legacy's lexeme and new's; those of two values, cut or redacted ones decide nothing.
     """
+    numbers = [number for legacy, new in pairs if (number := _number(legacy, new)) is not None]
+    return _fitting({name: one.spell for name, one in FLOATS.items()}, numbers)
+
+
+def _number(legacy: str, new: str) -> tuple[float, str] | None:
+    """Give the value of two equal lexemes with legacy's; a zero has a sign if one of them writes it."""
     try:
-        values = [(float(legacy), float(new), legacy) for legacy, new in pairs]
+        one, other = float(legacy), float(new)
     except ValueError:
-        return ""
-    if not values or not all(math.isfinite(legacy) and legacy == new for legacy, new, _ in values):
-        return ""
-    fitting = (
-        name
-        for name, dialect in FLOATS.items()
-        if all(
-            dialect.spell(new if legacy == 0 == new and "-" not in lexeme else legacy) == lexeme
-            for legacy, new, lexeme in values
-        )
-    )
-    return next(fitting, "")
+        return None
+    if one != other or not math.isfinite(one):
+        return None
+    return (one if math.copysign(1, one) < 0 else other), legacy
 
 
-def time_dialect(pairs: list[tuple[str, str]]) -> str:
-    """Name the first dialect that turns every one of new's RFC 3339 lexemes into legacy's; empty: none does.
+def time_dialects(pairs: list[tuple[str, str]]) -> tuple[str, ...]:
+    """Name the dialects that turn every one of new's RFC 3339 lexemes into legacy's, in the table's order.
 
-    Shape: *pairs* hold legacy's lexeme and new's, both with their quotes.
+    Shape: *pairs* hold legacy's lexeme and new's, with their quotes. Where new's is no moment, or legacy's has no
+    zone (its clock's, which only its own code knows), they decide nothing.
     """
-    moments = [_moment(new) for _, new in pairs]
-    if not pairs or None in moments:
-        return ""
-    fitting = (
-        name
-        for name, dialect in TIMES.items()
-        if all(
-            moment is not None and dialect.spell(moment) == legacy
-            for moment, (legacy, _) in zip(moments, pairs, strict=True)
-        )
-    )
-    return next(fitting, "")
+    moments = [
+        (moment, legacy)
+        for legacy, new in pairs
+        if (moment := _moment(new)) is not None and not _NAIVE.fullmatch(legacy)
+    ]
+    return _fitting({name: one.spell for name, one in TIMES.items()}, moments)
 
 
-def duration_dialect(pairs: list[tuple[str, str]]) -> str:
-    """Name the first dialect that turns every one of new's nanoseconds into legacy's lexeme; empty: none does."""
+_NAIVE: Final = re.compile(r'"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?"')
+
+
+def duration_dialects(pairs: list[tuple[str, str]]) -> tuple[str, ...]:
+    """Name the dialects that turn every one of new's nanoseconds into legacy's lexeme, in the table's order."""
+    durations = [(duration, legacy) for legacy, new in pairs if (duration := _duration(new)) is not None]
+    return _fitting({name: one.spell for name, one in DURATIONS.items()}, durations)
+
+
+T = TypeVar("T")
+
+
+def _fitting(spellers: Mapping[str, Callable[[T], str]], values: list[tuple[T, str]]) -> tuple[str, ...]:
+    """Name what spells every value as its lexeme; without values nothing is decided."""
+    if not values:
+        return ()
+    return tuple(name for name, spell in spellers.items() if all(spell(value) == lexeme for value, lexeme in values))
+
+
+def _duration(lexeme: str) -> timedelta | None:
     try:
-        durations = [timedelta(microseconds=int(new) // 1000) for _, new in pairs]
+        duration = timedelta(microseconds=int(lexeme) // 1000)
     except (ValueError, OverflowError):
-        return ""
-    if not pairs or min(durations) < timedelta():
-        return ""
-    fitting = (
-        name
-        for name, dialect in DURATIONS.items()
-        if all(dialect.spell(one) == legacy for one, (legacy, _) in zip(durations, pairs, strict=True))
-    )
-    return next(fitting, "")
+        return None
+    return duration if duration >= timedelta() else None
 
 
 def _moment(lexeme: str) -> datetime | None:

@@ -29,6 +29,7 @@ from shadow import json_grammar as grammar
 from shadow.causes import CAUSES, Severity
 from shadow.difference import Explanation, Proof
 from shadow.json_grammar import MINUS_ZERO
+from shadow.json_value import Meaning
 
 Encoding = frozenset[str]
 """Names of cosmetic causes; empty: nothing is replayed."""
@@ -50,11 +51,12 @@ _DOUBTS: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def learn(encoding: Encoding, explanation: Explanation) -> Encoding:
-    """Add what one explanation has proved: its causes, if all of them are cosmetic.
+    """Add what one explanation has proved of one JSON value: its causes, if all of them are cosmetic.
 
     Bound: at most the causes of :data:`COSMETIC`.
     """
-    if explanation.proof is Proof.PROVEN and explanation.causes <= COSMETIC:
+    is_proven = explanation.proof is Proof.PROVEN and explanation.meaning is Meaning.SAME
+    if is_proven and explanation.causes <= COSMETIC:
         return encoding | explanation.causes
     return encoding
 
@@ -231,9 +233,11 @@ def _gaps_agree(encoding: Encoding, left: bytes, right: bytes) -> bool:
     layouts = _layout(left), _layout(right)
     if layouts[0] == layouts[1]:
         return layouts[0] is not None
-    # No string of a JSON text holds a raw line feed, so one anywhere is an indent, and on one side it is enough.
-    if b"\n" in left or b"\n" in right:
-        return "whitespace.indent" in encoding
+    # No string of a JSON text holds a raw line feed, so one anywhere is an indent. On one side it is enough; two
+    # layouts of several lines may differ in their separators too, unless both are known.
+    lines = b"\n" in left, b"\n" in right
+    if any(lines):
+        return "whitespace.indent" in encoding and not (all(lines) and None in layouts)
     return "whitespace.separator" in encoding and set(layouts) == {_COMPACT, _SPACED}
 
 

@@ -25,7 +25,7 @@ from shadow.json_value import Meaning, check_meaning
 from shadow.layout import Writer
 from shadow.reason import Reason
 from shadow.tree import End, Kind, Tree, parse
-from shadow.walk import Found, Pair, Walk
+from shadow.walk import COSMETIC, Found, Pair, Walk
 
 MAX_EXPLAINED: Final = 1 << 20
 """Bytes of one body that is explained; above it only the value check looks."""
@@ -143,6 +143,11 @@ def _walk(meaning: Meaning, one: Framed, two: Framed, legacy: Tree, new: Tree, f
     head, tail = _surroundings(one, two, legacy, new, found)
     written = b"".join((head, *walk.written, tail))
     residual = first_difference(written, two.body)
+    if residual >= 0 and not whitespace:
+        _add_irregular_blanks(written, two.body, residual, found)
+    if meaning is not Meaning.SAME and found.causes <= COSMETIC:
+        # Cannot happen; if it does, nobody may take it for cosmetic.
+        found.add(_whole("unexplained", one.body, two.body))
     return Explanation(
         meaning=meaning,
         differences=tuple(found.differences),
@@ -157,6 +162,17 @@ def _blanks(cause: str, legacy: Span | None, new: Span | None, detail: str, coun
     return Difference(
         cause=cause, legacy_path=(), new_path=(), legacy_span=legacy, new_span=new, detail=detail, count=count
     )
+
+
+def _add_irregular_blanks(written: bytes, new: bytes, at: int, found: Found) -> None:
+    """Name blanks that follow no rule: both sides show the same shapes, at other places."""
+    ends = written[at : at + 1], new[at : at + 1]
+    if any(end and end in _BLANKS for end in ends):
+        cause = "whitespace.indent" if b"\n" in ends else "whitespace.separator"
+        found.add(_blanks(cause, None, (at, at + 1), "irregular"))
+
+
+_BLANKS: Final = b" \t\r\n"
 
 
 def _surroundings(one: Framed, two: Framed, legacy: Tree, new: Tree, found: Found) -> tuple[bytes, bytes]:

@@ -160,8 +160,9 @@ _INTRODUCTION: Final = """\
 
 *Written from the code (`shadow/causes.py`, `shadow/fixes.toml`) by `python -m shadow.fixes`; a test compares them.*
 
-The list is closed: every difference has one of these names. `matapalo causes NAME` shows one of them. Every piece of
-code below is run by a test and writes the bytes that stand under it: Go with 1.27 and with an older one, Node, Python.
+The list is closed: every difference has one of these names. `matapalo causes NAME` shows one of them, and
+`matapalo compare LEGACY NEW` finds them in recorded answers, without a server. Every piece of code below is run by a
+test and writes the bytes that stand under it: Go with 1.27 and with an older one, Node, Python.
 
 | severity | who sees it |
 |---|---|

@@ -164,6 +164,10 @@ _ID_NAME: Final = re.compile(
     r"(?:^|_)(?:id|uuid|guid|token|nonce|csrf|trace|span|session|jti|etag|cursor|secret|signature|idempotency_key)$"
     r"|^(?:request|correlation|trace|transaction|session)_"
 )
+_REQUEST_NAME: Final = re.compile(
+    r"(?:^|_)(?:nonce|csrf|jti)$|(?:^|_)(?:request|correlation|trace|span|transaction)_(?:id|uuid|key|token)$"
+)
+_SHORT_TOKEN: Final = re.compile(r"[0-9A-Za-z_-]{8,15}")
 _RANDOM_CHARS: Final = 6
 """Characters in which two random identifiers differ at least; two counted ones differ in the last few."""
 
@@ -175,9 +179,11 @@ def _two_identifiers(one: str, other: str, name: str) -> Reasons:
         if one.lower() == other.lower():
             return because("type.enum", "case of a UUID")
         return because("volatile.id", "UUID") if _are_random(one, other) else ()
-    if not (_TOKEN.fullmatch(one) and _TOKEN.fullmatch(other) and _ID_NAME.search(snake(name))):
-        return ()
-    return because("volatile.id", "token") if _are_random(one, other) else ()
+    words = snake(name)
+    for token, names in ((_TOKEN, _ID_NAME), (_SHORT_TOKEN, _REQUEST_NAME)):
+        if token.fullmatch(one) and token.fullmatch(other) and names.search(words) and _are_random(one, other):
+            return because("volatile.id", "token")
+    return ()
 
 
 def _are_random(one: str, other: str) -> bool:
@@ -196,9 +202,16 @@ def _two_number_texts(one: str, other: str, name: str) -> Reasons:
     if other_number is None:
         return ()
     if number.same(other_number):
-        return because("number.decimal_spelling", "in quotes")
+        return because("number.decimal_spelling", "in quotes") if _are_decimals(number, other_number, name) else ()
     power = times.scale_between(number, other_number)
     return because("type.duration", _scale_text(power)) if power and _DURATION_NAME.search(snake(name)) else ()
+
+
+def _are_decimals(one: numbers.Number, other: numbers.Number, name: str) -> bool:
+    """Say whether two texts of one number are decimals: 007 and 7, or versions 1.10 and 1.1, are not."""
+    has_point = one.fraction is not None or other.fraction is not None
+    has_same_head = bool(one.letter or other.letter) or one.whole == other.whole
+    return has_point and has_same_head and "version" not in name.lower()
 
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
@@ -273,6 +286,8 @@ def _two_numbers(legacy: bytes, new: bytes, name: str) -> Reasons:
     power = times.scale_between(one, other)
     if power and (abs(power) > 3 or _DURATION_NAME.search(words)):
         return because("type.duration", _scale_text(power))
+    if _REQUEST_NAME.search(words):
+        return because("volatile.id", "counted")
     if _STOPWATCH_NAME.search(words) and not one.negative and not other.negative:
         return because("volatile.duration")
     return because("value.changed")
@@ -412,6 +427,8 @@ def _string_and_container(legacy: bytes, new: bytes, name: str) -> Reasons:
         for shape, candidate in shapes.bytes_of_text(text).items():
             if candidate == data:
                 return because("type.bytes", f"{kind} and {shape}")
+    if value is not None and text[:1] in "[{" and shapes.read_container(text.encode("utf-8", "replace")) == value:
+        return because("type.changed", "JSON in quotes")
     boxed = shapes.unboxed(value)
     if boxed is not None and boxed != raw:
         reasons = _classify(boxed, raw, name)

@@ -14,7 +14,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,20 +55,18 @@ class Masking:
 
     __slots__ = ("_headers", "_patterns", "_places", "keep")
 
-    def __init__(self, entries: Iterable[str], keep: str) -> None:
+    def __init__(self, entries: tuple[str, ...], keep: str) -> None:
         self.keep = keep
         headers: set[str] = set()
         places: list[PlaceMatcher] = []
-        patterns: list[re.Pattern[bytes]] = []
         for entry in entries:
             kind, _, rest = entry.partition(":")
             if kind == "header":
                 headers.add(rest.strip().lower())
-            elif kind == "pattern":
-                patterns.append(re.compile(rest.encode()))
-            else:
+            elif kind != "pattern":
                 places.append(matcher_of(entry))
-        self._headers, self._places, self._patterns = frozenset(headers), tuple(places), tuple(patterns)
+        self._headers, self._places = frozenset(headers), tuple(places)
+        self._patterns = redact.patterns_of(entries)
 
     @property
     def keeps_bodies(self) -> bool:
@@ -80,7 +77,7 @@ class Masking:
 
     def target(self, raw: bytes) -> str:
         """Show a request target: its path, and the names of its query."""
-        return redact.mask_query(self._without_patterns(raw))
+        return redact.mask_query(redact.without(self._patterns, raw))
 
     def header(self, name: str, raw: bytes) -> str:
         """Show one field's value; *name* is in lower case."""
@@ -88,7 +85,7 @@ class Masking:
             return f"[redacted {len(raw)}]"
         if self.keep == "shapes":
             return f"text({len(raw)})"
-        raw = self._without_patterns(raw)
+        raw = redact.without(self._patterns, raw)
         # A Referer or a Location carries another request's query.
         return redact.mask_query(raw) if b"?" in raw else redact.shortened(redact.printable_bytes(raw))
 
@@ -135,7 +132,7 @@ class Masking:
 
     def form(self, raw: bytes) -> bytes:
         """Mask the values of a form's fields, as those of a query are."""
-        return redact.mask_query(b"?" + self._without_patterns(raw)).removeprefix("?").encode()
+        return redact.mask_query(b"?" + redact.without(self._patterns, raw)).removeprefix("?").encode()
 
     def _is_at(self, path: Path) -> bool:
         return any(place.is_at(path) for place in self._places)
@@ -163,11 +160,6 @@ class Masking:
     def _pattern_spans(self, raw: bytes) -> Iterator[Span]:
         for pattern in self._patterns:
             yield from (found.span() for found in pattern.finditer(raw) if found.end() > found.start())
-
-    def _without_patterns(self, raw: bytes) -> bytes:
-        for pattern in self._patterns:
-            raw = pattern.sub(b"[redacted]", raw)
-        return raw
 
 
 @lru_cache(maxsize=1_024)

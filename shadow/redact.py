@@ -32,6 +32,18 @@ def shortened(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
+def patterns_of(entries: Iterable[str]) -> tuple[re.Pattern[bytes], ...]:
+    """Compile the ``pattern:`` entries of a route's ``redact``."""
+    return tuple(re.compile(entry[8:].encode()) for entry in entries if entry.startswith("pattern:"))
+
+
+def without(patterns: Iterable[re.Pattern[bytes]], raw: bytes) -> bytes:
+    """Put ``[redacted]`` where a pattern fits."""
+    for pattern in patterns:
+        raw = pattern.sub(b"[redacted]", raw)
+    return raw
+
+
 def mask_query(target: bytes) -> str:
     """Show a request target with its query's names, but not their values.
 

@@ -53,27 +53,39 @@ class Style:
     upper_hex: bool | None = None
     short_control: bool | None = None
     """``\\b`` and ``\\f``, not ``\\u0008`` and ``\\u000c``."""
-    floats: str = ""
-    """A name of :data:`dialects.FLOATS`."""
-    times: str = ""
-    """A name of :data:`dialects.TIMES`."""
-    durations: str = ""
-    """A name of :data:`dialects.DURATIONS`."""
+    floats: tuple[str, ...] = ()
+    """Names of :data:`dialects.FLOATS`, any of which it may be; the first one is nearest to Go."""
+    times: tuple[str, ...] = ()
+    """Of :data:`dialects.TIMES`."""
+    durations: tuple[str, ...] = ()
+    """Of :data:`dialects.DURATIONS`."""
     null_slices: bool | None = None
     """A nil slice is null; false: []."""
     null_maps: bool | None = None
 
     def agrees(self, other: Style) -> bool:
         """Say whether nothing that both have seen contradicts."""
-        pairs = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
-        return all(mine == theirs or mine in (None, "") or theirs in (None, "") for mine, theirs in pairs)
+        return all(_agree(getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
 
     def over(self, other: Style) -> Style:
         """Give this style with what it leaves open taken from *other*."""
-        known = {one.name: value for one in fields(self) if (value := getattr(self, one.name)) not in (None, "")}
-        # An empty indent and an empty set of escapes are known: only None is not.
-        known |= {name: value for name in ("indent", "html") if (value := getattr(self, name)) is not None}
-        return replace(other, **known)
+        return Style(**{one.name: _over(getattr(self, one.name), getattr(other, one.name)) for one in fields(self)})
+
+
+_OPEN: Final = (None, ())
+
+
+def _agree(mine: object, theirs: object) -> bool:
+    if mine in _OPEN or theirs in _OPEN:
+        return True
+    return bool({*mine} & {*theirs}) if isinstance(mine, tuple) and isinstance(theirs, tuple) else mine == theirs
+
+
+def _over(mine: Any, theirs: Any) -> Any:  # Any: each setting has a type of its own
+    """Choose between two values of one setting; of several dialects the one that both may be."""
+    if mine in _OPEN:
+        return theirs
+    return tuple(one for one in mine if one in theirs) or mine if isinstance(mine, tuple) else mine
 
 
 _PLAIN: Final = Style(
@@ -88,21 +100,21 @@ _PLAIN: Final = Style(
     solidus=False,
     short_control=True,
 )
-_DUMPS: Final = replace(_PLAIN, comma=True, colon=True, non_ascii="all", delete=True, floats="Python")
+_DUMPS: Final = replace(_PLAIN, comma=True, colon=True, non_ascii="all", delete=True, floats=("Python",))
 
 FRAMEWORKS: Final = MappingProxyType(
     {
-        "express": replace(_PLAIN, floats="JavaScript", times="JavaScript", durations="milliseconds"),
-        "django": replace(_DUMPS, times="Django", durations="Django's ISO 8601"),
-        "flask": replace(_DUMPS, comma=False, colon=False, newline=True, is_sorted=True, times="RFC 1123"),
-        "fastapi": replace(_PLAIN, floats="Python", times="isoformat", durations="seconds"),
-        "drf": replace(_PLAIN, floats="Python", line_separator=True, times="Django REST framework"),
-        "pydantic": replace(_PLAIN, floats="orjson", times="Django REST framework"),
+        "express": replace(_PLAIN, floats=("JavaScript",), times=("JavaScript",), durations=("milliseconds",)),
+        "django": replace(_DUMPS, times=("Django",), durations=("Django's ISO 8601",)),
+        "flask": replace(_DUMPS, comma=False, colon=False, newline=True, is_sorted=True, times=("RFC 1123",)),
+        "fastapi": replace(_PLAIN, floats=("Python",), times=("isoformat",), durations=("seconds",)),
+        "drf": replace(_PLAIN, floats=("Python",), line_separator=True, times=("Django REST framework",)),
+        "pydantic": replace(_PLAIN, floats=("orjson",), times=("Django REST framework",)),
         "aiohttp": _DUMPS,
-        "rails": replace(_PLAIN, html="<>&", line_separator=True, floats="Ruby", times="JavaScript"),
-        "php": replace(_PLAIN, non_ascii="all", solidus=True, floats="PHP"),
-        "laravel": replace(_PLAIN, non_ascii="all", solidus=True, floats="PHP", times="Laravel"),
-        "orjson": replace(_PLAIN, floats="orjson", times="isoformat"),
+        "rails": replace(_PLAIN, html="<>&", line_separator=True, floats=("Ruby",), times=("JavaScript",)),
+        "php": replace(_PLAIN, non_ascii="all", solidus=True, floats=("PHP",)),
+        "laravel": replace(_PLAIN, non_ascii="all", solidus=True, floats=("PHP",), times=("Laravel",)),
+        "orjson": replace(_PLAIN, floats=("orjson",), times=("isoformat",)),
     }
 )
 """How frameworks write with their defaults, by the name that ``--like`` takes.
@@ -128,18 +140,18 @@ def style_of(seen: Iterable[Seen]) -> Style:
     style = Style(
         **_layout(by_cause),
         **_escapes([row for row in rows if row.cause.startswith("escape.")]),
-        floats=dialects.float_dialect(
+        floats=dialects.float_dialects(
             [(row.legacy, row.new) for cause in _FLOAT_CAUSES for row in by_cause.get(cause, ())]
         ),
-        times=dialects.time_dialect(
+        times=dialects.time_dialects(
             [(row.legacy, row.new) for cause in _TIME_CAUSES for row in by_cause.get(cause, ())]
         ),
-        durations=dialects.duration_dialect([(row.legacy, row.new) for row in by_cause.get("type.duration", ())]),
+        durations=dialects.duration_dialects([(row.legacy, row.new) for row in by_cause.get("type.duration", ())]),
         null_slices=_null_side(by_cause.get("null.empty_array", ())),
         null_maps=_null_side(by_cause.get("null.empty_object", ())),
     )
     if not style.floats and _null_side(by_cause.get("number.nonfinite", ())):
-        return replace(style, floats="JavaScript")
+        return replace(style, floats=("JavaScript",))
     return style
 
 
@@ -169,11 +181,11 @@ def _layout(by_cause: dict[str, list[Seen]]) -> dict[str, Any]:  # Any: each set
             found.setdefault("indent", set()).add("" if legacy == "one line" else legacy)
             if legacy != "one line":
                 found.setdefault("colon", set()).add(True)
-    for row in by_cause.get("key_order", ()):
-        found.setdefault("is_sorted", set()).add(row.detail.startswith("sorted ->"))
-    known: dict[str, Any] = {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
-    if found.get("is_sorted") == {True, False}:
-        known["is_sorted"] = False  # a few names are in order by chance
+    known = {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
+    orders = [row.detail.startswith("sorted ->") for row in by_cause.get("key_order", ())]
+    if orders:
+        # Two names are in order by chance; names that were integers are sorted as such.
+        known["is_sorted"] = 2 * sum(orders) > len(orders)
     return known
 
 
@@ -196,13 +208,20 @@ _UNIT: Final = re.compile(r'\\u([0-9a-fA-F]{4})|\\(.)|([^\\"])', re.DOTALL)
 
 
 def _escapes(rows: list[Seen]) -> dict[str, Any]:
-    """Read from legacy's string lexemes which characters it escapes, and how."""
+    """Read from legacy's string lexemes which characters it escapes, and how.
+
+    Fragments are printable lines: what is not printable stands in them as an escape that the body may not have.
+    Of those nothing is concluded; for U+2028 and U+2029 the difference itself says who escapes.
+    """
     escaped, raw, short, digits = set(), set(), set(), ""
+    said = {(row.cause, row.detail) for row in rows}
     for row in rows:
-        for unit in _UNIT.finditer(row.legacy):
+        for unit in _UNIT.finditer(row.legacy.strip("…")):  # which says that a fragment was cut
             if unit[1]:
-                escaped.add(int(unit[1], 16))
-                digits += unit[1]
+                code = int(unit[1], 16)
+                if code < 0x80 or 0xD800 <= code < 0xE000 or chr(code).isprintable():
+                    escaped.add(code)
+                    digits += unit[1]
             elif unit[2]:
                 short.add(unit[2])
             else:
@@ -210,7 +229,7 @@ def _escapes(rows: list[Seen]) -> dict[str, Any]:
     known: dict[str, Any] = {
         "non_ascii": _non_ascii(escaped, raw),
         "delete": _side(0x7F in escaped, 0x7F in raw),
-        "line_separator": _side(bool(escaped & _SEPARATORS), bool(raw & _SEPARATORS)),
+        "line_separator": _side(("escape.line_separator", _LEGACY) in said, ("escape.line_separator", _NEW) in said),
         "solidus": _side("/" in short, ord("/") in raw),
         "short_control": _side(bool(short & {"b", "f"}), bool(escaped & {8, 12})),
         "upper_hex": _side(digits != digits.lower(), digits != digits.upper()),
@@ -224,6 +243,8 @@ def _escapes(rows: list[Seen]) -> dict[str, Any]:
     return known
 
 
+_LEGACY: Final = "legacy escapes"
+_NEW: Final = "new escapes"
 _SEPARATORS: Final = frozenset((0x2028, 0x2029))
 _HTML: Final = frozenset(map(ord, "<>&='+"))
 

@@ -219,7 +219,7 @@ def _spell_pair(match: re.Match[bytes]) -> bytes:
 
 def broken_causes(legacy: bytes, new: bytes) -> frozenset[str] | None:
     """Say whether broken characters make the whole difference, and what else then differs in spelling."""
-    if _HAS_BROKEN.search(legacy) is None and _HAS_BROKEN.search(new) is None:
+    if b"?" not in legacy + new and _HAS_BROKEN.search(legacy) is None and _HAS_BROKEN.search(new) is None:
         return None
     one = _UNITS_AND_RUNS.findall(legacy, 1, len(legacy) - 1)
     other = _UNITS_AND_RUNS.findall(new, 1, len(new) - 1)
@@ -237,12 +237,20 @@ def _whole(units: list[bytes]) -> list[bytes]:
     return [unit for unit in units if _BROKEN_RUN.fullmatch(unit) is None]
 
 
+_STAND_IN: Final = re.compile(rb"\?|(?:\\u[fF]{3}[dD]|\xef\xbf\xbd)+")
+"""What is written for a character that was lost: Java's and MySQL's question mark, or U+FFFD."""
+
+
 @lru_cache(maxsize=1024)
 def _is_replaced(one: bytes, other: bytes) -> bool:
-    """Say whether two unlike units are one broken run in two spellings; ``?`` may stand for one (Java)."""
-    broken, mark = _BROKEN_RUN.fullmatch(one), one.strip(b"?") == b""
-    other_broken, other_mark = _BROKEN_RUN.fullmatch(other), other.strip(b"?") == b""
-    return bool((broken and (other_broken or other_mark)) or (mark and other_broken))
+    """Say whether two unlike units are one broken run in two spellings, or one stands in for the other."""
+    broken, other_broken = _BROKEN_RUN.fullmatch(one), _BROKEN_RUN.fullmatch(other)
+    if broken and other_broken:
+        return True
+    for stand_in, lost in ((one, other), (other, one)):
+        if _STAND_IN.fullmatch(stand_in) and (_BROKEN_RUN.fullmatch(lost) or (_code(lost) or 0) > 0x7F):
+            return True
+    return False
 
 
 _FORMS: Final[tuple[Literal["NFC", "NFKC"], ...]] = ("NFC", "NFKC")
@@ -280,10 +288,6 @@ def is_mojibake(one: str, other: str) -> str:
             return f"{side} read UTF-8 as Windows-1252"
         if len(wrong) > len(once) and wrong == mojibake(once):
             return f"{side} read UTF-8 as Windows-1252, twice"
-    if len(one) == len(other):
-        for text, wrong, side in ((one, other, "new"), (other, one, "legacy")):
-            if all(a == b or (b == "?" and a > "\x7f") for a, b in zip(text, wrong, strict=True)):
-                return f"{side} has ? for characters"
     return ""
 
 
@@ -309,8 +313,9 @@ def _escapes_non_ascii(raw: bytes) -> bool:
 def respell(legacy: bytes, new: bytes, causes: frozenset[str]) -> bytes:
     """Spell legacy's text as new does, but only where one of *causes* allows it.
 
-    Shape: a character without a cause keeps legacy's spelling; the text is never taken from new, but that
-    of a broken run, which has none. So the result is new's lexeme exactly when the causes are the whole truth.
+    Shape: a character without a cause keeps legacy's spelling; the text is never taken from new, but for
+    what stands beside a broken run or a stand-in, which have none. So
+    the result is new's lexeme exactly when the causes are the whole truth.
     """
     if "escape.surrogate_pair" in causes:
         legacy, new_repaired = _FIVE_DIGITS.sub(_spell_pair, legacy), _FIVE_DIGITS.sub(_spell_pair, new)

@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,7 +67,8 @@ class Pair:
     """Of the member, or of the nearest one around."""
 
 
-_COSMETIC: Final = frozenset(name for name, cause in CAUSES.items() if cause.severity is Severity.COSMETIC)
+COSMETIC: Final = frozenset(name for name, cause in CAUSES.items() if cause.severity is Severity.COSMETIC)
+"""Causes after which every conforming parser gives the same value."""
 _NULL: Final = (b"null", b'"0001-01-01T00:00:00Z"')
 _CHANGED: Final = frozenset({"type.changed", "value.changed"})
 _EMPTY: Final = (b"null", b'""')
@@ -145,7 +147,7 @@ class Walk:
         """Give legacy's lexeme with the causes applied, or new's where the value itself differs."""
         causes = frozenset(reason.cause for reason in reasons)
         respelled = kinds.respell(legacy, new, causes)
-        if respelled is None and not causes <= _COSMETIC:
+        if respelled is None and not causes <= COSMETIC:
             return new
         return legacy if respelled is None else respelled
 
@@ -154,14 +156,15 @@ class Walk:
     def _meet_objects(self, pair: Pair) -> None:
         legacy, new = pair.legacy, pair.new
         members = self._aligned(legacy, new)
-        if legacy.children and new.children and all(ABSENT in pairing for pairing in members.pairs):
-            if self._meet_envelope(pair):
-                return
-            if pair.new_place is None and not (legacy.is_open or new.is_open):
-                self._add_pair("body.changed", pair)
-                self.written.append(self._new.raw(new))
-                return
-        if members.order and not (legacy.is_open or new.is_open):
+        common = sum(ABSENT not in pairing for pairing in members.pairs)
+        if 2 * common <= max(len(legacy.children), len(new.children)) and self._meet_envelope(pair, common):
+            return
+        is_cut = legacy.is_open or new.is_open
+        if not common and legacy.children and new.children and pair.new_place is None and not is_cut:
+            self._add_pair("body.changed", pair)
+            self.written.append(self._new.raw(new))
+            return
+        if members.order and not is_cut:
             self._add_pair("key_order", pair, members.order)
         gaps = self._writer.gaps(legacy, len(new.children), pair.level)
         level = self._writer.level_in(Kind.OBJECT, pair.level)
@@ -259,16 +262,19 @@ class Walk:
         is_cut = legacy.is_open or new.is_open
         if self._meet_envelope(pair):
             return
-        if is_cut or (self._is_same and len(legacy.children) == len(new.children)):
-            items = align.by_place(len(legacy.children), len(new.children))
-        else:
-            keys = align.keys_of_items(self._legacy, legacy, self._new, new)
-            if keys is None:
-                keys = self._likeness[0].of_items(legacy), self._likeness[1].of_items(new)
-            items = align.align_items(*keys)
+        items = align.by_place(len(legacy.children), len(new.children)) if is_cut else self._items(legacy, new)
         if items.is_reordered:
             self._add_pair("array.reordered", pair)
         self._go_through(pair, items.pairs, is_cut=is_cut)
+
+    def _items(self, legacy: Node, new: Node) -> align.Items:
+        """Pair the items of two lists."""
+        if self._is_same and len(legacy.children) == len(new.children):
+            return align.by_place(len(legacy.children), len(new.children))
+        keys = align.keys_of_items(self._legacy, legacy, self._new, new)
+        if keys is None:
+            keys = self._likeness[0].of_items(legacy), self._likeness[1].of_items(new)
+        return align.align_items(*keys)
 
     def _go_through(self, pair: Pair, pairs: list[align.Pairing], *, is_cut: bool) -> None:
         """Explain and write the items of an array."""
@@ -301,7 +307,7 @@ class Walk:
             self._found.add(
                 Difference(
                     cause="array.missing_item",
-                    legacy_path=path_of((pair.legacy_place, one)),
+                    legacy_path=path_of((pair.legacy_place, _step(pair.legacy, one))),
                     new_path=None,
                     legacy_span=(child.start, child.end),
                 )
@@ -312,7 +318,7 @@ class Walk:
             Difference(
                 cause="array.extra_item",
                 legacy_path=None,
-                new_path=path_of((pair.new_place, two)),
+                new_path=path_of((pair.new_place, _step(pair.new, two))),
                 new_span=(child.start, child.end),
             )
         )
@@ -320,32 +326,37 @@ class Walk:
     # ---- containers of another shape
 
     def _meet_list_as_object(self, pair: Pair) -> bool:
-        """Meet an array and an object whose names are its indexes, as PHP writes them."""
-        sides = pair.legacy, pair.new
-        if {side.kind for side in sides} != {Kind.ARRAY, Kind.OBJECT} or not pair.legacy.children:
+        """Meet an array and an object whose names are numbers, as PHP writes a list that has lost an item."""
+        legacy, new = pair.legacy, pair.new
+        if {legacy.kind, new.kind} != {Kind.ARRAY, Kind.OBJECT} or not legacy.children or not new.children:
             return False
-        named = sides[0] if sides[0].kind is Kind.OBJECT else sides[1]
-        if len(sides[0].children) != len(sides[1].children):
-            return False
-        if any(name != b'"%d"' % index for index, name in enumerate(named.names)):
+        named = legacy if legacy.kind is Kind.OBJECT else new
+        if not all(_INDEX.fullmatch(name) for name in named.names):
             return False
         self._add_pair("container.object_as_array", pair)
-        level = self._writer.level_in(pair.new.kind, pair.level)
+        items = _by_index(legacy, new) or self._items(legacy, new)
+        if items.is_reordered:
+            self._add_pair("array.reordered", pair)
+        level = self._writer.level_in(new.kind, pair.level)
+        body, position = self._new.body, new.start
         to_do: list[bytes | Pair] = []
-        position = pair.new.start
-        for index, (one, two) in enumerate(zip(sides[0].children, sides[1].children, strict=True)):
-            steps: list[str | int] = [str(index) if side is named else index for side in sides]
-            to_do.append(self._new.body[position : two.start])
-            to_do.append(Pair(one, two, (pair.legacy_place, steps[0]), (pair.new_place, steps[1]), level, pair.name))
-            position = two.end
-        to_do.append(self._new.body[position : pair.new.end])
+        for one, two in items.pairs:
+            if two == ABSENT or one == ABSENT:
+                self._add_item(pair, one, two)
+                continue
+            places = (pair.legacy_place, _step(legacy, one)), (pair.new_place, _step(new, two))
+            inner = new.children[two]
+            to_do.append(body[position : inner.start])
+            to_do.append(Pair(legacy.children[one], inner, *places, level, pair.name))
+            position = inner.end
+        to_do.append(body[position : new.end])
         to_do.reverse()
         self._to_do += to_do
         return True
 
-    def _meet_envelope(self, pair: Pair) -> bool:
-        """Meet a value with the one inside the other side's further level."""
-        index = _index_of_wrapped(pair.legacy, pair.new)
+    def _meet_envelope(self, pair: Pair, common: int = 0) -> bool:
+        """Meet a value with the one inside the other side's further level, if that has more than *common* with it."""
+        index = _index_of_wrapped(pair.legacy, pair.new, common)
         if index != ABSENT:
             inner, step = pair.new.children[index], _step(pair.new, index)
             self._add_pair("envelope.wrapped", pair, str(step))
@@ -355,7 +366,7 @@ class Walk:
             self._to_do.append(Pair(pair.legacy, inner, pair.legacy_place, (pair.new_place, step), level, pair.name))
             self._to_do.append(body[pair.new.start : inner.start])
             return True
-        index = _index_of_wrapped(pair.new, pair.legacy)
+        index = _index_of_wrapped(pair.new, pair.legacy, common)
         if index != ABSENT:
             inner, step = pair.legacy.children[index], _step(pair.legacy, index)
             self._add_pair("envelope.unwrapped", pair, str(step))
@@ -363,6 +374,17 @@ class Walk:
             self._to_do.append(Pair(inner, pair.new, place, pair.new_place, pair.level, pair.name))
             return True
         return False
+
+
+def _by_index(legacy: Node, new: Node) -> align.Items | None:
+    """Pair a list with an object whose names are exactly its indexes, in whatever order; ``None``: they are not."""
+    named = legacy if legacy.kind is Kind.OBJECT else new
+    indexes = [int(name[1:-1]) for name in named.names]
+    if len(legacy.children) != len(new.children) or sorted(indexes) != list(range(len(indexes))):
+        return None
+    if named is new:
+        return align.Items(pairs=[(one, two) for two, one in enumerate(indexes)])
+    return align.Items(pairs=sorted(enumerate(indexes), key=lambda pairing: pairing[1]))
 
 
 def _name_span(node: Node, index: int) -> Span:
@@ -391,35 +413,47 @@ def _is_hollow(tree: Tree, node: Node) -> bool:
     )
 
 
+_INDEX: Final = re.compile(rb'"(?:0|[1-9][0-9]{0,8})"')
+
 _MOST_REMEMBERED: Final = 1_024
 """Lists of names, and names, that one walk remembers."""
 
 _MOST_IN_ENVELOPE: Final = 16
 """Members of an envelope; with more it is no envelope, and looking through them would cost."""
 
+_MOST_LEVELS: Final = 8
+"""Lists in lists that are looked through for a resemblance: at every level, so all of them would be quadratic."""
 
-def _index_of_wrapped(inner: Node, outer: Node) -> int:
+
+def _index_of_wrapped(inner: Node, outer: Node, common: int) -> int:
     """Give the index of the one value in *outer* that resembles *inner*, ABSENT if there is none.
 
-    An object is resembled by an object with most of its names. An array is resembled by the only array of an
-    object. A list around is one with a single item.
+    Shape: an object is resembled by an object with most of its names, and with more than the *common* ones that the
+    outer one has itself; a list by a list that begins alike. A list around holds a single item.
     """
     if not inner.children or not 0 < len(outer.children) <= _MOST_IN_ENVELOPE:
         return ABSENT
-    if outer.kind is Kind.ARRAY and (len(outer.children) != 1 or _resembles(inner, outer)):
+    if outer.kind is Kind.ARRAY and (len(outer.children) != 1 or _resemblance(inner, outer)):
         return ABSENT
-    alike = [index for index, child in enumerate(outer.children) if child.children and _resembles(inner, child)]
+    alike = [
+        index for index, child in enumerate(outer.children) if child.children and _resemblance(inner, child) > common
+    ]
     return alike[0] if len(alike) == 1 else ABSENT
 
 
-def _resembles(one: Node, two: Node) -> bool:
-    """Say whether two containers hold mostly the same members, or lists that begin with such."""
-    while one.kind is two.kind is Kind.ARRAY and one.children and two.children:
+def _resemblance(one: Node, two: Node) -> int:
+    """Count the names that two objects, or the first ones of two lists, have in common; 0: less than half.
+
+    Shape: lists of scalars of one kind count as one.
+    """
+    for _ in range(_MOST_LEVELS):
+        if not (one.kind is two.kind is Kind.ARRAY and one.children and two.children):
+            break
         one, two = one.children[0], two.children[0]
     if one.kind is not two.kind or one.kind is Kind.ARRAY:
-        return False
+        return 0
     if one.kind is not Kind.OBJECT:
-        return True
+        return 1
     names = {align.folded(plain_text(name)) for name in one.names}
-    common = names & {align.folded(plain_text(name)) for name in two.names}
-    return 2 * len(common) > max(len(one.names), len(two.names))
+    common = len(names & {align.folded(plain_text(name)) for name in two.names})
+    return common if 2 * common >= max(len(one.names), len(two.names)) else 0

@@ -2,7 +2,8 @@
 
 Rules of this file:
 
-1. What needs work stands before what is settled (accepted, fixed), then the worst rank, then the most frequent.
+1. What needs work stands before what is settled (accepted, fixed), then the worst rank, then what legacy does not show
+   by itself, then the most frequent. Noise never moves a divergence behind one of a lesser rank.
 2. Nobody says *fixed*: people accept and open again, :mod:`store.merge` finds the rest.
 """
 
@@ -11,18 +12,30 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import delete, func, or_, select, tuple_, update
+from sqlalchemy import bindparam, delete, func, or_, select, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from store.database import Database, Transaction
 from store.merge import Builds, Stored, chunks
-from store.schema import compared, comparisons, divergence_builds, divergence_places, divergences
+from store.repeats import Noise
+from store.schema import (
+    compared,
+    comparisons,
+    divergence_builds,
+    divergence_places,
+    divergences,
+    rechecks,
+    repeated,
+)
 from store.triage import BuildSeen, State
 
-Standing = tuple[int, int, int, str]
-"""Where a divergence stands in the list: settled or not, rank, count, id."""
+MAX_WEIGHED: Final = 1_000
+"""Divergences per route whose noise is weighed, the worst ones: more than anybody pages through."""
+
+Standing = tuple[int, int, int, int, str]
+"""Where a divergence stands in the list: settled or not, rank, noisy or not, count, id."""
 
 T = TypeVar("T")
 
@@ -64,11 +77,18 @@ class Divergence:
     decided_by: str
     """Who accepted it or opened it again; empty: nobody."""
     decided_at: float
+    noisy: bool
+    """When this was last weighed, legacy differed from itself there about as often as new differed from it."""
+
+    def is_noisy(self, noise: Noise) -> bool:
+        """Tell whether legacy differs from itself here at least half as often as new differs from it."""
+        rate = noise.rate_of(self.places)
+        return rate is not None and rate > 0 and 2 * rate * self.compared >= self.count
 
     @property
     def standing(self) -> Standing:
         """Say where it stands in the list."""
-        return int(not self.state.needs_work), self.rank, self.count, self.id
+        return int(not self.state.needs_work), self.rank, int(self.noisy), self.count, self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +165,22 @@ class DivergenceStore:
             after = (await self._whole([Stored(row) for row in rows]))[0]
             return await note_down(before, after)
 
+    async def weigh_noise(self, noise: Mapping[str, Noise]) -> None:
+        """Note which divergences of these routes are as noisy as legacy itself.
+
+        Bound: :data:`MAX_WEIGHED` divergences per route.
+        Raises: StoreError.
+        """
+        changed = [
+            {"of": one.id, "is_noisy": int(not one.noisy)}
+            for route, heard in noise.items()
+            for one in await self.page(Wanted(route=route), after=None, limit=MAX_WEIGHED)
+            if one.is_noisy(heard) != one.noisy
+        ]
+        if changed:
+            async with self._database.transaction() as tx:
+                await tx.run_many(_MARK_NOISY, changed)
+
     async def forget(self, tx: Transaction, before: float) -> None:
         """Forget what was last seen before that moment; what somebody accepted stays, without its examples."""
         old = select(divergences.c.id).where(divergences.c.last_seen < before)
@@ -169,7 +205,7 @@ class DivergenceStore:
         await self._remove(tx, oldest)
 
     async def _remove(self, tx: Transaction, names: Any) -> None:  # Any: a SELECT of ids
-        for table in (divergence_places, divergence_builds):
+        for table in (divergence_places, divergence_builds, repeated, rechecks):
             await tx.run(delete(table).where(table.c.divergence.in_(names.scalar_subquery())))
         await tx.run(delete(divergences).where(divergences.c.id.in_(names.scalar_subquery())))
 
@@ -178,22 +214,21 @@ class DivergenceStore:
     async def page(self, wanted: Wanted, *, after: Standing | None, limit: int) -> list[Divergence]:
         """List divergences, behind the place *after* if that is given.
 
-        Order: what needs work first, then worst first, then most frequent.
+        Order: what needs work first, then worst first, then what legacy does not show by itself, then most frequent.
         Raises: StoreError.
         """
         table = divergences.c
         query = (
             select(divergences)
             .where(*_conditions(wanted))
-            .order_by(table.settled, table.rank, table.count.desc(), table.id)
+            .order_by(table.settled, table.rank, table.noisy, table.count.desc(), table.id)
             .limit(limit)
         )
         if after is not None:
-            settled, rank, count, name = after
-            here = (table.settled == settled) & (table.rank == rank) & (table.count == count)
-            query = query.where(
-                or_(tuple_(table.settled, table.rank, -table.count) > (settled, rank, -count), here & (table.id > name))
-            )
+            *place, count, name = after
+            columns = (table.settled, table.rank, table.noisy, -table.count)
+            here = tuple_(*columns) == (*place, -count)
+            query = query.where(or_(tuple_(*columns) > (*place, -count), here & (table.id > name)))
         return await self._whole([Stored(row) for row in await self._database.rows(query)])
 
     async def one(self, name: str) -> Divergence | None:
@@ -327,6 +362,7 @@ def _whole(
         ticket=stored["ticket"],
         decided_by=stored["decided_by"],
         decided_at=stored["decided_at"],
+        noisy=bool(stored["noisy"]),
     )
 
 
@@ -360,3 +396,6 @@ def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
         yield table.id.in_(select(places.divergence).where(or_(*near)))
     if wanted.request is not None:
         yield table.id.in_(select(comparisons.c.divergence).where(comparisons.c.request_id == wanted.request))
+
+
+_MARK_NOISY: Final = update(divergences).where(divergences.c.id == bindparam("of")).values(noisy=bindparam("is_noisy"))

@@ -23,6 +23,7 @@ from store.database import Database
 from store.divergences import DivergenceStore
 from store.groups import Groups, GroupState
 from store.merge import merge
+from store.repeats import Observed, RepeatLog, RepeatStore
 from store.schema import answered, epochs, evidence_meta, last_legacy
 
 CAP_BYTES: Final = 256 << 20
@@ -65,6 +66,7 @@ class EvidenceStore:
         self.began_at = began_at
         """Unix time at which this file began: before it, nothing is known."""
         self.divergences = DivergenceStore(database)
+        self.repeats = RepeatStore(database)
         self._cap_bytes, self._max_age_s = cap_bytes, MAX_AGE_S
         self._cap_checked = 0.0
 
@@ -104,22 +106,24 @@ class EvidenceStore:
         """Set how much is remembered; the next look at the file, within a minute, acts on it."""
         self._max_age_s, self._cap_bytes = max_age_s, cap_bytes
 
-    async def write(self, batch: Batch, groups: Groups) -> None:
-        """Add one batch and the pending groups in one transaction, then keep the file within its bounds.
+    async def write(self, batch: Batch, groups: Groups, repeats: RepeatLog | None = None) -> None:
+        """Add one batch, the pending groups and repeats in one transaction, then keep the file within its bounds.
 
-        Raises: StoreError; nothing is then written, and the caller keeps both.
+        Raises: StoreError; nothing is then written, and the caller keeps all three.
         """
-        taken = groups.take()
+        repeats = RepeatLog() if repeats is None else repeats
+        taken, observed = groups.take(), repeats.take()
         try:
-            groups.dropped += await self._write(batch, taken)
+            groups.dropped += await self._write(batch, taken, observed)
         except BaseException:
             groups.put_back(taken)
+            repeats.put_back(observed)
             raise
         await self._keep_in_bounds()
 
-    async def _write(self, batch: Batch, pending: Mapping[str, GroupState]) -> int:
+    async def _write(self, batch: Batch, pending: Mapping[str, GroupState], observed: Observed) -> int:
         forgotten = 0
-        if batch or pending:
+        if batch or pending or observed:
             async with self.database.transaction() as tx:
                 await tx.run_many(_UPSERT_EPOCH, [{"epoch": key, "body": body} for key, body in batch.epochs.items()])
                 await tx.run_many(_DELETE_EPOCH, [{"gone": epoch} for epoch in batch.gone])
@@ -134,6 +138,7 @@ class EvidenceStore:
                     _RAISE_LAST_LEGACY, [{"route": route, "at": at} for route, at in batch.last_legacy.items()]
                 )
                 forgotten = await merge(tx, pending, batch.compared, batch.at or time.time())
+                await self.repeats.write(tx, observed)
         return forgotten
 
     async def share(self, route: str | None, since_hour: int) -> dict[int, dict[str, int]]:
@@ -180,15 +185,24 @@ class EvidenceStore:
             return
         self._cap_checked = now
         await self.forget(time.time())
+        await self.weigh_noise(time.time())
         await self.shrink()
 
     async def forget(self, now: float) -> None:
-        """Forget divergences that were not seen for too long.
+        """Forget divergences that were not seen for too long, and noise of days that say nothing any more.
 
         Raises: StoreError.
         """
         async with self.database.transaction() as tx:
             await self.divergences.forget(tx, now - self._max_age_s)
+            await self.repeats.forget(tx, now)
+
+    async def weigh_noise(self, now: float) -> None:
+        """Let noise rank the divergences of every route that legacy is asked twice about.
+
+        Raises: StoreError.
+        """
+        await self.divergences.weigh_noise(await self.repeats.noise(None, now))
 
     async def shrink(self) -> None:
         """Bring the file below its cap: surplus examples first, then the oldest divergences and hours by twentieths.

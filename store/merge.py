@@ -206,6 +206,7 @@ def _first_row(name: str, described: Sighting, *, compared_before: int) -> dict[
         "ticket": "",
         "decided_by": "",
         "decided_at": 0.0,
+        "noisy": 0,
     }
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest revision of the chain in ``store/migrations``; at it, Alembic (0.4 s to import) is not needed."""
 
 FLAGS: Final = MetaData()
@@ -153,7 +153,8 @@ divergences = Table(
     Column("ticket", String, nullable=False),
     Column("decided_by", String, nullable=False),
     Column("decided_at", Float, nullable=False),
-    Index("divergences_rank", "settled", "rank", "count", "id"),
+    Column("noisy", Integer, nullable=False, server_default="0"),
+    Index("divergences_rank", "settled", "rank", "noisy", "count", "id"),
     Index("divergences_route", "route", "state"),
     Index("divergences_last_seen", "last_seen"),
 )
@@ -191,4 +192,43 @@ comparisons = Table(
     Index("comparisons_divergence", "divergence", "at"),
     Index("comparisons_request", "request_id"),
     Index("comparisons_at", "at"),
+)
+
+noise_asked = Table(
+    "noise_asked",
+    EVIDENCE,
+    Column("route", String, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+
+noise_places = Table(
+    "noise_places",
+    EVIDENCE,
+    Column("route", String, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("place", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+
+repeated = Table(
+    "repeated",
+    EVIDENCE,
+    Column("divergence", String, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("outcome", String, primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+
+rechecks = Table(
+    "rechecks",
+    EVIDENCE,
+    Column("divergence", String, primary_key=True),
+    Column("comparison", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("build_legacy", String, nullable=False),
+    Column("build_new", String, nullable=False),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from config.places import located
 from config.secret import missing_secrets
 from config.spec import BackendSpec, BackendTlsSpec, ConfigSpec
 from config.tls import TlsError, client_context, read_tls
+from config.tolerance import WARN_DAYS, days_left
 from console.commands.options import ca_option, config_option, json_option
 from console.commands.output import print_json
 from rules.index import problems as route_problems
@@ -59,31 +60,43 @@ def check(
         found += _probe_all(config_path, spec)
     plan = None
     if against is not None:
-        from console.commands.plan import plan_against  # httpx2: not for a check without a network
+        from console.commands.plan import idle_tolerances, plan_against  # httpx2: not for a check without a network
 
         plan, refusal = plan_against(spec, url=against, token=token, ca=ca)
         if refusal:
             found.append(Problem(config_path, 0, 0, "reload", refusal))
-    warnings = [*_warnings(spec), *_endings(ends)]
-    return _report(config_path, found, warnings, plan, strict=strict, as_json=as_json)
+    expired, ending = _tolerance_ends(spec)
+    warnings = [*_warnings(spec), *_endings(ends), *expired]
+    if against is not None:
+        warnings += idle_tolerances(url=against, token=token, ca=ca)
+    return _report(config_path, found, warnings, plan, notes=ending, strict=strict, as_json=as_json)
 
 
 def _report(
-    path: str, found: list[Problem], warnings: list[str], plan: list[str] | None, *, strict: bool, as_json: bool
+    path: str,
+    found: list[Problem],
+    warnings: list[str],
+    plan: list[str] | None,
+    *,
+    notes: Sequence[str] = (),
+    strict: bool,
+    as_json: bool,
 ) -> int:
-    """Print problems, warnings and plan; give the exit code."""
+    """Print problems, warnings, notes and plan; give the exit code, which notes never change."""
     ok = not found and not (strict and warnings)
     if as_json:
         problems = [
             {"file": one.file, "line": one.line, "column": one.column, "where": one.where, "message": one.message}
             for one in found
         ]
-        print_json({"ok": ok, "problems": problems, "warnings": warnings, "plan": plan})
+        print_json({"ok": ok, "problems": problems, "warnings": warnings, "notes": [*notes], "plan": plan})
         return int(not ok)
     for problem in found:
         click.echo(str(problem), err=True)
     for warning in warnings:
         click.echo(f"{path}: warning: {warning}", err=True)
+    for note in notes:
+        click.echo(f"{path}: note: {note}", err=True)
     if plan is not None:
         click.echo("\n".join(["A reload would change:", *plan]) if plan else "A reload would change nothing.")
     if found:
@@ -114,6 +127,28 @@ def _endings(ends: Iterable[tuple[str, int]]) -> Iterator[str]:
             yield f"{where}.cert: the certificate has ended on {day}; nobody will accept it, renew it"
         elif at <= now + ENDING_S:
             yield f"{where}.cert: the certificate ends on {day}; renew it"
+
+
+def _tolerance_ends(spec: ConfigSpec) -> tuple[list[str], list[str]]:
+    """Name the tolerances that have expired, and those that will within a week, each with its line."""
+    now = time.time()
+    lists = [("", spec.tolerate), *((f"routes.{route.name}.", route.tolerate) for route in spec.routes)]
+    expired, ending = [], []
+    for where, tolerances in lists:
+        for index, tolerance in enumerate(tolerances):
+            left = days_left(tolerance, now)
+            place = f"{where}tolerate[{index}]"
+            if not left:
+                told = f"it has expired on {tolerance.expires} and hides nothing; remove it, or let {tolerance.owner} "
+                expired.append(Problem(spec.files[0] if spec.files else "", 0, 0, place, f"{told}renew it"))
+            elif left <= WARN_DAYS:
+                told = f"it ends on {tolerance.expires}; {tolerance.owner} answers for it ({tolerance.reason})"
+                ending.append(Problem(spec.files[0] if spec.files else "", 0, 0, place, told))
+    return [_with_line(one) for one in located(expired, spec)], [_with_line(one) for one in located(ending, spec)]
+
+
+def _with_line(problem: Problem) -> str:
+    return f"{problem.where} (line {problem.line}): {problem.message}"
 
 
 def _probe_all(path: str, spec: ConfigSpec) -> Iterator[Problem]:

@@ -60,9 +60,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_IN}.diffs:diff",
         "Show one divergence (d-…) or comparison (c-…): what differs, why, and the fix.",
     ),
+    "compare": (f"{_IN}.compare:compare", "Compare two answers byte for byte and say why they differ."),
     "causes": (
         f"{_IN}.causes:causes",
         "List the causes of differences, or show one with who produces it and how to fix it.",
+    ),
+    "recheck": (
+        f"{_IN}.recheck:recheck",
+        "Ask both sides again about a comparison (c-…) or a divergence (d-…): FIXED, STILL or DIFFERENT.",
+    ),
+    "tolerate": (
+        f"{_IN}.tolerate:tolerate",
+        "Permit a difference on a route, by path or cause, with a reason, an owner and a last day.",
     ),
     "reload": (
         f"{_IN}.reload:reload",

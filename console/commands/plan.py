@@ -6,12 +6,16 @@ The admin API shows routes and flags, not backends and limits; the plan is about
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from config.spec import ConfigSpec, MatchSpec, RouteSpec
 from console.commands.admin import Admin, JsonObject
 from rules.flag import Flag, Stage
 from rules.reload import OrphanError, carry_flags, diff
 from rules.snapshot import SnapshotSpec
+
+IDLE_AFTER: Final = 1_000
+"""Comparisons of its routes after which a tolerance that never hid anything is not needed."""
 
 
 def plan_against(
@@ -36,6 +40,23 @@ def plan_against(
     except OrphanError as error:
         return diff(old.config, spec), str(error)
     return diff(old.config, spec), None
+
+
+def idle_tolerances(*, url: str, token: str | None, ca: str | None = None) -> list[str]:
+    """Name the tolerances that the server at *url* has, and that do no good: expired ones, and those never hit.
+
+    Shape: one that expired in the file is the file's own warning. Never hit: not once in IDLE_AFTER comparisons.
+    Raises: OutOfReachError, RefusedError.
+    """
+    found = []
+    for one in Admin(url=url, token=token, ca=ca).get("/api/v1/tolerances")["tolerances"]:
+        name = f"tolerance {one['id']} on {one['route'] or 'every route'} ({one['path'] or one['cause']})"
+        if one["state"] == "expired":
+            if one["source"] == "applied":
+                found.append(f"{name}: it has expired on {one['expires']}; `matapalo tolerate --remove {one['id']}`")
+        elif not one["hits"] and one["compared"] >= IDLE_AFTER:
+            found.append(f"{name}: it has hidden nothing in {one['compared']} comparisons; remove it")
+    return found
 
 
 def _route_from(shown: JsonObject, declared: RouteSpec | None) -> RouteSpec:

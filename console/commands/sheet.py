@@ -13,7 +13,7 @@ import base64
 import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -62,12 +62,13 @@ def list_row(group: JsonObject) -> list[str | Text]:
         Text(group["state"], style=STATE_COLOURS.get(group["state"], "")),
         str(group["count"]),
         percent(_short(group["share"])),
+        percent(group["noise"]["rate"]),
         age(group["last_seen"]),
         visible(group["sentence"]),
     ]
 
 
-LIST_TITLES: Final = ("ID", "ROUTE", "SEVERITY", "STATE", "COUNT", "SHARE", "LAST SEEN", "WHAT")
+LIST_TITLES: Final = ("ID", "ROUTE", "SEVERITY", "STATE", "COUNT", "SHARE", "NOISE", "LAST SEEN", "WHAT")
 
 
 def divergence_sheet(group: JsonObject) -> Iterator[RenderableType]:
@@ -180,16 +181,17 @@ def _group_facts(group: JsonObject) -> Iterator[tuple[str, str]]:
     consumers = group["consumers"]
     if consumers["names"]:
         yield "consumers", visible(", ".join(consumers["names"])) + (" and more" if consumers["more"] else "")
-    if group.get("noise"):
-        yield "noise", _noise(group["noise"])
+    yield "noise", group["noise"]["sentence"]
+    for repeat in group["again"]:
+        words = ", ".join(f"{outcome} {repeat[outcome]}" for outcome in ("gone", "stays", "other") if repeat[outcome])
+        yield "again", f"attempt {repeat['attempt']}: {words}"
+    if group["recheck"] is not None:
+        recheck = group["recheck"]
+        yield "recheck", f"{recheck['outcome']} {age(recheck['at'])} by {recheck['by']}: {visible(recheck['sentence'])}"
     if group["ticket"]:
         yield "ticket", visible(group["ticket"])
     if group["note"]:
         yield "note", visible(group["note"])
-
-
-def _noise(noise: Any) -> str:  # Any: JSON
-    return noise["sentence"] if isinstance(noise, dict) and "sentence" in noise else json.dumps(noise)
 
 
 def _comparison_facts(comparison: JsonObject) -> Iterator[tuple[str, str]]:

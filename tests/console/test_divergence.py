@@ -59,6 +59,7 @@ FOUND = Divergence(
     ticket="",
     decided_by="",
     decided_at=0.0,
+    noisy=False,
 )
 
 
@@ -152,8 +153,8 @@ def test_a_place_is_read_in_every_way_that_people_write_it(path: str, folded: st
     assert folded in folded_paths(path)
 
 
-@given(st.tuples(st.integers(0, 1), st.integers(0, 12), st.integers(1, 1 << 40), st.text()))
-def test_a_cursor_leads_back_to_its_place(place: tuple[int, int, int, str]) -> None:
+@given(st.tuples(st.integers(0, 1), st.integers(0, 12), st.integers(0, 1), st.integers(1, 1 << 40), st.text()))
+def test_a_cursor_leads_back_to_its_place(place: tuple[int, int, int, int, str]) -> None:
     """Every cursor that was handed out is read back exactly."""
     assert standing_of(cursor_of(place)) == place
 

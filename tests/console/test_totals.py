@@ -283,6 +283,24 @@ def test_the_last_legacy_request_only_moves_forward() -> None:
     assert totals.last_legacy("cart") is None
 
 
+def test_the_last_hit_of_a_tolerance_is_when_it_was_counted() -> None:
+    """A tolerance's last hit is the moment of a tally with more hits, and no other tally moves it."""
+    totals = Totals()
+    totals.hello("w", 0, 0.0)
+    totals.take(tally("w", 0, {"sent|orders": 1}))
+    none = totals.last_hit("orders", "t-1")
+    totals.take(tally("w", 1, {"sent|orders": 2, "tolerance_hits|orders|t-1": 1}))
+    first = totals.last_hit("orders", "t-1")
+    totals.take(tally("w", 2, {"sent|orders": 3, "tolerance_hits|orders|t-1": 1}))
+
+    assert none is None
+    assert first is not None
+    assert totals.last_hit("orders", "t-1") == first
+    assert totals.last_hit("orders", "t-2") is None
+    totals.take(tally("w", 3, {"sent|orders": 3, "tolerance_hits|orders|t-1": 2}))
+    assert (totals.last_hit("orders", "t-1") or 0) > first
+
+
 def test_a_malformed_key_costs_nothing_but_itself() -> None:
     """Keys that this version does not know are carried along and never break a batch."""
     totals = Totals(now=0.0)

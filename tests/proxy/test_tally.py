@@ -7,8 +7,11 @@ import os
 import re
 import sys
 
-from proxy.tally import AccessLog, AccessRecord, Counts
+import pytest
+
+from proxy.tally import AccessLog, AccessRecord, Counts, logged_target
 from shadow.link import DURATION_BOUNDS_S
+from shadow.redact import patterns_of
 
 RECORD = AccessRecord("t", "r", "c", "GET", "/", "orders", "legacy", "b", 1, -1, "stage", 200, 2, 100, 200, "", False)
 
@@ -105,3 +108,17 @@ def test_the_log_knows_what_it_holds_whatever_its_threads_do() -> None:
 
     assert log._lines.waiting_bytes == 0
     assert counts.totals[("log_dropped",)] == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        (b"/api/a", "/api/a"),
+        (b"/api/a?token=s3cret&page=2", "/api/a?token=…&page=…"),
+        (b"/reset/s3cret", "/reset/[redacted]"),
+        (b"/reset/s3cret?x=y", "/reset/[redacted]?x=…"),
+    ],
+)
+def test_the_log_shows_no_value_of_a_query(target: bytes, shown: str) -> None:
+    """A target is logged with its query's names only, and without what the route redacts by pattern."""
+    assert logged_target(target, patterns_of(("pattern:(?<=/reset/)[^/?]+",))) == shown

@@ -150,7 +150,9 @@ def _value(value: object, style: Style, depth: int) -> str:
     if isinstance(value, float):
         return _float(value, style)
     if isinstance(value, list):
-        return _container("[]", [_value(item, style, depth + 1) for item in value], style, depth)
+        # Jackson's arrays stand on one line and do not count as a level.
+        below = depth if style.indent == "jackson" else depth + 1
+        return _container("[]", [_value(item, style, below) for item in value], style, depth)
     if isinstance(value, dict):
         colon = {"": ":" + style.name_gap, "jackson": " : "}.get(style.indent, ": ")
         members = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -15,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from shadow.dialects import FLOATS, GO
 from shadow.gocode import go_code
 from shadow.style import FRAMEWORKS, Style
+from tests.support.goprogram import run_go
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = Path(__file__).with_name("corpus") / "encoders.jsonl.gz"
@@ -52,122 +51,6 @@ NO_STYLE = {
     },
 }
 """Cases whose difference no style takes away: another value, or another type."""
-
-MAIN = """package main
-
-import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"os"
-	"reflect"
-	"strconv"
-	"time"
-	IMPORTS
-)
-
-type like struct {
-	marshal  func(any) ([]byte, error)
-	float    func(float64) any
-	moment   func(time.Time) any
-	duration func(time.Duration) any
-}
-
-var likes = map[string]like{
-	LIKES
-}
-
-func plainFloat(f float64) any             { return f }
-func plainTime(t time.Time) any            { return t }
-func plainDuration(d time.Duration) any    { return d }
-
-func build(raw json.RawMessage, as like) any {
-	var parts []json.RawMessage
-	if err := json.Unmarshal(raw, &parts); err != nil {
-		panic(err)
-	}
-	var kind, text string
-	json.Unmarshal(parts[0], &kind)
-	if len(parts) > 1 {
-		json.Unmarshal(parts[1], &text)
-	}
-	switch kind {
-	case "string":
-		return text
-	case "integer":
-		return json.Number(text)
-	case "float":
-		f, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			panic(err)
-		}
-		return as.float(f)
-	case "moment":
-		t, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil {
-			panic(err)
-		}
-		return as.moment(t)
-	case "duration":
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			panic(err)
-		}
-		return as.duration(d)
-	case "true", "false":
-		return kind == "true"
-	case "array":
-		items := []any{}
-		for _, item := range parts[1:] {
-			items = append(items, build(item, as))
-		}
-		return items
-	case "object":
-		var fields []reflect.StructField
-		var values []any
-		for i, part := range parts[1:] {
-			var member []json.RawMessage
-			json.Unmarshal(part, &member)
-			var name string
-			json.Unmarshal(member[0], &name)
-			fields = append(fields, reflect.StructField{
-				Name: fmt.Sprintf("F%d", i),
-				Type: reflect.TypeOf([]any{}).Elem(),
-				Tag:  reflect.StructTag(fmt.Sprintf("json:%q", name)),
-			})
-			values = append(values, build(member[1], as))
-		}
-		built := reflect.New(reflect.StructOf(fields)).Elem()
-		for i, value := range values {
-			if value != nil {
-				built.Field(i).Set(reflect.ValueOf(value))
-			}
-		}
-		return built.Interface()
-	}
-	return nil
-}
-
-func main() {
-	lines := bufio.NewScanner(os.Stdin)
-	lines.Buffer(nil, 1<<24)
-	for lines.Scan() {
-		var row struct {
-			Like  string
-			Value json.RawMessage
-		}
-		if err := json.Unmarshal(lines.Bytes(), &row); err != nil {
-			panic(err)
-		}
-		as := likes[row.Like]
-		b, err := as.marshal(build(row.Value, as))
-		if err != nil {
-			b = []byte("error: " + err.Error())
-		}
-		fmt.Printf("%x\\n", b)
-	}
-}
-"""
 
 
 @cache
@@ -246,36 +129,6 @@ class Number(tuple[str, ...]):
         return super().__new__(cls, parts)
 
 
-def run_go(
-    go: Path, place: Path, styles: dict[str, Style], rows: list[tuple[str, Any]], *, modern: bool
-) -> list[bytes]:
-    """Generate a package per style, build them into one program and let it write every row."""
-    likes, imports = [], []
-    for name, style in styles.items():
-        (place / name).mkdir()
-        code = go_code(style, modern=modern, origin=name)
-        (place / name / "legacyjson.go").write_text(code, encoding="utf-8")
-        imports.append(f'{name} "likes/{name}"')
-        has_float = not modern and style.floats and FLOATS[style.floats] != GO
-        number = f"func(f float64) any {{ return {name}.Float(f) }}" if has_float else "plainFloat"
-        moment = f"func(t time.Time) any {{ return {name}.Time{{t}} }}" if not modern and style.times else "plainTime"
-        length = (
-            f"func(d time.Duration) any {{ return {name}.Duration(d) }}"
-            if not modern and style.durations
-            else "plainDuration"
-        )
-        likes.append(f'"{name}": {{{name}.Marshal, {number}, {moment}, {length}}},')
-    main = MAIN.replace("IMPORTS", "\n\t".join(imports)).replace("LIKES", "\n\t".join(likes))
-    (place / "main.go").write_text(main)
-    (place / "go.mod").write_text(f"module likes\n\ngo {'1.27' if modern else '1.19'}\n")
-    environment = {**os.environ, "GOCACHE": str(ROOT / ".cache" / "go-build"), "GOTOOLCHAIN": "local", "GOPROXY": "off"}
-    program = place / "likes.bin"
-    subprocess.run([str(go), "build", "-o", str(program), "."], cwd=place, env=environment, check=True)
-    lines = "".join(json.dumps({"Like": like, "Value": value}) + "\n" for like, value in rows)
-    done = subprocess.run([str(program)], input=lines.encode(), stdout=subprocess.PIPE, check=True)
-    return [bytes.fromhex(line.decode()) for line in done.stdout.splitlines()]
-
-
 def rows_of_the_corpus() -> list[tuple[str, str, Any]]:
     """List (framework, case, typed value) for all that was recorded and that Go can hold."""
     rows = []
@@ -313,48 +166,6 @@ def test_the_variant_for_older_go_writes_the_same(part: str, part_path: Callable
     assert unequal(part_path(part), tmp_path, modern=False) == NO_STYLE
 
 
-ODD = {
-    "gson": (Style(html="<>&='", upper_hex=False), '"\\u003c\\u003e\\u0026\\u003d\\u0027é"'),
-    "rapidjson": (Style(non_ascii="all", upper_hex=True, html="<>&"), '"\\u003C\\u003E\\u0026=\'\\u00E9"'),
-    "indented": (Style(indent="    ", colon=True, html=""), '{\n    "a": [\n        "é"\n    ],\n    "z": []\n}'),
-    "sortedindent": (Style(indent="  ", is_sorted=True, html=""), '{\n  "a": [\n    "é"\n  ],\n  "z": []\n}'),
-    "sortedspaced": (Style(comma=True, is_sorted=True, html=""), '{"a":["é"], "z":[]}'),
-    "nothing": (Style(), '{"z":[],"a":["é"]}'),
-    "astral": (Style(non_ascii="astral", html=""), '"é\\ud83d\\ude00"'),
-    "control": (Style(short_control=True, delete=True, solidus=True), '"\\b\\f\\u0001\\u007f\\/\\\\u0008"'),
-    "separators": (Style(line_separator=False, html=""), '"\u2028\\\\u2028"'),
-}
-VALUES = {
-    "gson": ["string", "<>&='é"],
-    "rapidjson": ["string", "<>&='é"],
-    "indented": ["object", ["a", ["array", ["string", "é"]]], ["z", ["array"]]],
-    "astral": ["string", "é😀"],
-    "control": ["string", "\b\f\x01\x7f/\\u0008"],
-    "separators": ["string", "\u2028\\u2028"],
-}
-UNSORTED = ["object", ["z", ["array"]], ["a", ["array", ["string", "é"]]]]
-
-
-@pytest.mark.parametrize(
-    ("part", "modern"),
-    [
-        pytest.param("go", True, marks=pytest.mark.needs("go")),
-        pytest.param("go-older", False, marks=pytest.mark.needs("go-older")),
-    ],
-)
-def test_single_settings_do_what_they_say(
-    part: str, modern: bool, part_path: Callable[[str], Path], tmp_path: Path
-) -> None:
-    """Each setting of a style does its work alone; a style that knows nothing is encoding/json itself."""
-    rows = [(name, VALUES.get(name, UNSORTED)) for name in ODD]
-
-    written = run_go(part_path(part), tmp_path, {name: style for name, (style, _) in ODD.items()}, rows, modern=modern)
-
-    assert {name: body.decode() for (name, _), body in zip(rows, written, strict=True)} == {
-        name: wanted for name, (_, wanted) in ODD.items()
-    }
-
-
 @pytest.mark.needs("go")
 @pytest.mark.parametrize("modern", [True, False])
 def test_the_code_is_formatted(modern: bool, part_path: Callable[[str], Path], tmp_path: Path) -> None:
@@ -362,13 +173,25 @@ def test_the_code_is_formatted(modern: bool, part_path: Callable[[str], Path], t
     gofmt = next(part_path("go").resolve().parents[1].glob("lib/python*/site-packages/go/bin/gofmt"), None)
     if gofmt is None:
         pytest.skip("this Go brings no gofmt")
-    styles = {**FRAMEWORKS, **{name: style for name, (style, _) in ODD.items()}}
-    for name, style in styles.items():
+    odd = {"gson": Style(html="<>&='", upper_hex=True), "spaced": Style(comma=True, is_sorted=False, null_maps=False)}
+    for name, style in {**FRAMEWORKS, **odd}.items():
         (tmp_path / f"{name}.go").write_text(go_code(style, modern=modern, origin=name), encoding="utf-8")
 
     done = subprocess.run([str(gofmt), "-l", str(tmp_path)], capture_output=True, text=True, check=True)
 
     assert done.stdout == ""
+
+
+def test_what_no_code_can_do_is_said() -> None:
+    """The order of a struct's fields and an empty slice are the service's own to change; the file says so."""
+    style = Style(is_sorted=False, null_slices=False, null_maps=True)
+
+    older, modern = (go_code(style, modern=modern, origin="x") for modern in (False, True))
+
+    assert "declare the fields of structs in the order" in older
+    assert "keep a slice that holds nothing empty, not nil," in older
+    assert "FormatNilSliceAsNull(false)" in modern
+    assert "keep a map that holds nothing nil before" in modern
 
 
 def test_no_code_uses_the_format_tag() -> None:

@@ -33,6 +33,9 @@ ROWS = [
     ('"a\\ud83db"', '"a\ufffdb"', "unicode.invalid"),
     ('"ab\\udce2\\udc82"', '"ab\ufffd\ufffd"', "unicode.invalid"),
     ('"ab\\udce2"', '"ab"', "unicode.invalid"),
+    ('"café"', '"caf?"', "unicode.invalid"),
+    ('"café"', '"caf\ufffd"', "unicode.invalid"),
+    ('"cafe"', '"caf?"', "value.changed"),
     ('"café"', '"cafe\u0301"', "unicode.normalization"),
     ('"café"', '"cafÃ©"', "unicode.mojibake"),
     ("1.0", "1", "number.integral_float"),
@@ -51,6 +54,7 @@ ROWS = [
     ("16777217", "16777216", "value.changed"),
     ('"45000"', "45000", "number.as_string"),
     ('"0.1e0"', '"0.10"', "number.decimal_spelling"),
+    ('"007"', '"7"', "value.changed"),
     ("NaN", "null", "number.nonfinite"),
     ("5400.0", "5400000000000", "type.duration"),
     ('"1:30:00"', '"PT1H30M"', "type.duration"),
@@ -103,6 +107,11 @@ def test_a_cause_with_a_rule_is_proven_and_every_other_stands_for_itself(legacy:
 
 
 NAMED = [
+    ('"1.10"', '"1.1"', "price", "number.decimal_spelling"),
+    ('"1.10"', '"1.1"', "apiVersion", "value.changed"),
+    ("1001", "1002", "requestId", "volatile.id"),
+    ('"8f3a22c1"', '"09be7d54"', "request_id", "volatile.id"),
+    ('"8f3a22c1"', '"09be7d54"', "id", "value.changed"),
     ("12", "9", "took", "volatile.duration"),
     ("12", "9", "stock", "value.changed"),
     ("120", "121", "duration", "value.changed"),

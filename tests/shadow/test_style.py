@@ -30,13 +30,20 @@ def seen(cause: str, legacy: str = "", new: str = "", detail: str = "") -> Seen:
         (seen("escape.non_ascii", '"é"', r'"\u00e9"'), Style(non_ascii="none")),
         (seen("escape.non_ascii", r'"\ud83d\ude00"', '"😀"'), Style(non_ascii="astral", upper_hex=False)),
         (seen("escape.hex_case", r'"\u00E9"', r'"\u00e9"'), Style(non_ascii="all", upper_hex=True)),
-        (seen("escape.line_separator", '"\u2028"', r'"\u2028"'), Style(line_separator=False)),
+        (seen("escape.line_separator", '"a"', '"b"', "new escapes"), Style(line_separator=False)),
+        (seen("escape.line_separator", '"a"', '"b"', "legacy escapes"), Style(line_separator=True)),
+        (seen("escape.non_ascii", "…xé…", ""), Style(non_ascii="none")),
+        (seen("escape.solidus", r'"\u200b\/…', ""), Style(solidus=True)),
         (seen("escape.control", r'"\b"', r'"\u0008"'), Style(short_control=True)),
-        (seen("number.integral_float", "1e+16", "10000000000000000"), Style(floats="Python")),
-        (seen("number.negative_zero", "0", "-0"), Style(floats="JavaScript")),
-        (seen("number.nonfinite", "null", "NaN"), Style(floats="JavaScript")),
-        (seen("time.fraction", '"2024-01-02T03:04:05.120Z"', '"2024-01-02T03:04:05.12Z"'), Style(times="JavaScript")),
-        (seen("type.duration", "5400000", "5400000000000"), Style(durations="milliseconds")),
+        (seen("number.exponent_spelling", "1e-07", "1e-7"), Style(floats=("Python",))),
+        (seen("number.negative_zero", "0", "-0"), Style(floats=("JavaScript",))),
+        (seen("number.nonfinite", "null", "NaN"), Style(floats=("JavaScript",))),
+        (seen("time.fraction", '"2024-01-02T03:04:05.000Z"', '"2024-01-02T03:04:05Z"'), Style(times=("JavaScript",))),
+        (
+            seen("time.fraction", '"2024-01-02T03:04:05.120Z"', '"2024-01-02T03:04:05.12Z"'),
+            Style(times=("Django", "JavaScript")),
+        ),
+        (seen("type.duration", "5400000", "5400000000000"), Style(durations=("milliseconds",))),
         (seen("null.empty_array", "[]", "null"), Style(null_slices=False)),
         (seen("null.empty_object", "null", "{}"), Style(null_maps=True)),
         (seen("value.changed", "1", "2"), Style()),
@@ -95,7 +102,17 @@ def test_what_was_seen_wins_over_a_framework() -> None:
     """``--like`` fills in what is open, and changes nothing that was seen."""
     mixed = Style(newline=True, indent="").over(FRAMEWORKS["django"])
 
-    assert (mixed.newline, mixed.comma, mixed.times) == (True, True, "Django")
+    assert (mixed.newline, mixed.comma, mixed.times) == (True, True, ("Django",))
+
+
+def test_of_several_dialects_a_framework_chooses() -> None:
+    """``1.0`` alone may be many; asked to be like Django it is Python's, and by itself the one nearest to Go."""
+    style = style_of([seen("number.integral_float", "1.0", "1")])
+
+    assert style.floats[0] == "Go with a point"
+    assert style.over(FRAMEWORKS["django"]).floats == ("Python",)
+    assert "django" in fitting(style)
+    assert "express" not in fitting(style)
 
 
 def test_frameworks_differ() -> None:

@@ -11,6 +11,7 @@ from store.database import StoreError
 from store.divergences import Decision, Divergence, Wanted
 from store.evidence import Batch, EvidenceStore
 from store.groups import Groups, Sighting
+from store.repeats import Noise
 from store.triage import State
 from tests.store.made import opened, sighting
 
@@ -72,6 +73,24 @@ async def test_pages_miss_nothing_and_repeat_nothing(store: EvidenceStore) -> No
 
     assert len(whole) == 25
     assert paged == whole
+
+
+async def test_noise_ranks_among_equals_and_hides_nothing(store: EvidenceStore) -> None:
+    """What legacy shows by itself stands behind its equals and before lesser ranks, until it is quiet again."""
+    clock, price = ("value.changed", "/at"), ("value.changed", "/price")
+    await write(store, *(sighting("d-clock", places=(clock,), at=float(number)) for number in range(100)))
+    await write(store, sighting("d-both", places=(clock, price)), sighting("d-price", places=(price,)))
+    await write(store, sighting("d-cosmetic", rank=11))
+    loud = {"orders": Noise(asked=100, places={"/at": 90})}
+
+    before = await listed(store)
+    await store.divergences.weigh_noise(loud)
+    weighed = await listed(store)
+    await store.divergences.weigh_noise({"orders": Noise(asked=100, places={"/at": 1})})
+
+    assert before == ["d-clock", "d-both", "d-price", "d-cosmetic"]
+    assert weighed == ["d-both", "d-price", "d-clock", "d-cosmetic"]
+    assert await listed(store) == before
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from config.loader import load
 from tests.console.commands.conftest import FLAG, Cli, StandIn
 from tests.console.commands.test_status import ROUTE, STATUS
+from tests.console.commands.test_tolerate import CLOCK
 from tests.support.authority import Authority
 
 VALID = """\
@@ -118,6 +121,7 @@ def test_against_prints_the_plan(cli: Cli, admin: StandIn, tmp_path: Path) -> No
     admin.answers |= {
         "GET /api/v1/status": (200, STATUS),
         "GET /api/v1/routes": (200, {"revision": 13, "routes": [served]}),
+        "GET /api/v1/tolerances": (200, {"revision": 13, "tolerances": []}),
     }
 
     printed = cli("check", "--against", admin.url)
@@ -133,6 +137,7 @@ def test_against_names_the_flag_that_would_be_lost(cli: Cli, admin: StandIn, tmp
     admin.answers |= {
         "GET /api/v1/status": (200, STATUS),
         "GET /api/v1/routes": (200, {"revision": 13, "routes": [gone]}),
+        "GET /api/v1/tolerances": (200, {"revision": 13, "tolerances": []}),
     }
 
     printed = cli("check", "--against", admin.url)
@@ -178,3 +183,51 @@ def test_a_certificate_that_ends_is_a_warning(cli: Cli, tmp_path: Path) -> None:
         assert relaxed.code == 0
         assert strict.code == int(bool(said))
         assert ("listen[0].tls.cert: " + said in relaxed.err) == bool(said)
+
+
+def tolerated(days: int) -> str:
+    """Write a tolerance whose last day is so many days from today."""
+    day = (datetime.now(UTC).date() + timedelta(days=days)).isoformat()
+    return f"{{path: $.at, reason: clock, owner: shop, expires: {day}}}"
+
+
+def test_a_tolerance_that_ends_is_noted_and_an_expired_one_fails_strict(cli: Cli, tmp_path: Path) -> None:
+    """Seven days ahead a note names line and owner; after its last day a tolerance is a warning, and --strict fails."""
+    write(tmp_path, VALID.replace("[GET]}", f"[GET]}}, tolerate: {tolerated(7)}") + f"tolerate: {tolerated(6)}\n")
+    later = cli("check", "--strict")
+    write(tmp_path, VALID + f"tolerate: {tolerated(6)}\n")
+    ahead = cli("check", "--strict")
+    write(tmp_path, VALID + f"tolerate: [{tolerated(30)}, {tolerated(-1).replace('$.at', '$.on')}]\n")
+    past = cli("check")
+
+    assert (later.code, ahead.code, past.code) == (0, 0, 0)
+    assert later.err.count("note: ") == 1
+    assert "note: tolerate[0] (line 9): it ends on " in ahead.err
+    assert "shop answers for it (clock)" in ahead.err
+    assert "warning: tolerate[1] (line 9): it has expired on " in past.err
+    assert cli("check", "--strict").code == 1
+    assert len(cli("check", "--json").json["warnings"]) == 1
+
+
+def test_against_names_tolerances_that_do_no_good(cli: Cli, admin: StandIn, tmp_path: Path) -> None:
+    """With --against, applied tolerances that expired and those never hit are warnings, and --strict fails."""
+    write(tmp_path, VALID)
+    idle = {**CLOCK, "id": "t-idle", "hits": 0}
+    fresh = {**idle, "id": "t-fresh", "compared": 999}
+    past = {**CLOCK, "id": "t-past", "source": "applied", "state": "expired"}
+    written = {**past, "id": "t-written", "source": "file", "hits": 0}
+    admin.answers |= {
+        "GET /api/v1/status": (200, {**STATUS, "config": {"digest": load(tmp_path / "matapalo.yaml").digest}}),
+        "GET /api/v1/tolerances": (200, {"revision": 1, "tolerances": [CLOCK, idle, fresh, past, written]}),
+    }
+
+    printed = cli("check", "--against", admin.url)
+
+    assert printed.code == 0
+    assert [line.partition("tolerance ")[2].partition(" ")[0] for line in printed.err.splitlines()] == [
+        "t-idle",
+        "t-past",
+    ]
+    assert "has hidden nothing in 9000 comparisons" in printed.err
+    assert "`matapalo tolerate --remove t-past`" in printed.err
+    assert cli("check", "--against", admin.url, "--strict").code == 1

@@ -26,6 +26,9 @@ GROUP: dict[str, Any] = {
     "state": "open",
     "state_sentence": "seen on the newest build, v2",
     "builds": [{"build": "v2", "count": 79, "compared": 1200, "state": "open", "first_seen": "", "last_seen": ""}],
+    "noise": {"sentence": "legacy differs from itself here in 7.5 % of 40 answers", "rate": 7.5},
+    "again": [{"attempt": 1, "gone": 3, "stays": 0, "other": 2}],
+    "recheck": {"at": "2026-01-31T03:00:00.000Z", "outcome": "still", "sentence": "There.", "by": "dev"},
     "consumers": {"names": ["app", "web"], "more": True},
     "note": "ask Eve",
     "ticket": "SHOP-17",
@@ -75,7 +78,7 @@ def test_nothing_seen_is_said_so(cli: Cli, admin: StandIn) -> None:
 
 
 def test_one_divergence_shows_what_a_developer_acts_on(cli: Cli, admin: StandIn) -> None:
-    """State, builds, consumers, cause, both sides, proof, fix, a tolerance to paste and the next commands are there."""
+    """State, builds, noise, consumers, cause, both sides, proof, fix, a tolerance to paste and the next commands are there."""
     answer = whole()
     admin.answers["*"] = (200, answer)
 
@@ -86,6 +89,9 @@ def test_one_divergence_shows_what_a_developer_acts_on(cli: Cli, admin: StandIn)
         "open: seen on the newest build, v2",
         "v2: 79 of 1200, open",
         "app, web and more",
+        "legacy differs from itself here in 7.5 % of 40 answers",
+        "attempt 1: gone 3, other 2",
+        "by dev: There.",
         "SHOP-17",
         "ask Eve",
         "GET /orders/7",

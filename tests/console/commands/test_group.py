@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[3]
 HELP_S = 0.35
 PROMISED = (
     *("serve", "demo", "init", "check", "schema", "explain", "status", "routes", "flip", "rollback"),
-    *("hold", "release", "shadow", "undo", "deployed", "audit", "diffs", "diff", "causes", "reload", "restart"),
+    *("hold", "release", "shadow", "undo", "deployed", "audit", "diffs", "diff"),
+    *("compare", "causes", "recheck", "tolerate", "reload", "restart"),
 )
 
 

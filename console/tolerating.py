@@ -1,0 +1,183 @@
+"""Tolerances at run time: listed with their hits, proposed, applied and taken away.
+
+Rules of this file:
+
+1. What stands in the file is changed in the file. With ``flags: file`` everything is: nothing can be applied here.
+2. An applied tolerance is committed with its audit entry and pushed like a flip; a proposed one changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from config.errors import ConfigError
+from config.spec import ToleranceSpec
+from config.tolerance import as_mapping
+from console.auth import require
+from console.calls import Asked, Reply
+from console.change import Answer, Changing, Done, entry_for, key_for, pushed_now
+from console.problem import Fault, ProblemError, invalid, unknown
+from console.shapes import Json, tolerance_as_json, tolerance_yaml
+from console.state import Caller, ControlState
+from console.totals import Sums
+from store.flags import Commit
+
+MAX_APPLIED: Final = 500
+"""Applied tolerances altogether; each travels in every snapshot."""
+
+PROPOSED_DAYS: Final = 90
+"""The last day of a proposal that names none: a quarter to fix it in."""
+
+_RULE_KEYS: Final = ("path", "cause", "rule", "reason", "owner", "expires")
+
+
+class Tolerating(Changing):
+    """List, propose, apply and remove tolerances."""
+
+    async def tolerances(self, asked: Asked) -> Reply:
+        """List every tolerance, of one route or of all, with its hits."""
+        state, route = self.state, asked.values["route"]
+        if route is not None:
+            state.route(route)
+        sums = state.totals.sums()
+        shown = [
+            tolerance_as_json(spec, source, hits, time.time())
+            for spec, source in _all(state)
+            if route is None or spec.route in ("", route)
+            for hits in (_hits(state, sums, spec, route),)
+        ]
+        return Reply(body={"revision": state.revision, "tolerances": shown})
+
+    async def tolerate(self, asked: Asked) -> Reply:
+        """Show what a tolerance would have hidden, and apply it if that is asked for and allowed."""
+        values = asked.values
+        if values["route"] is not None:
+            self.state.route(values["route"])
+        spec = _parsed(values, must_be_whole=values["apply"])
+        if not values["apply"]:
+            yaml = tolerance_yaml(spec)
+            return Reply(body={"changed": False, "tolerance": {"id": spec.id, **as_mapping(spec)}, "yaml": yaml})
+        require(asked.visitor, "operator")
+        answer = await self.apply(spec, asked.caller)
+        return Reply(status=answer.status, body=answer.body, replayed=answer.replayed)
+
+    async def untolerate(self, asked: Asked) -> Reply:
+        """Take one applied tolerance away."""
+        answer = await self.remove(asked.name, asked.values["reason"], asked.caller)
+        return Reply(status=answer.status, body=answer.body, replayed=answer.replayed)
+
+    async def apply(self, spec: ToleranceSpec, caller: Caller) -> Answer:
+        """Put a tolerance in force; one that is applied already gets the new reason, owner and day."""
+        state = self.state
+        async with state.turn:
+            if (replay := await self.replay(caller)) is not None:
+                return replay
+            self._refuse_where_the_file_rules(spec)
+            held = {one.id: one for one in state.spec.tolerate}
+            if len(held) >= MAX_APPLIED and spec.id not in held:
+                raise ProblemError(
+                    "tolerance",
+                    f"{len(held)} tolerances are applied, the most there may be; remove one first.",
+                )
+            done = await self._write("tolerate", {**held, spec.id: spec}, spec, spec.reason, caller)
+        return await self.answer(replace(done, extra={"tolerance": {"id": spec.id, **as_mapping(spec)}}))
+
+    async def remove(self, name: str, reason: str, caller: Caller) -> Answer:
+        """Take an applied tolerance away."""
+        state = self.state
+        async with state.turn:
+            if (replay := await self.replay(caller)) is not None:
+                return replay
+            held = {one.id: one for one in state.spec.tolerate}
+            if name not in held:
+                if any(spec.id == name for spec, _ in _all(state)):
+                    raise ProblemError(
+                        "tolerance", f"{name} stands in {state.config_path}; remove it there and reload."
+                    )
+                raise unknown("tolerance", name, held)
+            spec = held.pop(name)
+            done = await self._write("untolerate", held, spec, reason, caller)
+        return await self.answer(replace(done, extra={"tolerance": {"id": spec.id, **as_mapping(spec)}}))
+
+    async def _write(
+        self, kind: str, held: Mapping[str, ToleranceSpec], spec: ToleranceSpec, reason: str, caller: Caller
+    ) -> Done:
+        state = self.state
+        after = tuple(held[name] for name in sorted(held))
+        if after == state.spec.tolerate:
+            return Done(pushed=pushed_now(state), audit_id=None)
+        before = {one.id: one for one in state.spec.tolerate}.get(spec.id)
+        revision = state.next_revision()
+        entry = replace(
+            entry_for(kind, (spec.route,) if spec.route else (), reason, caller),
+            before={spec.id: None if before is None else as_mapping(before)},
+            after={spec.id: as_mapping(spec) if spec.id in held else None},
+        )
+        change = Commit(revision=revision, entry=entry, tolerate=after, key=key_for(caller, revision, {}, {}))
+        number, pushed = await state.commit(change, replace(state.spec, revision=revision, tolerate=after))
+        self.say(kind, number, entry)
+        return Done(pushed=pushed, audit_id=number)
+
+    def _refuse_where_the_file_rules(self, spec: ToleranceSpec) -> None:
+        """Refuse what only the file may say.
+
+        Raises: ProblemError.
+        """
+        state = self.state
+        if state.config.flags == "file":
+            raise ProblemError(
+                "flags-in-file",
+                f"With `flags: file` the configuration rules the tolerances too; put this into {state.config_path} "
+                f"and reload: {tolerance_yaml(spec)}",
+            )
+        if any(one.id == spec.id for one, source in _all(state) if source == "file"):
+            raise ProblemError(
+                "tolerance", f"{spec.id} stands in {state.config_path} already; change it there and reload."
+            )
+
+
+def _all(state: ControlState) -> Iterable[tuple[ToleranceSpec, str]]:
+    """Give every tolerance with where it comes from: ``file`` or ``applied``."""
+    for route in state.config.routes:
+        yield from ((spec, "file") for spec in route.tolerate)
+    yield from ((spec, "file") for spec in state.config.tolerate)
+    yield from ((spec, "applied") for spec in state.spec.tolerate)
+
+
+def _parsed(values: Mapping[str, Any], *, must_be_whole: bool) -> ToleranceSpec:
+    """Make the tolerance that a call asks for; a proposal may leave reason, owner and day open.
+
+    Raises: ProblemError ``invalid-request`` with everything that is wrong.
+    """
+    from config.tolerate import parse_tolerance  # the YAML reader, which control does not have at its start
+
+    said = {key: values[key] for key in _RULE_KEYS if values[key] is not None}
+    if not must_be_whole:
+        last = datetime.now(UTC).date() + timedelta(days=PROPOSED_DAYS)
+        said = {"reason": "(say why)", "owner": "(say who)", "expires": last.isoformat(), **said}
+    try:
+        return parse_tolerance(said, values["route"] or "")
+    except ConfigError as error:
+        raise invalid(
+            [Fault(where=found.where, detail=f"{found.where}: {found.message}.") for found in error.problems]
+        ) from error
+
+
+def _hits(state: ControlState, sums: Sums, spec: ToleranceSpec, route: str | None) -> Json:
+    """Count what a tolerance hid: pairs, when the last one, and how many pairs it could have met."""
+    names = [one.name for one in state.config.routes if route in (None, one.name) and spec.route in ("", one.name)]
+    moments = [at for name in names if (at := state.totals.last_hit(name, spec.id)) is not None]
+    compared = sum(
+        count
+        for key, count in sums.counts.items()
+        if key.startswith(("identical|", "unequal|")) and key.split("|")[1] in names
+    )
+    return {
+        "hits": sum(sums.counts.get(f"tolerance_hits|{name}|{spec.id}", 0) for name in names),
+        "last_hit": max(moments, default=None),
+        "compared": compared,
+    }
