@@ -14,15 +14,15 @@ Rules of this file:
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from shadow import numbers, shapes, texts, times
+from shadow import names, numbers, shapes, strings, texts, times
 from shadow.json_grammar import MAX_NUMBER_CHARS
 from shadow.reason import Reasons, because
+from shadow.strings import WORD, string_reasons
 
 _MEMORY_BYTES: Final = 256
 """Pairs of values up to this size are remembered: the same few repeat all through a document."""
@@ -72,200 +72,7 @@ def _changed_type(legacy: bytes, new: bytes, name: str) -> Reasons:
     return because("type.changed", f"{_KIND.get(legacy[:1], '?')} -> {_KIND.get(new[:1], '?')}")
 
 
-TextRule = Callable[[str, str, str], Reasons]
-"""Two decoded texts and the member's name."""
-
-
-# ---- two texts -------------------------------------------------------------------------------------------------------
-
-_SHORT_TEXT: Final = 128
-
-
-def _two_strings(legacy: bytes, new: bytes, name: str) -> Reasons:
-    causes = texts.spelling_causes(legacy, new)
-    if causes is not None:
-        return texts.reasons_of(causes, legacy, new)
-    if len(legacy) + len(new) > texts.MAX_JUDGED_BYTES:
-        return _two_large_texts(*texts.narrow(legacy, new))
-    one, other = texts.decode(legacy), texts.decode(new)
-    if not one or not other:
-        return because("null.zero_value" if _zero_time(one or other) else "value.changed")
-    rules = _SHORT_RULES if len(one) <= _SHORT_TEXT and len(other) <= _SHORT_TEXT else ()
-    return (
-        _first(rules, one, other, name)
-        or _one_text_in_two_codes(legacy, new, one, other)
-        or _first(_LATE_RULES, one, other, name)
-        or because("value.changed")
-    )
-
-
-def _two_large_texts(legacy: bytes, new: bytes) -> Reasons:
-    if len(legacy) + len(new) > texts.MAX_JUDGED_BYTES:
-        return because("value.changed", "large text")
-    one, other = texts.decode(legacy), texts.decode(new)
-    return _one_text_in_two_codes(legacy, new, one, other) or because("value.changed", "large text")
-
-
-def _first(rules: tuple[TextRule, ...], one: str, other: str, name: str) -> Reasons:
-    """Give what the first rule says that says something."""
-    return next(filter(None, (rule(one, other, name) for rule in rules)), ())
-
-
-def _one_text_in_two_codes(legacy: bytes, new: bytes, one: str, other: str) -> Reasons:
-    """Judge what broke on its way through an encoder, a normal form or a charset."""
-    if one.isascii() and other.isascii():
-        return ()
-    causes = texts.five_digit_causes(legacy, new) or texts.broken_causes(legacy, new)
-    if causes is not None:
-        return texts.reasons_of(causes, legacy, new)
-    form = texts.same_when_normalized(one, other)
-    if form:
-        return because("unicode.normalization", form) + texts.escapes_as_well(legacy, new)
-    wrong = texts.is_mojibake(one, other)
-    return because("unicode.mojibake", wrong) + texts.escapes_as_well(legacy, new) if wrong else ()
-
-
-def _two_moments(one: str, other: str, name: str) -> Reasons:
-    moment = times.read_moment(one)
-    if moment is None:
-        return _maybe_epoch(other, one)
-    other_moment = times.read_moment(other)
-    if other_moment is None:
-        return _maybe_epoch(one, other)
-    return times.moment_reasons(moment, other_moment)
-
-
-def _maybe_epoch(moment: str, count: str) -> Reasons:
-    """Compare a moment with the text of an epoch."""
-    read = times.read_moment(moment)
-    number = numbers.parse(count.encode()) if read is not None and count.isascii() else None
-    if read is None or number is None:
-        return ()
-    unit = _epoch_unit(number, read)
-    return because("time.format", f"{read.shape} and {unit} in quotes") if unit else ()
-
-
-def _two_durations(one: str, other: str, name: str) -> Reasons:
-    length, other_length = times.read_duration(one), times.read_duration(other)
-    if length is not None and length == other_length:
-        return because("type.duration", "another shape")
-    if (length is None) == (other_length is None):
-        return ()
-    text = other if length is not None else one
-    number = numbers.parse(text.encode()) if text.isascii() else None
-    unit = times.unit_of(number, length if length is not None else other_length or 0) if number is not None else ""
-    return because("type.duration", f"in {unit} in quotes") if unit else ()
-
-
-_UUID: Final = re.compile(r"\{?[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\}?")
-_TOKEN: Final = re.compile(r"[0-9A-Za-z_+/=.-]{16,128}")
-_JWT: Final = re.compile(r"eyJ[0-9A-Za-z_-]++\.eyJ[0-9A-Za-z_-]++\.[0-9A-Za-z_-]*+")
-_ID_NAME: Final = re.compile(
-    r"(?:^|_)(?:id|uuid|guid|token|nonce|csrf|trace|span|session|jti|etag|cursor|secret|signature|idempotency_key)$"
-    r"|^(?:request|correlation|trace|transaction|session)_"
-)
-_REQUEST_NAME: Final = re.compile(
-    r"(?:^|_)(?:nonce|csrf|jti)$|(?:^|_)(?:request|correlation|trace|span|transaction)_(?:id|uuid|key|token)$"
-)
-_SHORT_TOKEN: Final = re.compile(r"[0-9A-Za-z_-]{8,15}")
-_RANDOM_CHARS: Final = 6
-"""Characters in which two random identifiers differ at least; two counted ones differ in the last few."""
-
-
-def _two_identifiers(one: str, other: str, name: str) -> Reasons:
-    if len(one) != len(other):
-        return because("volatile.id", "JWT") if _JWT.fullmatch(one) and _JWT.fullmatch(other) else ()
-    if _UUID.fullmatch(one) and _UUID.fullmatch(other):
-        if one.lower() == other.lower():
-            return because("type.enum", "case of a UUID")
-        return because("volatile.id", "UUID") if _are_random(one, other) else ()
-    words = snake(name)
-    for token, names in ((_TOKEN, _ID_NAME), (_SHORT_TOKEN, _REQUEST_NAME)):
-        if token.fullmatch(one) and token.fullmatch(other) and names.search(words) and _are_random(one, other):
-            return because("volatile.id", "token")
-    return ()
-
-
-def _are_random(one: str, other: str) -> bool:
-    """Say whether two identifiers of one length look drawn, not counted: behind a common head most differs."""
-    if not all(re.search("[0-9]", text) and re.search("[A-Za-z]", text) for text in (one, other)):
-        return False
-    unlike = [at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
-    return len(unlike) >= max(_RANDOM_CHARS, (len(one) - unlike[0]) // 2)
-
-
-def _two_number_texts(one: str, other: str, name: str) -> Reasons:
-    number = numbers.parse(one.encode()) if one.isascii() else None
-    if number is None:
-        return ()
-    other_number = numbers.parse(other.encode()) if other.isascii() else None
-    if other_number is None:
-        return ()
-    if number.same(other_number):
-        return because("number.decimal_spelling", "in quotes") if _are_decimals(number, other_number, name) else ()
-    power = times.scale_between(number, other_number)
-    return because("type.duration", _scale_text(power)) if power and _DURATION_NAME.search(snake(name)) else ()
-
-
-def _are_decimals(one: numbers.Number, other: numbers.Number, name: str) -> bool:
-    """Say whether two texts of one number are decimals: 007 and 7, or versions 1.10 and 1.1, are not."""
-    has_point = one.fraction is not None or other.fraction is not None
-    has_same_head = bool(one.letter or other.letter) or one.whole == other.whole
-    return has_point and has_same_head and "version" not in name.lower()
-
-
-_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-
-
-def _two_words(one: str, other: str, name: str) -> Reasons:
-    if not (_WORD.fullmatch(one) and _WORD.fullmatch(other)):
-        return ()
-    # Of two words of an enumeration one is all small, all capitals or Capitalised; of two tokens none is.
-    if _fold_word(one) == _fold_word(other) and any(
-        word in (word.lower(), word.upper(), word.capitalize()) for word in (one, other)
-    ):
-        return because("type.enum", "another case")
-    # protobuf prefixes its values: STATUS_PAID.
-    for long, short in ((one, other), (other, one)):
-        if long.isupper() and long.endswith("_" + short.upper().replace("-", "_")):
-            return because("type.enum", "another prefix")
-    return ()
-
-
-def _fold_word(word: str) -> str:
-    return word.replace("_", "").replace("-", "").lower()
-
-
-def _two_spellings_of_bytes(one: str, other: str, name: str) -> Reasons:
-    if one.isdigit() and other.isdigit():
-        return ()
-    if one.rstrip("=") == other.rstrip("="):
-        return because("type.bytes", "padding of base64")
-    data, other_data = shapes.bytes_of_text(one), shapes.bytes_of_text(other)
-    for shape, value in data.items():
-        for other_shape, other_value in other_data.items():
-            if value == other_value and shape != other_shape and value:
-                return because("type.bytes", f"{shape} -> {other_shape}")
-    return ()
-
-
-_SHORT_RULES: Final = (_two_moments, _two_durations, _two_identifiers)
-_LATE_RULES: Final = (_two_number_texts, _two_spellings_of_bytes, _two_words)
-
 # ---- two numbers -----------------------------------------------------------------------------------------------------
-
-_TIME_NAME: Final = re.compile(
-    r"(?:^|_)(?:at|on|ts|now|time|date|timestamp|created|updated|modified|expires|exp|iat|nbf|since|until|epoch)(?:_ms)?$"
-)
-_DURATION_NAME: Final = re.compile(
-    r"(?:^|_)(?:ttl|took|elapsed|latency|duration|timeout|interval|delay|period|age|lifetime|uptime|expires_in"
-    r"|ms|millis|milliseconds|seconds|secs|nanos)(?:_ms|_s|_ns|_us)?$|_time$"
-)
-_STOPWATCH_NAME: Final = re.compile(
-    r"(?:^|_)(?:took|elapsed|latency|uptime|runtime)(?:_(?:ms|millis|milliseconds|seconds|secs|s|ns|us|time))?$"
-    r"|(?:^|_)(?:response|query|processing|request|execution|exec|render|process|server|total|duration|elapsed)"
-    r"_(?:time|duration|latency|ms|millis|milliseconds)(?:_(?:ms|seconds|s|ns|us))?$"
-)
 
 
 def _two_numbers(legacy: bytes, new: bytes, name: str) -> Reasons:
@@ -277,31 +84,19 @@ def _two_numbers(legacy: bytes, new: bytes, name: str) -> Reasons:
     reasons = numbers.number_reasons(one, other)
     if reasons:
         return reasons
-    words = snake(name)
     moment, other_moment = times.plausible_epoch(one), times.plausible_epoch(other)
     if moment is not None and other_moment is not None:
         near = times.moment_reasons(moment, other_moment)
-        if near and (near[0].cause != "volatile.timestamp" or _TIME_NAME.search(words)):
+        if near and (near[0].cause != "volatile.timestamp" or names.is_clock(name)):
             return near
     power = times.scale_between(one, other)
-    if power and (abs(power) > 3 or _DURATION_NAME.search(words)):
-        return because("type.duration", _scale_text(power))
-    if _REQUEST_NAME.search(words):
+    if abs(power) > 3 or (power and names.is_length(name)):
+        return because("type.duration", times.scale_text(power))
+    if names.is_of_request(name):
         return because("volatile.id", "counted")
-    if _STOPWATCH_NAME.search(words) and not one.negative and not other.negative:
+    if names.is_stopwatch(name) and not one.negative and not other.negative:
         return because("volatile.duration")
     return because("value.changed")
-
-
-def _scale_text(power: int) -> str:
-    return f"new is 10^{power} of legacy"
-
-
-@lru_cache(maxsize=4096)
-def snake(name: str) -> str:
-    """Fold a member's name to words between underscores."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[:128])
-    return re.sub(r"[^0-9A-Za-z]+", "_", spaced).lower()
 
 
 # ---- values of two kinds ---------------------------------------------------------------------------------------------
@@ -311,22 +106,22 @@ def _string_and_number(legacy: bytes, new: bytes, name: str) -> Reasons:
     raw, digits = (legacy, new) if legacy[:1] == b'"' else (new, legacy)
     text, number = texts.decode(raw), numbers.parse(digits)
     if len(text) > MAX_NUMBER_CHARS or not text.isascii() or number is None:
-        if numbers.is_nonfinite(digits) or text in _NONFINITE:
+        if numbers.is_nonfinite(digits) or text in numbers.NONFINITE:
             return because("number.nonfinite")
         return _enum_or_type(text, digits, legacy, new)
     quoted = numbers.parse(text.strip().removeprefix("+").encode())
     if quoted is not None:
-        if quoted.same(number) or quoted.double() == number.double():
+        if quoted.same(number) or numbers.are_one_double(quoted, number):
             return because("number.as_string", "legacy has quotes" if raw is legacy else "new has quotes")
         power = times.scale_between(quoted, number)
-        if power:
-            return because("type.duration", _scale_text(power if raw is legacy else -power) + ", in quotes")
+        if abs(power) > 3 or (power and names.is_length(name)):
+            return because("type.duration", times.scale_text(power if raw is legacy else -power) + ", in quotes")
         return _changed_type(legacy, new, name)
-    if text in _NONFINITE:
+    if text in numbers.NONFINITE:
         return because("number.nonfinite")
     moment = times.read_moment(text)
     if moment is not None:
-        unit = _epoch_unit(number, moment)
+        unit = times.epoch_unit(number, moment)
         if unit:
             return because("time.format", f"{moment.shape} and {unit}")
         return _moment_and_number(moment, number, legacy, new)
@@ -338,12 +133,11 @@ def _string_and_number(legacy: bytes, new: bytes, name: str) -> Reasons:
     return _enum_or_type(text, digits, legacy, new)
 
 
-_NONFINITE: Final = frozenset({"NaN", "Infinity", "-Infinity", "inf", "-inf", "nan", "+Inf", "-Inf", "Inf"})
 _ORDINAL: Final = re.compile(rb"-?[0-9]{1,4}")
 
 
 def _enum_or_type(text: str, digits: bytes, legacy: bytes, new: bytes) -> Reasons:
-    if _WORD.fullmatch(text) and _ORDINAL.fullmatch(digits):
+    if WORD.fullmatch(text) and _ORDINAL.fullmatch(digits):
         return because("type.enum", "name and number")
     return _changed_type(legacy, new, "")
 
@@ -355,17 +149,6 @@ def _moment_and_number(moment: times.Moment, number: numbers.Number, legacy: byt
         return _changed_type(legacy, new, "")
     near = times.moment_reasons(moment, other)
     return near or because("value.changed")
-
-
-def _epoch_unit(number: numbers.Number, moment: times.Moment) -> str:
-    """Give the unit in which the number is the moment; empty: in none."""
-    for unit in times.EPOCH_UNITS:
-        epoch = times.read_epoch(number, unit)
-        if epoch is not None:
-            reasons = times.moment_reasons(epoch, moment)
-            if reasons and reasons[0].cause == "time.format":
-                return unit
-    return ""
 
 
 def _bool_and_number(legacy: bytes, new: bytes, name: str) -> Reasons:
@@ -386,9 +169,9 @@ def _null_and_other(legacy: bytes, new: bytes, name: str) -> Reasons:
         return because("number.nonfinite")
     elif kind == "string":
         text = texts.decode(value)
-        if text in _NONFINITE:
+        if text in numbers.NONFINITE:
             return because("number.nonfinite")
-        if not text or _zero_time(text):
+        if not text or times.is_zero_time(text):
             return because("null.zero_value")
     elif value == b"false":
         return because("null.zero_value")
@@ -399,11 +182,6 @@ def _null_and_other(legacy: bytes, new: bytes, name: str) -> Reasons:
     if value is legacy:
         return because("value.null")
     return because("value.changed", "legacy is null")
-
-
-def _zero_time(text: str) -> bool:
-    """Say whether the text is the first moment of the calendar: Go's zero time, .NET's and SQL's."""
-    return text.startswith(("0001-01-01", "0000-00-00")) and len(text) <= times.MAX_TIME_CHARS
 
 
 def _is_empty(container: bytes) -> bool:
@@ -451,7 +229,7 @@ def _number_and_container(legacy: bytes, new: bytes, name: str) -> Reasons:
     value, number = shapes.read_container(container), numbers.parse(digits)
     moment = shapes.moment_of(value)
     if moment is not None and number is not None:
-        if _epoch_unit(number, moment):
+        if times.epoch_unit(number, moment):
             return because("time.format", f"{moment.shape} and epoch")
         return _moment_and_number(moment, number, legacy, new)
     return _changed_type(legacy, new, name)
@@ -481,12 +259,12 @@ def _nonfinite(legacy: bytes, new: bytes, name: str) -> Reasons:
 
 def _nonfinite_and_string(legacy: bytes, new: bytes, name: str) -> Reasons:
     text = texts.decode(legacy if legacy[:1] == b'"' else new)
-    return because("number.nonfinite") if not text or text in _NONFINITE else _changed_type(legacy, new, name)
+    return because("number.nonfinite") if not text or text in numbers.NONFINITE else _changed_type(legacy, new, name)
 
 
 Rule = Callable[[bytes, bytes, str], Reasons]
 
-_SAME_KIND: Final[dict[str, Rule]] = {"string": _two_strings, "number": _two_numbers, "nonfinite": _nonfinite}
+_SAME_KIND: Final[dict[str, Rule]] = {"string": string_reasons, "number": _two_numbers, "nonfinite": _nonfinite}
 
 _MIXED: Final[dict[frozenset[str], Rule]] = {
     frozenset(("string", "number")): _string_and_number,
@@ -537,7 +315,7 @@ def respell(legacy: bytes, new: bytes, causes: frozenset[str]) -> bytes | None:
     if one == other == "number":
         return _respell_number(legacy, new, causes)
     if one == other == "string":
-        return _respell_string(legacy, new, causes)
+        return strings.respell(legacy, new, causes)
     return _respell_kind(legacy, new, causes)
 
 
@@ -556,28 +334,6 @@ def _respell_number(legacy: bytes, new: bytes, causes: frozenset[str]) -> bytes 
         power = times.scale_between(one, other)
         return new if power else legacy
     return numbers.respell(legacy, new, causes)
-
-
-def _respell_string(legacy: bytes, new: bytes, causes: frozenset[str]) -> bytes | None:
-    if all(cause.startswith("escape.") or cause == "unicode.invalid" for cause in causes):
-        return texts.respell(legacy, new, causes)
-    one, other = texts.decode(legacy), texts.decode(new)
-    if causes & {"time.format", "time.fraction", "time.zone"}:
-        moment, other_moment = times.read_moment(one), times.read_moment(other)
-        if moment is not None and other_moment is not None:
-            text = times.respell_moment(moment, other_moment, causes)
-            if text is not None:
-                return new if text == other else json.dumps(text).encode()
-    if "type.duration" in causes and _are_scaled(one, other):
-        return new
-    # The rule that named the cause computes again whether one follows from the other.
-    found = frozenset(reason.cause for reason in classify(legacy, new))
-    return new if found <= causes else legacy
-
-
-def _are_scaled(one: str, other: str) -> bool:
-    number, other_number = (numbers.parse(text.encode()) if text.isascii() else None for text in (one, other))
-    return number is not None and other_number is not None and times.scale_between(number, other_number) != 0
 
 
 def _respell_kind(legacy: bytes, new: bytes, causes: frozenset[str]) -> bytes | None:

@@ -35,6 +35,10 @@ _ROUNDED_DIGITS: Final = (17, 16, 15)
 """Significant digits that printf-like writers keep (PHP's precision, Ruby's Oj); fewer is another value."""
 
 
+NONFINITE: Final = frozenset({"NaN", "Infinity", "-Infinity", "inf", "-inf", "nan", "+Inf", "-Inf", "Inf"})
+"""How encoders write in quotes what is no number."""
+
+
 @dataclass(slots=True, eq=False)
 class Number:
     """Hold one number's value and style."""
@@ -185,8 +189,7 @@ def _lost_on_the_way(one: Number, other: Number) -> tuple[str, str]:
     if one.negative != other.negative and one.digits and other.digits:
         return "", ""
     shorter = "legacy" if len(one.digits) < len(other.digits) else "new"
-    double = one.double()
-    if double == other.double() and math.isfinite(double):
+    if are_one_double(one, other):
         if _is_large_integer(one) or _is_large_integer(other):
             return "number.precision_loss", f"{shorter} went through a double"
         return "number.float_digits", f"{shorter} has fewer digits"
@@ -200,6 +203,12 @@ def _lost_on_the_way(one: Number, other: Number) -> tuple[str, str]:
     if len(long.digits) > kept and _value(short) in roundings(long, kept):
         return "number.float_digits", f"{shorter} is rounded to {_ROUNDED_DECIMALS} decimals"
     return "", ""
+
+
+def are_one_double(one: Number, other: Number) -> bool:
+    """Say whether both round to one double; beyond a double's range nothing does."""
+    double = one.double()
+    return double == other.double() and math.isfinite(double)
 
 
 def _is_large_integer(number: Number) -> bool:

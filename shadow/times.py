@@ -250,6 +250,22 @@ def moment_reasons(one: Moment, other: Moment) -> Reasons:
     return tuple(reasons) or because("time.format", "comma -> point")
 
 
+def epoch_unit(number: Number, moment: Moment) -> str:
+    """Give the unit in which the number is the moment; empty: in none."""
+    for unit in EPOCH_UNITS:
+        epoch = read_epoch(number, unit)
+        if epoch is not None:
+            reasons = moment_reasons(epoch, moment)
+            if reasons and reasons[0].cause == "time.format":
+                return unit
+    return ""
+
+
+def is_zero_time(text: str) -> bool:
+    """Say whether the text is the first moment of the calendar: Go's zero time, .NET's and SQL's."""
+    return text.startswith(("0001-01-01", "0000-00-00")) and len(text) <= MAX_TIME_CHARS
+
+
 def _is_one(one: Moment, other: Moment) -> bool:
     if one.shape == "date" or other.shape == "date":
         dated, timed = (one, other) if one.shape == "date" else (other, one)
@@ -430,3 +446,8 @@ def scale_between(one: Number, other: Number) -> int:
         return 0
     power = other.point - one.point
     return power if abs(power) in (3, 6, 9) else 0
+
+
+def scale_text(power: int) -> str:
+    """Say a scale in words."""
+    return f"new is 10^{power} of legacy"

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadow.causes import CAUSES
+from shadow.causes import CAUSES, Severity
+from shadow.json_value import Meaning, check_meaning
 from shadow.kinds import classify, respell
 
+COSMETIC = frozenset(name for name, cause in CAUSES.items() if cause.severity is Severity.COSMETIC)
 WITHOUT_RULE = {
     "value.changed",
     "value.null",
@@ -53,6 +55,8 @@ ROWS = [
     ("344.98", "34498", "value.changed"),
     ("16777217", "16777216", "value.changed"),
     ('"45000"', "45000", "number.as_string"),
+    ('"1e310"', "1e309", "type.changed"),
+    ('"5"', "5000", "type.changed"),
     ('"0.1e0"', '"0.10"', "number.decimal_spelling"),
     ('"007"', '"7"', "value.changed"),
     ("NaN", "null", "number.nonfinite"),
@@ -155,6 +159,38 @@ def test_hostile_values_cost_what_their_bytes_cost(legacy: bytes, new: bytes) ->
     respell(legacy, new, causes)
 
     assert time.process_time() - started < 5
+
+
+LEXEMES = st.sampled_from(sorted({side.encode() for row in ROWS for side in row[:2] if side[0] not in "[{N"}))
+EDITS = st.lists(st.tuples(st.integers(0, 80), st.sampled_from([bytes((c,)) for c in b'0159.eE+-"\\u<&/aZ:T'])))
+
+
+def edited(lexeme: bytes, edits: list[tuple[int, bytes]]) -> bytes:
+    """Replace or drop some bytes."""
+    for at, byte in edits[:2]:
+        lexeme = lexeme[:at] + byte + lexeme[at + 1 :]
+    return lexeme
+
+
+@given(LEXEMES, LEXEMES | st.none(), EDITS, EDITS)
+def test_a_cosmetic_cause_is_never_given_to_two_values(
+    one: bytes, other: bytes | None, edits: list[tuple[int, bytes]], other_edits: list[tuple[int, bytes]]
+) -> None:
+    """Only values that the value check calls the same have cosmetic causes alone; none of those has a visible one."""
+    legacy, new = edited(one, edits), edited(other or one, other_edits)
+    meaning = check_meaning(legacy, new).meaning
+    if legacy == new or meaning in (Meaning.NOT_JSON, Meaning.LIMIT):
+        return
+
+    causes = frozenset(reason.cause for reason in classify(legacy, new))
+
+    severities = {CAUSES[cause].severity for cause in causes}
+    if meaning is Meaning.SAME:
+        assert severities <= {Severity.COSMETIC, Severity.DEPENDENT}
+        assert respell(legacy, new, causes) == new
+    else:
+        assert severities != {Severity.COSMETIC}
+        assert respell(legacy, new, COSMETIC) != new
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40), st.text(max_size=8))
