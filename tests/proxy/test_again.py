@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from config.spec import LimitsSpec, NoiseSpec, RouteSpec, ShadowSpec
+from config.spec import LimitsSpec, MatchSpec, NoiseSpec, RouteSpec, ShadowSpec
 from rules.flag import Flag, Stage
 from shadow import link
 from tests.support.oneworker import OneWorker, backend, flag, holds_law, route
@@ -122,26 +122,28 @@ def test_a_legacy_that_repeats_itself_is_told_to_control(legacy: Recorder, new: 
     assert counts["divergent|orders|legacy"] == 1
 
 
-@pytest.mark.parametrize(
-    ("spec", "request_"),
-    [
-        (route(), request_bytes(target="/api/a")),
-        (route(noise=replace(NOISE, sample_bp=0)), request_bytes(target="/api/a")),
-        (route(noise=NOISE, shadow=ShadowSpec(mode="never")), request_bytes(target="/api/a")),
-        (route(noise=NOISE, shadow=shadow(reads=("POST",))), request_bytes("POST", "/api/a", body=b"q")),
-        (route(noise=NOISE), request_bytes("DELETE", "/api/a")),
-        (route(noise=NOISE), request_bytes(target="/api/a", body=b"q")),
-    ],
-    ids=["off", "outside the sample", "never", "declared read", "write", "with a body"],
-)
-def test_what_is_not_asked_twice(legacy: Recorder, new: Recorder, spec: RouteSpec, request_: bytes) -> None:
+ASKED_ONCE = {
+    "off": (route(), request_bytes(target="/off")),
+    "unsampled": (route(noise=replace(NOISE, sample_bp=0)), request_bytes(target="/unsampled")),
+    "never": (route(noise=NOISE, shadow=ShadowSpec(mode="never")), request_bytes(target="/never")),
+    "read": (route(noise=NOISE, shadow=shadow(reads=("POST",))), request_bytes("POST", "/read", body=b"q")),
+    "write": (route(noise=NOISE), request_bytes("DELETE", "/write")),
+    "body": (route(noise=NOISE), request_bytes(target="/body", body=b"q")),
+}
+
+
+def test_what_is_not_asked_twice(legacy: Recorder, new: Recorder) -> None:
     """Legacy hears a request once if noise is off, out of the sample, or anything but a safe request without a body."""
-    with worker_of(legacy, new, spec) as worker:
-        worker.ask(request_)
+    specs = [replace(spec, name=name, match=(MatchSpec(path=f"/{name}"),)) for name, (spec, _) in ASKED_ONCE.items()]
+    flags = {name: flag(Stage.SHADOW, salt=name) for name in ASKED_ONCE}
+    backends = {"legacy": legacy.url, "new": new.url}
+    with OneWorker(backends=backends, routes=specs, flags=flags) as worker:
+        for _, request in ASKED_ONCE.values():
+            worker.ask(request)
         counts = worker.settled()
 
-    assert len(legacy.requests) == 1
-    assert repeats(counts, "noise") == {}
+    assert sorted(request.target for request in legacy.requests) == sorted(f"/{name}".encode() for name in ASKED_ONCE)
+    assert not any(key.startswith("repeats|") for key in counts)
 
 
 def test_noise_stays_within_its_rate(legacy: Recorder, new: Recorder) -> None:
@@ -184,21 +186,31 @@ def test_a_question_without_an_answer_is_counted_and_lets_go(legacy: Recorder, n
     assert counts["identical|orders|legacy"] == counts["sent|orders"] == 2
 
 
-@pytest.mark.parametrize("policy", ["strip", "replace"])
 def test_credentials_that_would_not_travel_are_not_missed(
-    legacy: Recorder, new: Recorder, monkeypatch: pytest.MonkeyPatch, policy: str
+    legacy: Recorder, new: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request whose credentials its copies lose is not asked again: another user's answer is no noise."""
     monkeypatch.setenv("TOKEN_OF_COPIES", "shadow")
     new.answer = answer(b"other")
-    reference = "env:TOKEN_OF_COPIES" if policy == "replace" else None
-    credentials = shadow(credentials=policy, replace_authorization=reference)
-    with worker_of(legacy, new, route(noise=NOISE, ask_again_ns=SOON, shadow=credentials)) as worker:
-        worker.ask(request_bytes(target="/api/a", headers=(("Authorization", "secret"),)))
+    stripped = shadow(credentials="strip")
+    replaced = shadow(credentials="replace", replace_authorization="env:TOKEN_OF_COPIES")
+    routes = [
+        route(shadow=stripped, noise=NOISE, ask_again_ns=SOON),
+        route("other", "/other", shadow=replaced, noise=NOISE, ask_again_ns=SOON),
+    ]
+    flags = {**SHADOW, "other": flag(Stage.SHADOW, salt="other")}
+    backends = {"legacy": legacy.url, "new": new.url}
+    with OneWorker(backends=backends, routes=routes, flags=flags) as worker:
+        for target in ("/api/a", "/other"):
+            worker.ask(request_bytes(target=target, headers=(("Authorization", "secret"),)))
         counts = worker.settled()
 
-    assert repeats(counts, "noise") == repeats(counts, "again") == {"credentials": 1}
-    assert len(legacy.requests) == 1
+    found = {key: count for key, count in counts.items() if key.startswith("repeats|")}
+    reasons = [
+        f"repeats|{name}|{purpose}|credentials" for name in ("orders", "other") for purpose in ("noise", "again")
+    ]
+    assert found == dict.fromkeys(reasons, 1)
+    assert len(legacy.requests) == 2
 
 
 # --- again ---
@@ -261,17 +273,18 @@ def test_a_race_is_told_from_a_fault(legacy: Recorder, new: Recorder, how: str) 
     assert repeats(counts, "again") == {"identical" if how == "identical" else "unequal": 1}
 
 
-@pytest.mark.parametrize("verdict", ["tolerated", "undecided"])
-def test_only_what_is_divergent_is_asked_again(legacy: Recorder, new: Recorder, verdict: str) -> None:
+def test_only_what_is_divergent_is_asked_again(legacy: Recorder, new: Recorder) -> None:
     """A tolerated pair has nothing to find out, and of an undecided one nobody knows what."""
     new.answer = answer(b'{"id":2}')
     with worker_of(legacy, new, route(ask_again_ns=SOON)) as worker:
-        worker.verdict = verdicts(verdict)
-        worker.ask(request_bytes(target="/api/a"))
-        worker.totals(lambda counts: f"{verdict}|orders|legacy" in counts or "undecided|orders|legacy|limit" in counts)
+        worker.verdict = verdicts("tolerated", "undecided")
+        for _ in range(2):
+            worker.ask(request_bytes(target="/api/a"))
+        worker.totals(lambda counts: "undecided|orders|legacy|limit" in counts)
         counts = worker.settled()
 
-    assert len(legacy.requests) == 1
+    assert counts["tolerated|orders|legacy"] == 1
+    assert len(legacy.requests) == 2
     assert repeats(counts, "again") == {}
 
 
