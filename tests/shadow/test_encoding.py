@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shadow.difference import Difference, Explanation, Proof
-from shadow.encoding import COSMETIC, NOTHING, Encoding, covers, learn, spelling_marks
+from shadow.encoding import COSMETIC, NOTHING, Encoding, covers, learn
 from shadow.json_value import Meaning
 from tests.shadow.made import body_of, corpus_rows
 from tests.shadow.styles import STYLES, VALUES, Style, causes_between, written
@@ -148,24 +148,6 @@ def test_equal_bodies_are_covered_by_nothing_and_unequal_ones_never() -> None:
     """The empty encoding replays nothing."""
     assert covers(NOTHING, b"<p>", b"<p>")
     assert not covers(NOTHING, b"1", b"1\n")
-
-
-@pytest.mark.parametrize(
-    ("legacy", "new", "marks"),
-    [
-        (b'{"a":1}', b'{"a":2}', set()),
-        (b'{"a":1}', b'{"a":2}\n', {"whitespace.trailing_newline"}),
-        (b'{"a":1}', b'{"a": 2}', {"whitespace"}),
-        (b'{"a":1,"b":2}', b'{"b":2,"a":3}', {"key_order"}),
-        (b'["<"]', b'["\\u003c"]', {"escape.html"}),
-        (b'["\\u003c","/"]', b'["\\u003C","\\/"]', {"escape.hex_case", "escape.solidus"}),
-        (b"[1e7]", b"[10000000]", {"number.exponent_threshold"}),
-        (b"<p>", b"<b>", {"not JSON"}),
-    ],
-)
-def test_marks_tell_spellings_apart(legacy: bytes, new: bytes, marks: set[str]) -> None:
-    """The same value spelled in another way has other marks, whatever the value is."""
-    assert spelling_marks(legacy, new) == spelling_marks(new, legacy) == marks
 
 
 @pytest.mark.alone
