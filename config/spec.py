@@ -144,7 +144,7 @@ class ShadowSpec:
     """A secret reference; sent as Authorization when ``credentials`` is ``replace``."""
     max_body_bytes: int = 1 << 20
     """A request body larger than this is not copied; an answer larger than this is compared by digest."""
-    watch_headers: tuple[str, ...] = ("location", "www-authenticate", "content-disposition", "allow")
+    watch_headers: tuple[str, ...] = ("location", "www-authenticate", "content-disposition", "allow", "cache-control")
     """Lower-case response headers that must be equal beside status, type and coding."""
 
 

@@ -389,7 +389,8 @@ SHADOW: Final = Section(
         Key(
             name="watch_headers",
             kind=Many(of=HEADER),
-            doc="Response headers that must be equal, beside status, content type and coding.",
+            doc='Response headers that must be equal, beside status, content type and coding; `"*"`: every one that is '
+            "not volatile by nature (Date, Server, Set-Cookie …), and ETag by whether there is one.",
         ),
     ),
     instead={"never": "copy nothing, whatever the stage says: for GETs that write"},

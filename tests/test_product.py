@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tests.support.load import Load
 from tests.support.product import Product, wait_until
 from tests.support.rawclient import RawClient, request_bytes
-from tests.support.recorder import Recorder, answer
+from tests.support.recorder import RecordedRequest, Recorder, answer
 
 JSON = (("Content-Type", "application/json"),)
 ORDERS = "/api/v1/routes/orders"
@@ -261,3 +262,50 @@ def test_the_first_request_is_served_soon(legacy: Recorder, new: Recorder) -> No
 
     # The bar of 1.5 s is measured by scripts/bench; here both cores may be busy with other tests.
     assert took < 4
+
+
+def priced(stamp: str, separators: tuple[str, str], *, wrong: int = -1) -> Callable[[RecordedRequest], bytes]:
+    """Answer orders with a clock and a style of its own; the order *wrong* has another price."""
+
+    def respond(request: RecordedRequest) -> bytes:
+        number = int(request.target.rpartition(b"/")[2])
+        price = 2.51 if number == wrong else 2.5
+        body = {
+            "at": f"2026-11-21T10:00:00.{stamp}Z",
+            "items": [{"id": number, "price": 1.5}, {"id": 7, "price": price}],
+        }
+        return answer(json.dumps(body, separators=separators).encode(), headers=JSON)
+
+    return respond
+
+
+def test_one_wrong_price_is_explained_and_stands_first(legacy: Recorder, new: Recorder) -> None:
+    """Behind a clock and a separator that always differ, one wrong price of a thousand leads `matapalo diffs`."""
+    orders = 1_000
+    legacy.answer, new.answer = priced("001", (", ", ": ")), priced("002", (",", ":"), wrong=777)
+    with Product(config(legacy, new)) as product:
+        with RawClient(("127.0.0.1", product.port)) as client:
+            for number in range(orders):
+                client.exchange(request_bytes(target=f"/api/orders/{number}"))
+
+        def read() -> list[dict[str, Any]]:  # Any: JSON
+            groups: list[dict[str, Any]] = product.admin("GET", "/api/v1/divergences")["divergences"]
+            return groups
+
+        wait_until(lambda: sum(group["count"] for group in read()) == orders, "all pairs are in their divergences")
+        first, *others = read()
+        shown = product.admin("GET", f"/api/v1/divergences/{first['id']}")["example"]["differences"][0]
+        totals = product.totals()
+
+    assert first["severity"] == "value"
+    assert (first["count"], [other["count"] for other in others]) == (1, [orders - 1])
+    assert (shown["cause"], shown["legacy_pointer"], shown["legacy"], shown["new"], shown["proven"]) == (
+        "value.changed",
+        "/items/1/price",
+        "2.5",
+        "2.51",
+        True,
+    )
+    law(totals["counts"], totals["gauges"])
+    assert totals["counts"]["divergences|orders|value.changed"] == 1
+    assert totals["counts"]["divergences|orders|whitespace.separator"] == orders

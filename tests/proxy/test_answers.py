@@ -26,6 +26,16 @@ def test_answers_compare_over_chunk_borders_and_digests() -> None:
     assert not is_identical(made(roomy, b"a"), made(roomy, b"a", head=b"Content-Type: b\r\n"), ())
 
 
+def test_a_star_watches_every_header_that_is_not_volatile() -> None:
+    """With ``*`` any header that differs makes two answers unequal, but for those that differ by nature."""
+    plain, other = made(Budget(99), b"a"), made(Budget(99), b"a", head=b"Content-Type: a\r\nX-Page: 2\r\n")
+    volatile = made(Budget(99), b"a", head=b"Content-Type: a\r\nDate: now\r\nServer: x\r\n")
+
+    assert is_identical(plain, other, ())
+    assert not is_identical(plain, other, (b"*",))
+    assert is_identical(plain, volatile, (b"*",))
+
+
 def test_a_budget_gets_everything_back() -> None:
     """What an answer kept is given back once, also when it became a digest half-way."""
     budget = Budget(10)

@@ -43,7 +43,7 @@ def test_equal_heads_have_no_difference() -> None:
     """Names in another case, blanks around values and volatile headers are no difference."""
     found = heads(
         ((b"content-type", b"application/json"), (b"Date", b"1"), (b"ETag", b"a"), (b"X-Powered-By", b"Express")),
-        ((b"Content-Type", b" application/json "), (b"date", b"2"), (b"Set-Cookie", b"s=1")),
+        ((b"Content-Type", b" application/json "), (b"date", b"2"), (b"Set-Cookie", b"s=1"), (b"etag", b"b")),
     )
 
     assert (found.differences, found.say_the_same, found.is_json) == ((), True, True)
@@ -74,6 +74,15 @@ def test_a_header_that_differs_is_named(
     assert named(found) == [("http.header", name) for name in expected]
     assert not found.say_the_same
     assert named(heads((*JSON_TYPE, legacy), watch=("x-other",))) == []
+
+
+def test_of_a_validator_only_its_presence_counts() -> None:
+    """Where every header is compared, an ETag that one side lacks is named, another value is not; by name it is."""
+    one, two = (*JSON_TYPE, (b"ETag", b"1")), (*JSON_TYPE, (b"ETag", b"2"))
+
+    assert named(heads(one, two)) == []
+    assert named(heads(one, JSON_TYPE)) == [("http.header", "etag")]
+    assert named(heads(one, two, watch=("etag",))) == [("http.header", "etag")]
 
 
 def test_repeated_headers_count_one_by_one() -> None:
