@@ -29,7 +29,8 @@ from console.question import Answered, Question, ask, in_pair, is_same
 from console.recorder import Recorder, decode_finding
 from console.state import ControlState
 from rules.decision import SAFE_METHODS
-from shadow import link, redact
+from shadow import link
+from shadow.masking import SECRET_WORDS
 from shadow.wishes import policy_of
 from store.database import StoreError
 from store.repeats import Recheck
@@ -281,7 +282,7 @@ def question_from(
 
 def _is_hidden(name: str, value: str) -> bool:
     """Tell whether a stored header's value is not the one that was sent."""
-    return name.lower() in redact.SECRET_HEADERS or redact.REDACTED.rstrip("]") in value
+    return "[redacted" in value or any(word in name.lower() for word in SECRET_WORDS)
 
 
 def verdict_of(stored: link.Finding, legacy: Answered, new: Answered, is_identical: bool) -> tuple[str, str]:

@@ -5,6 +5,8 @@ What of an answer may be shown at all is decided in :mod:`shadow.masking`.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Final
 
 MAX_FRAGMENT: Final = 64

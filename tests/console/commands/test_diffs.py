@@ -78,7 +78,7 @@ def test_nothing_seen_is_said_so(cli: Cli, admin: StandIn) -> None:
 
 
 def test_one_divergence_shows_what_a_developer_acts_on(cli: Cli, admin: StandIn) -> None:
-    """State, builds, noise, consumers, cause, both sides, proof, fix, a tolerance to paste and the next commands are there."""
+    """State, builds, noise, consumers, cause, both sides, proof, fix, a tolerance and the next commands are there."""
     answer = whole()
     admin.answers["*"] = (200, answer)
 
