@@ -27,6 +27,9 @@ from shadow.tree import Kind, Node, Tree
 Place = tuple["Place", str | int] | None
 """A path as a link to the container around and one step; ``None`` is the root."""
 
+Where = tuple[Place, Span] | None
+"""A place and its bytes; ``None``: absent on this side."""
+
 
 def path_of(place: Place) -> Path:
     """Spell out a linked path."""
@@ -46,12 +49,25 @@ class Found:
     omitted: int = 0
 
     def add(self, difference: Difference) -> None:
-        """Keep a difference, or only count it; the first one of a cause is always kept."""
-        if len(self.differences) >= MAX_DIFFERENCES and difference.cause in self.causes:
-            self.omitted += 1
-            return
+        """Keep a difference."""
         self.causes.add(difference.cause)
         self.differences.append(difference)
+
+    def note(self, cause: str, legacy: Where, new: Where, detail: str = "") -> None:
+        """Keep a difference of the walk, or only count it; the first one of a cause is always kept."""
+        if len(self.differences) >= MAX_DIFFERENCES and cause in self.causes:
+            self.omitted += 1
+            return
+        self.add(
+            Difference(
+                cause=cause,
+                legacy_path=None if legacy is None else path_of(legacy[0]),
+                new_path=None if new is None else path_of(new[0]),
+                legacy_span=None if legacy is None else legacy[1],
+                new_span=None if new is None else new[1],
+                detail=detail,
+            )
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -115,23 +131,10 @@ class Walk:
         elif not self._meet_list_as_object(pair):
             self._meet_values(pair, legacy, new)
 
-    def _add(
-        self, cause: str, legacy_place: Place, new_place: Place, legacy: Span, new: Span, detail: str = ""
-    ) -> None:
-        self._found.add(
-            Difference(
-                cause=cause,
-                legacy_path=path_of(legacy_place),
-                new_path=path_of(new_place),
-                legacy_span=legacy,
-                new_span=new,
-                detail=detail,
-            )
-        )
-
-    def _add_pair(self, cause: str, pair: Pair, detail: str = "") -> None:
-        spans = (pair.legacy.start, pair.legacy.end), (pair.new.start, pair.new.end)
-        self._add(cause, pair.legacy_place, pair.new_place, *spans, detail)
+    def _note(self, cause: str, pair: Pair, detail: str = "") -> None:
+        legacy, new = pair.legacy, pair.new
+        places = (pair.legacy_place, (legacy.start, legacy.end)), (pair.new_place, (new.start, new.end))
+        self._found.note(cause, *places, detail)
 
     # ---- values
 
@@ -140,7 +143,7 @@ class Walk:
         if reasons[0].cause in _CHANGED and self._meet_envelope(pair):
             return
         for reason in reasons:
-            self._add_pair(reason.cause, pair, reason.detail)
+            self._note(reason.cause, pair, reason.detail)
         self.written.append(self._respelled(legacy, new, reasons))
 
     def _respelled(self, legacy: bytes, new: bytes, reasons: Reasons) -> bytes:
@@ -161,22 +164,22 @@ class Walk:
             return
         is_cut = legacy.is_open or new.is_open
         if not common and legacy.children and new.children and pair.new_place is None and not is_cut:
-            self._add_pair("body.changed", pair)
+            self._note("body.changed", pair)
             self.written.append(self._new.raw(new))
             return
         if members.order and not is_cut:
-            self._add_pair("key_order", pair, members.order)
+            self._note("key_order", pair, members.order)
         gaps = self._writer.gaps(legacy, len(new.children), pair.level)
         level = self._writer.level_in(Kind.OBJECT, pair.level)
         colons = self._writer.colons(legacy, level)
         legacy_body, new_body = self._legacy.body, self._new.body
         to_do: list[bytes | Pair] = []
         for one, two in members.pairs:
+            if ABSENT in (one, two):
+                self._note_absent(pair, one, two, is_duplicate=(one, two) in members.duplicates)
             if two == ABSENT:
-                self._add_missing(pair, one, is_duplicate=(one, two) in members.duplicates)
                 continue
             if one == ABSENT:
-                self._add_added(pair, two, is_duplicate=(one, two) in members.duplicates)
                 value = self._new.raw(new.children[two])
                 to_do.append(gaps[two] + new.names[two] + self._writer.colon(level) + value)
                 continue
@@ -222,38 +225,23 @@ class Walk:
         places = (pair.legacy_place, self._name_of(legacy)), (pair.new_place, self._name_of(new))
         spans = _name_span(pair.legacy, one), _name_span(pair.new, two)
         for reason in reasons:
-            self._add(reason.cause, *places, *spans, reason.detail)
+            self._found.note(reason.cause, (places[0], spans[0]), (places[1], spans[1]), reason.detail)
         return new if is_renamed else self._respelled(legacy, new, reasons)
 
-    def _add_missing(self, pair: Pair, index: int, *, is_duplicate: bool) -> None:
-        if pair.new.is_open:
-            return
-        node = pair.legacy
-        cause = "key.duplicate" if is_duplicate else _absence(self._legacy, node.children[index], "member.missing")
-        place = (pair.legacy_place, align.name_of(node.names[index]))
-        self._found.add(
-            Difference(
-                cause=cause,
-                legacy_path=path_of(place),
-                new_path=None,
-                legacy_span=(node.name_starts[index], node.children[index].end),
-            )
+    def _note_absent(self, pair: Pair, one: int, two: int, *, is_duplicate: bool) -> None:
+        """Explain a member that one side has not."""
+        is_missing = two == ABSENT
+        tree, node, index, place, other = (
+            (self._legacy, pair.legacy, one, pair.legacy_place, pair.new)
+            if is_missing
+            else (self._new, pair.new, two, pair.new_place, pair.legacy)
         )
-
-    def _add_added(self, pair: Pair, index: int, *, is_duplicate: bool) -> None:
-        if pair.legacy.is_open:
+        if other.is_open:
             return
-        node = pair.new
-        cause = "key.duplicate" if is_duplicate else _absence(self._new, node.children[index], "member.added")
-        place = (pair.new_place, align.name_of(node.names[index]))
-        self._found.add(
-            Difference(
-                cause=cause,
-                legacy_path=None,
-                new_path=path_of(place),
-                new_span=(node.name_starts[index], node.children[index].end),
-            )
-        )
+        child = node.children[index]
+        cause = "key.duplicate" if is_duplicate else _absence(tree, child, is_missing=is_missing)
+        where: Where = (place, self._name_of(node.names[index])), (node.name_starts[index], child.end)
+        self._found.note(cause, where if is_missing else None, None if is_missing else where)
 
     # ---- arrays
 
@@ -264,7 +252,7 @@ class Walk:
             return
         items = align.by_place(len(legacy.children), len(new.children)) if is_cut else self._items(legacy, new)
         if items.is_reordered:
-            self._add_pair("array.reordered", pair)
+            self._note("array.reordered", pair)
         self._go_through(pair, items.pairs, is_cut=is_cut)
 
     def _items(self, legacy: Node, new: Node) -> align.Items:
@@ -286,7 +274,7 @@ class Walk:
         for one, two in pairs:
             if two == ABSENT or one == ABSENT:
                 if not is_cut:
-                    self._add_item(pair, one, two)
+                    self._note_item(pair, one, two)
                 if two != ABSENT:
                     to_do.append(gaps[two] + self._new.raw(new.children[two]))
                 continue
@@ -301,27 +289,16 @@ class Walk:
         to_do.reverse()
         self._to_do += to_do
 
-    def _add_item(self, pair: Pair, one: int, two: int) -> None:
+    def _note_item(self, pair: Pair, one: int, two: int) -> None:
+        """Explain an item that one side has not."""
         if two == ABSENT:
             child = pair.legacy.children[one]
-            self._found.add(
-                Difference(
-                    cause="array.missing_item",
-                    legacy_path=path_of((pair.legacy_place, _step(pair.legacy, one))),
-                    new_path=None,
-                    legacy_span=(child.start, child.end),
-                )
-            )
-            return
-        child = pair.new.children[two]
-        self._found.add(
-            Difference(
-                cause="array.extra_item",
-                legacy_path=None,
-                new_path=path_of((pair.new_place, _step(pair.new, two))),
-                new_span=(child.start, child.end),
-            )
-        )
+            place = pair.legacy_place, _step(pair.legacy, one)
+            self._found.note("array.missing_item", (place, (child.start, child.end)), None)
+        else:
+            child = pair.new.children[two]
+            place = pair.new_place, _step(pair.new, two)
+            self._found.note("array.extra_item", None, (place, (child.start, child.end)))
 
     # ---- containers of another shape
 
@@ -333,16 +310,16 @@ class Walk:
         named = legacy if legacy.kind is Kind.OBJECT else new
         if not all(_INDEX.fullmatch(name) for name in named.names):
             return False
-        self._add_pair("container.object_as_array", pair)
+        self._note("container.object_as_array", pair)
         items = _by_index(legacy, new) or self._items(legacy, new)
         if items.is_reordered:
-            self._add_pair("array.reordered", pair)
+            self._note("array.reordered", pair)
         level = self._writer.level_in(new.kind, pair.level)
         body, position = self._new.body, new.start
         to_do: list[bytes | Pair] = []
         for one, two in items.pairs:
             if two == ABSENT or one == ABSENT:
-                self._add_item(pair, one, two)
+                self._note_item(pair, one, two)
                 continue
             places = (pair.legacy_place, _step(legacy, one)), (pair.new_place, _step(new, two))
             inner = new.children[two]
@@ -359,7 +336,7 @@ class Walk:
         index = _index_of_wrapped(pair.legacy, pair.new, common)
         if index != ABSENT:
             inner, step = pair.new.children[index], _step(pair.new, index)
-            self._add_pair("envelope.wrapped", pair, str(step))
+            self._note("envelope.wrapped", pair, str(step))
             level = self._writer.level_in(pair.new.kind, pair.level)
             body = self._new.body
             self._to_do.append(body[inner.end : pair.new.end])
@@ -369,7 +346,7 @@ class Walk:
         index = _index_of_wrapped(pair.new, pair.legacy, common)
         if index != ABSENT:
             inner, step = pair.legacy.children[index], _step(pair.legacy, index)
-            self._add_pair("envelope.unwrapped", pair, str(step))
+            self._note("envelope.unwrapped", pair, str(step))
             place = (pair.legacy_place, step)
             self._to_do.append(Pair(inner, pair.new, place, pair.new_place, pair.level, pair.name))
             return True
@@ -395,14 +372,14 @@ def _step(node: Node, index: int) -> str | int:
     return align.name_of(node.names[index]) if node.kind is Kind.OBJECT else index
 
 
-def _absence(tree: Tree, node: Node, otherwise: str) -> str:
+def _absence(tree: Tree, node: Node, *, is_missing: bool) -> str:
     """Name the cause of a member that one side has, and the other one has not."""
     raw = tree.raw(node)
     if raw in _NULL:
         return "null.omitted"
     if raw in _ZERO or (node.kind in SPOTS and _is_hollow(tree, node)):
         return "zero.omitted"
-    return otherwise
+    return "member.missing" if is_missing else "member.added"
 
 
 def _is_hollow(tree: Tree, node: Node) -> bool:

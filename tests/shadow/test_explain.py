@@ -6,6 +6,7 @@ import json
 import random
 import time
 from functools import cache
+from itertools import combinations
 
 import pytest
 from hypothesis import example, given
@@ -18,7 +19,7 @@ from shadow.json_value import Meaning, check_meaning
 from shadow.pointer import pointer_of
 from shadow.walk import COSMETIC
 from tests.shadow.corpus_run import Score, run_pairs, run_semantic
-from tests.shadow.made import VALUES, corpus_rows, spelled
+from tests.shadow.made import VALUES, body_of, corpus_rows, spelled
 
 
 def places(explanation: Explanation) -> list[tuple[str, str | None, str | None]]:
@@ -70,6 +71,39 @@ def test_real_faults_are_found_at_their_place() -> None:
     assert score.rows > 450
     assert score.share >= 0.98, score.missed
     assert sum(score.invented.values()) == 0
+
+
+SEEN_FROM_THE_OTHER_SIDE = {
+    "member.missing": "member.added",
+    "array.missing_item": "array.extra_item",
+    "envelope.wrapped": "envelope.unwrapped",
+    "value.null": "value.changed",
+}
+
+
+def one_way(causes: frozenset[str]) -> frozenset[str]:
+    """Name causes as they are called from either side."""
+    names = {**SEEN_FROM_THE_OTHER_SIDE, **{two: two for two in SEEN_FROM_THE_OTHER_SIDE.values()}}
+    return frozenset(names.get(cause, cause) for cause in causes)
+
+
+def test_pairings_that_nobody_labelled_are_proven_and_read_the_same_from_both_sides() -> None:
+    """Encoders that no label pairs: every pair is proven, and its causes do not depend on who is legacy."""
+    written_by: dict[str, set[bytes]] = {}
+    for row in corpus_rows("pairs.jsonl.gz"):
+        if row["case"] != "ws-scalar-string":  # a bare text beside a JSON string: explained, but nothing to prove
+            written_by.setdefault(row["case"], set()).update((body_of(row, "legacy"), body_of(row, "new")))
+    pairs = [pair for bodies in written_by.values() for pair in combinations(sorted(bodies), 2)]
+    pairs = random.Random(13).sample(pairs, 3_000)
+
+    odd = []
+    for one, two in pairs:
+        explanation, back = explain(one, two), explain(two, one)
+        proofs = {explanation.proof, back.proof}
+        if proofs != {Proof.PROVEN} or one_way(explanation.causes) != one_way(back.causes):
+            odd.append((one, two))
+
+    assert odd == []
 
 
 # ---- one cause at a time -------------------------------------------------------------------------------------------
@@ -331,11 +365,11 @@ HOSTILE = {
     "million digits": (b"[%b]" % (b"1" * 1_000_000), b"[%b]" % (b"2" * 1_000_000)),
     "invalid UTF-8": (b'["%b"]' % (b"\xff" * 100_000), b'["%b"]' % (b"\xfe" * 100_000)),
     "unterminated": (b'["' + b"a" * 500_000, b'["' + b"b" * 500_000),
-    "tokens": (b"[" + b"[]," * 300_000 + b"1]", b"[" + b"[]," * 300_000 + b"2]"),
+    "tokens": (b"[" + b"[]," * 260_000 + b"1]", b"[" + b"[]," * 260_000 + b"2]"),
     "wrapped lists": (b"[" * 500 + b"1" + b"]" * 500, b"[" * 505 + b"2" + b"]" * 505),
     "many chains": (
-        b"[" + b",".join([b"[" * 250 + b"1" + b"]" * 250] * 450) + b"]",
-        b"[" + b",".join([b"[" * 250 + b"2" + b"]" * 250] * 450) + b"]",
+        b"[" + b",".join([b"[" * 250 + b"1" + b"]" * 250] * 150) + b"]",
+        b"[" + b",".join([b"[" * 250 + b"2" + b"]" * 250] * 150) + b"]",
     ),
     "quotes and backslashes": (b'["' + b"\\\\" * 300_000 + b'"]', b'["' + b"\\/" * 300_000 + b'"]'),
 }
@@ -394,6 +428,8 @@ def test_explaining_keeps_its_time(count: int, size: int, milliseconds: int) -> 
         started = time.process_time()
         explanation = explain(legacy, new)
         best = min(best, time.process_time() - started)
+        if best * 1_000 <= milliseconds:
+            break
 
     assert "value.changed" in explanation.causes
     assert explanation.proof is Proof.PROVEN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shadow.difference import MAX_DIFFERENCES, Difference, Proof
+from shadow.difference import MAX_DIFFERENCES, Proof
 from shadow.explain import explain
 from shadow.pointer import pointer_of
 from shadow.walk import Found, path_of
@@ -27,7 +27,7 @@ def test_what_is_found_beyond_the_limit_is_counted_and_each_cause_kept_once() ->
     """The first difference of a cause is kept even behind the limit."""
     found = Found()
     for cause in ("value.changed",) * (MAX_DIFFERENCES + 2) + ("key_order", "key_order"):
-        found.add(Difference(cause=cause, legacy_path=(), new_path=()))
+        found.note(cause, (None, (0, 1)), None)
 
     assert len(found.differences) == MAX_DIFFERENCES + 1
     assert (found.omitted, found.causes) == (3, {"value.changed", "key_order"})
