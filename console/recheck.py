@@ -12,6 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -30,7 +31,6 @@ from console.recorder import Recorder, decode_finding
 from console.state import ControlState
 from rules.decision import SAFE_METHODS
 from shadow import link
-from shadow.masking import SECRET_WORDS
 from shadow.wishes import policy_of
 from store.database import StoreError
 from store.repeats import Recheck
@@ -44,8 +44,8 @@ MAX_ASK_S: Final = 30.0
 MAX_AT_ONCE: Final = 4
 """Rechecks under way: each holds two answers, and a script may ask about every divergence there is."""
 
-MASK: Final = "…"
-"""Stands for what is hidden in a stored target."""
+HIDDEN: Final = re.compile(r"…|\[redacted|^text\([0-9]+\)$")
+"""What masking leaves of a target, a header or a body (:mod:`shadow.masking`)."""
 
 REFUSALS: Final = (401, 403)
 
@@ -240,7 +240,7 @@ def check_method(route: RouteSpec, stored: link.Finding) -> None:
             "refused",
             f"The body of this {stored.method} was not kept; with `keep: bodies` the next example can be asked again.",
         )
-    if stored.request_body and any(entry.startswith("$") for entry in route.redact):
+    if HIDDEN.search(stored.request_body.decode("utf-8", "replace")):
         raise ProblemError("refused", f"The body of this {stored.method} is redacted, so it cannot be asked again.")
 
 
@@ -255,12 +255,12 @@ def question_from(
     """
     if target is None:
         target = stored.target
-        if MASK in target:
+        if HIDDEN.search(target):
             raise ProblemError(
                 "refused",
                 f"The stored target {target!r} hides values; give the whole one (`--target '/path?name=value'`).",
             )
-    elif MASK not in (path := stored.target.partition("?")[0]) and target.partition("?")[0] != path:
+    elif not HIDDEN.search(path := stored.target.partition("?")[0]) and target.partition("?")[0] != path:
         raise ProblemError("refused", f"The target {target[:200]!r} has another path than the stored {path!r}.")
     try:
         raw_target = target.encode("ascii")
@@ -268,8 +268,8 @@ def question_from(
         raise ProblemError("refused", "The target is not ASCII; write other characters as %XX.") from error
     given = {name.lower() for name, _ in headers}
     kept = [(name, value) for name, value in stored.request_headers if name.lower() not in given]
-    hidden = [name.lower() for name, value in kept if _is_hidden(name, value)]
-    fields = [(name, value) for name, value in kept if not _is_hidden(name, value)] + list(headers)
+    hidden = [name.lower() for name, value in kept if HIDDEN.search(value)]
+    fields = [(name, value) for name, value in kept if not HIDDEN.search(value)] + list(headers)
     question = Question(
         method=stored.method,
         target=raw_target,
@@ -278,11 +278,6 @@ def question_from(
         request_id=f"recheck-{uuid.uuid4().hex[:16]}",
     )
     return question, tuple(dict.fromkeys(hidden))
-
-
-def _is_hidden(name: str, value: str) -> bool:
-    """Tell whether a stored header's value is not the one that was sent."""
-    return "[redacted" in value or any(word in name.lower() for word in SECRET_WORDS)
 
 
 def verdict_of(stored: link.Finding, legacy: Answered, new: Answered, is_identical: bool) -> tuple[str, str]:

@@ -29,7 +29,12 @@ STORED = Finding(
     statuses=(200, 200),
     divergence="d-1",
     causes=("number.value", "whitespace.trailing_newline"),
-    request_headers=[("Accept", "a"), ("Authorization", "[redacted]"), ("X-Token", "[redacted]")],
+    request_headers=[
+        ("Accept", "a"),
+        ("Authorization", "[redacted 9]"),
+        ("X-Token", "[redacted]"),
+        ("Referer", "/?a=…"),
+    ],
 )
 
 
@@ -59,7 +64,8 @@ def answered(status: int, error: str = "") -> Answered:
         (", shadow: never", {}, "shadow: never"),
         ("", {"method": "DELETE"}, "may write"),
         (", reads: [POST]", {"method": "POST"}, "keep: bodies"),
-        (", reads: [POST], redact: [$.a]", {"method": "POST", "request_body": b"{}"}, "redacted"),
+        (", reads: [POST]", {"method": "POST", "request_body": b'{"a":"[redacted 3]"}'}, "redacted"),
+        (", reads: [POST]", {"method": "POST", "request_body": "a=…".encode()}, "redacted"),
     ],
 )
 def test_what_is_never_asked_again(extra: str, changes: dict[str, object], words: str) -> None:
@@ -79,8 +85,9 @@ def test_redacted_headers_are_given_anew_or_left_out() -> None:
     question, left_out = question_from(STORED, target=None, headers=[("authorization", "Bearer x"), ("accept", "b")])
 
     assert question.fields == ((b"authorization", b"Bearer x"), (b"accept", b"b"))
-    assert left_out == ("x-token",)
-    assert question_from(STORED, target=None, headers=[])[1] == ("authorization", "x-token")
+    assert left_out == ("x-token", "referer")
+    assert question_from(STORED, target=None, headers=[])[1] == ("authorization", "x-token", "referer")
+    assert question_from(stored(request_headers=[("Accept", "text(3)")]), target=None, headers=[])[1] == ("accept",)
 
 
 def test_a_target_whose_query_is_hidden_is_given_anew() -> None:
@@ -144,14 +151,14 @@ class Shop:
 
     def __init__(self, price: str, *, ticks: bool = False) -> None:
         self.price, self.ticks = price, ticks
-        self._moments = itertools.count()
+        self.moments = itertools.count()
 
     def __call__(self, request: RecordedRequest) -> bytes:
         """Answer one request."""
         fields = (("Content-Type", "application/json"), ("Connection", "close"))
         if request.values("authorization") != [b"Bearer t"]:
             return answer(b"{}", status=401, headers=fields)
-        moment = next(self._moments) if self.ticks else 0
+        moment = next(self.moments) if self.ticks else 0
         return answer(b'{"at":%d,"price":%b}' % (moment, self.price.encode()), headers=fields)
 
 
@@ -200,7 +207,7 @@ def test_a_price_is_still_wrong_then_fixed() -> None:
         shown = product.admin("GET", f"/api/v1/divergences/{name}")
         metrics = fetch(f"{product.admin_url}/metrics")[1].decode()
 
-    assert refused["outcome"] == "refused"
+    assert (refused["outcome"], refused["left_out"]) == ("refused", ["authorization"])
     assert "-H 'Authorization" in refused["sentence"]
     assert (still["outcome"], still["legacy"]["status"], still["new"]["status"]) == ("still", 200, 200)
     assert [item["path"] for item in still["found"]["differences"]] == ["/price"]
@@ -211,17 +218,24 @@ def test_a_price_is_still_wrong_then_fixed() -> None:
     assert 'matapalo_copies_total{purpose="recheck",route="orders",side="legacy"} 3.0' in metrics
 
 
-def test_noise_stands_beside_a_divergence() -> None:
-    """A clock that legacy changes by itself is shown as noise, a wrong price is not, and neither is hidden."""
-    more = {"noise": {"sample": "100%", "max_per_second": "off"}}
-    clock = Shop("1", ticks=True)
-    with Recorder(clock) as legacy, Recorder(Shop("2")) as new, Product(config(legacy, new, **more)) as product:
+def test_noise_and_repeats_stand_beside_a_divergence() -> None:
+    """A clock that legacy changes by itself is noise, a wrong price beside it is none; asking again says it stays."""
+    more = {"noise": {"sample": "100%", "max_per_second": "off"}, "ask_again": ["100ms"]}
+    old, fresh = Shop("1", ticks=True), Shop("2", ticks=True)
+    next(fresh.moments)
+    with Recorder(old) as legacy, Recorder(fresh) as new, Product(config(legacy, new, **more)) as product:
         ask(product, 30)
-        wait_until(lambda: group(product)["noise"]["asked"] == 30, "noise is stored")
-        groups = product.admin("GET", "/api/v1/divergences")["divergences"]
+
+        def both() -> dict[str, Any]:
+            groups = product.admin("GET", "/api/v1/divergences")["divergences"]
+            known = [one for one in groups if {place["path"] for place in one["places"]} == {"/at", "/price"}]
+            return known[0] if known and known[0]["again"] and known[0]["noise"]["asked"] == 30 else {}
+
+        shown = wait_until(both, "noise and repeats are stored")
         counts = product.totals()["counts"]
 
-    rates = {place["path"]: place["rate"] for one in groups for place in one["noise"]["places"]}
-    assert rates == {"/at": 100.0, "/price": 0.0}
+    assert {place["path"]: place["rate"] for place in shown["noise"]["places"]} == {"/at": 100.0, "/price": 0.0}
+    assert shown["noise"]["rate"] == 0.0
+    assert (shown["again"][0]["stays"], shown["again"][0]["gone"]) == (1, 0)
     assert counts["repeats|orders|noise|unequal"] == 30
     assert counts["sent|orders"] == counts["divergent|orders|legacy"] == 30
