@@ -76,7 +76,7 @@ class Score:
     named: int = 0
     """Pairs whose exact set of causes it names."""
     faults: Counter[bool] = field(default_factory=Counter)
-    """Labels of real faults, by whether a difference stands at their pointer."""
+    """Pairs with real faults, by whether a difference stands at the pointer of each."""
     times: dict[str, float] = field(default_factory=dict)
 
 
@@ -168,7 +168,7 @@ def find_faults(tools: Others, scores: dict[str, Score]) -> None:
         labels = [label for label in row["labels"] if not label["cause"].startswith("http.")]
         for name, score in scores.items():
             answer = ours(legacy, new) if name == OURS else tools.ask(name, legacy, new)
-            score.faults.update(label["pointer"] in answer.pointers for label in labels)
+            score.faults.update([{label["pointer"] for label in labels} <= answer.pointers] if labels else [])
 
 
 # ---- how long they take --------------------------------------------------------------------------------------------
@@ -367,10 +367,10 @@ def page(scores: dict[str, Score], found: Sequence[Bar], count: int, versions: d
         f"Python {platform.python_version()}, deepdiff {versions['deepdiff']}, jsondiff {versions['jsondiff']}, "
         f"load average {os.getloadavg()[0]:.1f}.",
         "",
-        f"### Against other tools: {count:,} pairs of real encoders with other bytes, and {faults} real faults",
+        f"### Against other tools: {count:,} pairs of real encoders with other bytes, and {faults} with real faults",
         "",
         "| | other bytes, nothing reported | another value, nothing reported | the same value, called different "
-        "| could not read | exact causes named | fault reported at its place | CPU ms at 1 KB | 100 KB | 1 MiB |",
+        "| could not read | exact causes named | faults reported at their places | CPU ms at 1 KB | 100 KB | 1 MiB |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, score in scores.items():
