@@ -91,6 +91,8 @@ class Case:
     """What was replayed."""
     marks: Fingerprint = field(default_factory=frozenset)
     """Places and kinds of change, of a body that is CHANGED."""
+    sifted: tuple[str, ...] = ()
+    """Tolerances whose places are not among the marks."""
 
     @property
     def statuses(self) -> tuple[int, int]:
@@ -123,7 +125,8 @@ class Case:
         """Fold what differs between two values, but for what tolerances hide."""
         changes = changes_between(legacy, new).places
         if self.tolerances:
-            changes = self.tolerances.sift(changes, legacy, new, now=self.pair.at, later=self._later).changes
+            rest = self.tolerances.sift(changes, legacy, new, now=self.pair.at, later=self._later)
+            changes, self.sifted = rest.changes, rest.hits
         return fingerprint_of(changes)
 
     @property
@@ -215,9 +218,12 @@ class Case:
         if verdict is None:
             is_proven = explanation.proof is Proof.PROVEN and not explanation.omitted
             excused = self._is_excusable and is_proven
-            if hidden.is_whole or all(
-                by or (excused and _is_spelling(difference))
-                for by, difference in zip(hidden.by, explanation.differences, strict=True)
+            if hidden.is_whole or (
+                excused
+                and all(
+                    by or _is_spelling(difference)
+                    for by, difference in zip(hidden.by, explanation.differences, strict=True)
+                )
             ):
                 verdict = "tolerated"
             else:

@@ -83,7 +83,8 @@ class Judge:
         if kind is None:
             return self._unexplained(case, quick)
         self._count(case, kind.group)
-        return Judged(verdict=_verdict(case, quick, kind.group, case.replayed_hits() if quick == "tolerated" else ()))
+        hits = case.replayed_hits() if quick == "tolerated" else case.sifted
+        return Judged(verdict=_verdict(case, quick, kind.group, hits))
 
     def take_counts(self) -> list[link.Seen]:
         """Hand over how many pairs were counted without a Finding since the last time."""
@@ -160,7 +161,7 @@ class Judge:
             kind.put_off(now_ns)
         else:
             self._count(case, group)
-        return Judged(verdict=_verdict(case, quick, replace(group, id=""), ()))
+        return Judged(verdict=_verdict(case, quick, replace(group, id=""), case.sifted))
 
     def _count(self, case: Case, group: Group) -> None:
         self.memory.count(case.policy.route, builds_of(case.policy, case.pair)[1], group.id)

@@ -207,3 +207,27 @@ def test_random_names_of_members_do_not_fill_the_memory() -> None:
 
     assert len(judged.judge.memory.of(policy()).kinds) <= known.MAX_KINDS
     assert sum(judged.counted().values()) == known.MAX_KINDS + 200
+
+
+def test_a_tolerance_is_counted_in_every_pair_in_which_it_hid_something() -> None:
+    """A tolerated clock beside a price that is always wrong has a hit in each pair, also where nothing is explained."""
+    clock = ToleranceSpec(id="t-clock", route="", path="$.at", reason="clock", owner="shop", expires="2999-12-31")
+    wishes = policy(tolerate=(clock,))
+    judged = Judged()
+
+    for number in range(5):
+        legacy = json.dumps({"at": f"2026-11-21T10:00:0{number}Z", "price": 1.5}).encode()
+        judged.pair(legacy, legacy.replace(b"T10:00", b"T10:01").replace(b"1.5", b"2.5"), wishes)
+
+    assert [(verdict.verdict, verdict.tolerated) for verdict in judged.verdicts] == [("divergent", ("t-clock",))] * 5
+
+
+def test_differences_beyond_those_that_are_kept_are_never_tolerated() -> None:
+    """Where more places differ than are kept, nobody knows what the others are: such a pair stays divergent."""
+    every = ToleranceSpec(
+        id="t-all", route="", cause="number.integral_float", reason="r", owner="shop", expires="2999-12-31"
+    )
+    judged = Judged()
+    for size, verdict in ((100, "tolerated"), (20_000, "divergent")):
+        legacy, new = (b"[" + b",".join([number] * size) + b"]" for number in (b"1", b"1.0"))
+        assert judged.pair(legacy, new, policy(tolerate=(every,))).verdict == verdict
