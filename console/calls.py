@@ -319,6 +319,7 @@ CALLS: Final = (
             Field(name="owner", kind="text", help="Who answers for it; needed to apply."),
             Field(name="expires", kind="text", help="The last day, such as 2027-01-31; needed to apply."),
             Field(name="apply", kind="flag", help="Put it in force.", default=False),
+            Field(name="days", kind="integer", help="How far back a proposal looks.", default=7),
         ),
         partly=True,
     ),

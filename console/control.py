@@ -166,7 +166,7 @@ class Control:
                 Reading(state, self._recorder),
                 Rechecks(state, self._recorder),
                 Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
-                Tolerating(state),
+                Tolerating(state, self._recorder),
             ),
             self._journal,
         )

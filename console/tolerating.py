@@ -20,14 +20,20 @@ from config.tolerance import as_mapping
 from console.auth import require
 from console.calls import Asked, Reply
 from console.change import Answer, Changing, Done, entry_for, key_for, pushed_now
+from console.foresight import foretell
 from console.problem import Fault, ProblemError, invalid, unknown
+from console.recorder import Recorder
 from console.shapes import Json, tolerance_as_json, tolerance_yaml
 from console.state import Caller, ControlState
 from console.totals import Sums
+from store.database import StoreError
 from store.flags import Commit
 
 MAX_APPLIED: Final = 500
 """Applied tolerances altogether; each travels in every snapshot."""
+
+MAX_DAYS: Final = 366
+"""Longer ago than any evidence."""
 
 PROPOSED_DAYS: Final = 90
 """The last day of a proposal that names none: a quarter to fix it in."""
@@ -37,6 +43,10 @@ _RULE_KEYS: Final = ("path", "cause", "rule", "reason", "owner", "expires")
 
 class Tolerating(Changing):
     """List, propose, apply and remove tolerances."""
+
+    def __init__(self, state: ControlState, recorder: Recorder) -> None:
+        super().__init__(state)
+        self._recorder = recorder
 
     async def tolerances(self, asked: Asked) -> Reply:
         """List every tolerance, of one route or of all, with its hits."""
@@ -59,11 +69,32 @@ class Tolerating(Changing):
             self.state.route(values["route"])
         spec = _parsed(values, must_be_whole=values["apply"])
         if not values["apply"]:
-            yaml = tolerance_yaml(spec)
-            return Reply(body={"changed": False, "tolerance": {"id": spec.id, **as_mapping(spec)}, "yaml": yaml})
+            return Reply(
+                body={
+                    "changed": False,
+                    "tolerance": {"id": spec.id, **as_mapping(spec)},
+                    "yaml": tolerance_yaml(spec),
+                    "would_hide": await self._foretell(spec, values["days"]),
+                }
+            )
         require(asked.visitor, "operator")
         answer = await self.apply(spec, asked.caller)
         return Reply(status=answer.status, body=answer.body, replayed=answer.replayed)
+
+    async def _foretell(self, spec: ToleranceSpec, days: int) -> Json:
+        """Say what a tolerance would have hidden.
+
+        Raises: ProblemError ``invalid-request`` and ``evidence``.
+        """
+        if not 1 <= days <= MAX_DAYS:
+            raise invalid([Fault(where="days", detail=f"days is {days}; expected 1 to {MAX_DAYS}.")])
+        await self._recorder.flush()
+        if self.state.evidence is None:
+            raise ProblemError("evidence", f"The evidence cannot be read: {self.state.evidence_error}.")
+        try:
+            return await foretell(self.state.evidence.divergences, spec, days)
+        except (StoreError, ValueError) as error:
+            raise ProblemError("evidence", f"The evidence cannot be read: {error}.") from error
 
     async def untolerate(self, asked: Asked) -> Reply:
         """Take one applied tolerance away."""

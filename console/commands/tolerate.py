@@ -26,6 +26,7 @@ CALL = "/api/v1/tolerances"
 @click.option("--owner", help="Who answers for it.")
 @click.option("--expires", metavar="DAY", help="The last day on which it hides anything, such as 2027-01-31.")
 @click.option("--dry-run", is_flag=True, help="Show what it would have hidden, and the YAML to paste. The default.")
+@click.option("--days", type=click.IntRange(1, 366), default=7, show_default=True, help="How far back a dry run looks.")
 @click.option("--apply", "is_applied", is_flag=True, help="Put it in force now; stands in the audit.")
 @click.option("--list", "is_listed", is_flag=True, help="List all tolerances with hits, owner and last day.")
 @click.option("--remove", metavar="ID", help="Take an applied one (t-…) away.")
@@ -40,6 +41,7 @@ def tolerate(
     owner: str | None,
     expires: str | None,
     dry_run: bool,
+    days: int,
     is_applied: bool,
     is_listed: bool,
     remove: str | None,
@@ -68,6 +70,7 @@ def tolerate(
         "owner": owner,
         "expires": expires,
         "apply": is_applied,
+        "days": None if is_applied else days,
     }
     answer = admin.post(CALL, asked)
     if is_applied:
@@ -93,14 +96,13 @@ def _rule(text: str) -> object:
 
 def _print_proposal(body: JsonObject) -> None:
     """Print what a tolerance would have hidden, ten examples, and the line for the file."""
-    found = body.get("would_hide")
-    if found is not None:
-        click.echo(found["sentence"])
-        for example in found["examples"]:
-            click.echo(f"\n{example['sentence']}")
-            click.echo(f"  legacy  {printable(example['legacy'])}")
-            click.echo(f"  new     {printable(example['new'])}")
-        click.echo("")
+    found = body["would_hide"]
+    click.echo(found["sentence"])
+    for example in found["examples"]:
+        click.echo(f"\n{example['sentence']} ({example['comparison']})")
+        click.echo(f"  legacy  {printable(example['legacy'])}")
+        click.echo(f"  new     {printable(example['new'])}")
+    click.echo("")
     click.echo("Nothing is tolerated yet. Paste this below `tolerate:`, or repeat with --apply:")
     click.echo(f"  {body['yaml']}")
 

@@ -88,6 +88,7 @@ async def test_a_proposal_changes_nothing_and_gives_the_line_to_paste(tmp_path: 
     async with running(tmp_path) as node:
         proposed = (await node.post(CALL, asked)).json()
         bare = (await node.post(CALL, {"cause": "key_order"})).json()
+        endless = await node.post(CALL, {"cause": "key_order", "days": 400})
         held = await listed(node)
         audited = (await node.get("/api/v1/audit")).json()["entries"]
 
@@ -98,6 +99,8 @@ async def test_a_proposal_changes_nothing_and_gives_the_line_to_paste(tmp_path: 
     assert (proposed["changed"], held) == (False, [])
     assert "tolerate" not in [entry["kind"] for entry in audited]
     assert bare["tolerance"]["owner"] == "(say who)"
+    assert bare["would_hide"]["sentence"] == "Of what was seen in the last 7 days it would have hidden nothing."
+    assert endless.status_code == 422
 
 
 async def test_tolerances_of_the_file_are_listed_with_their_end(tmp_path: Path) -> None:

@@ -9,7 +9,13 @@ import pytest
 from tests.console.commands.conftest import CHANGE, Cli, StandIn
 
 YAML = '- {path: "$.at", reason: "clock", owner: "shop", expires: "2027-01-31"}'
-PROPOSED: dict[str, Any] = {"changed": False, "tolerance": {"id": "t-1", "path": "$.at"}, "yaml": YAML}
+NOTHING = {"sentence": "Of what was seen in the last 7 days it would have hidden nothing.", "examples": []}
+PROPOSED: dict[str, Any] = {
+    "changed": False,
+    "tolerance": {"id": "t-1", "path": "$.at"},
+    "yaml": YAML,
+    "would_hide": NOTHING,
+}
 CLOCK: dict[str, Any] = {
     "id": "t-1",
     "route": "orders",
@@ -33,15 +39,17 @@ def test_by_default_nothing_is_changed_and_the_line_for_the_file_is_printed(cli:
     """Without --apply the command asks what a tolerance would hide, and prints YAML to paste."""
     found = {
         "sentence": "In the last 7 days it would have hidden 12 pairs.",
-        "examples": [{"sentence": "/at of GET /orders/1", "legacy": '"10:00\x1b[2J"', "new": '"10:01"'}],
+        "examples": [
+            {"sentence": "/at of GET /orders/1", "comparison": "c-1", "legacy": '"10:00\x1b[2J"', "new": '"10:01"'}
+        ],
     }
     admin.answers["*"] = (200, {**PROPOSED, "would_hide": found})
 
-    done = cli("tolerate", "orders", "--path", "$.at", at=admin)
+    done = cli("tolerate", "orders", "--path", "$.at", "--days", "3", at=admin)
 
     assert done.code == 0
     assert admin.asked[0].call == "POST /api/v1/tolerances"
-    assert admin.asked[0].body["apply"] is False
+    assert admin.asked[0].body == {"route": "orders", "path": "$.at", "apply": False, "days": 3}
     assert "would have hidden 12 pairs" in done.out
     assert '  legacy  "10:00\\x1b[2J"' in done.out
     assert f"  {YAML}" in done.out
@@ -84,7 +92,7 @@ def test_a_rule_is_sent_as_the_file_has_it(cli: Cli, admin: StandIn, rule: str, 
 
     cli("tolerate", "--all", "--path", "$.at", "--rule", rule, at=admin)
 
-    assert admin.asked[0].body == {"path": "$.at", "rule": sent, "apply": False}
+    assert admin.asked[0].body == {"path": "$.at", "rule": sent, "apply": False, "days": 7}
 
 
 def test_the_list_shows_hits_owner_and_end(cli: Cli, admin: StandIn) -> None:
