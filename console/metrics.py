@@ -103,8 +103,8 @@ FAMILIES: Final = (
         "matapalo_repeats_total",
         "route purpose outcome",
         "Repeats by what they showed: identical, unequal, failed (no answer), dropped (the comparers are full); or by "
-        "what held them back: rate, in_flight, budget, full, shed, circuit, descriptors, credentials (they would not "
-        "travel), changed (the configuration), drain.",
+        "what held them back: rate, known (asked about often), in_flight, budget, full, shed, circuit, descriptors, "
+        "credentials (they would not travel), changed (the configuration), drain.",
     ),
     Family(
         name="matapalo_request_duration_seconds",

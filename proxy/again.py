@@ -10,8 +10,10 @@ Rules of this file:
    alone, beside the counting law (docs/architecture.md).
 2. Only safe requests without a body are asked again, never one whose credentials would not travel with it, and never
    once the route is not copied any more.
-3. Repeats give way first: whatever would hold back a copy holds back a repeat, and each purpose has a rate of its own.
-4. What waits is bounded: in number by :data:`MAX_REMEMBERED`, in bytes by the budget of all copies.
+3. What is spelled in another way is no race, and what was asked about often is known: the first pairs of a divergence
+   are asked again, then ever fewer, so that a clock field leaves room for a rare fault.
+4. Repeats give way first: whatever would hold back a copy holds back a repeat, and each purpose has a rate of its own.
+5. What waits is bounded: in number by :data:`MAX_REMEMBERED`, in bytes by the budget of all copies.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from proxy.pairs import WaitingPair
 from rules.decision import SAFE_METHODS
 from rules.flag import BUCKETS
 from shadow import link
+from shadow.causes import CAUSES, Severity
 
 if TYPE_CHECKING:
     from proxy.applied import Lane, RoutePolicy
@@ -44,6 +47,17 @@ MAX_REMEMBERED: Final = 1_024
 AGAIN_PER_SECOND: Final = 1.0
 """Divergent pairs per route and second that are asked again, shared evenly by the workers: two requests to each side
 per attempt, which no backend feels."""
+
+
+MANY: Final = 20
+"""Pairs of one divergence that are asked again; of further ones only the 32nd, the 64th and so on."""
+
+MAX_KNOWN: Final = 4_096
+"""Divergences whose pairs are counted for that."""
+
+_SPELLING: Final = frozenset(
+    ("encoding", *(name for name, cause in CAUSES.items() if cause.severity is Severity.COSMETIC))
+)
 
 
 def ask_noise(copy: Copy) -> None:
@@ -176,7 +190,14 @@ class Asked:
     def on_first_verdict(self, verdict: link.Verdict | None) -> None:
         """Wait for the first moment if the pair is divergent; ``None``: nobody decided it."""
         repeats = self.worker.repeats
-        if verdict is None or verdict.verdict != "divergent":
+        if (
+            verdict is None
+            or verdict.verdict != "divergent"
+            or (verdict.causes and _SPELLING.issuperset(verdict.causes))
+        ):
+            repeats.forget(self)
+        elif repeats.knows(verdict.divergence):
+            self.count("known")
             repeats.forget(self)
         elif _over_rate(self.policy.state.again, AGAIN_PER_SECOND, self.worker):
             self.count("rate")
@@ -240,6 +261,8 @@ class Repeats:
         self._numbers = 0
         self._waiting: list[tuple[float, int, Asked, int]] = []
         """A heap: moment, number, request, attempt."""
+        self._pairs: dict[str, int] = {}
+        """Divergence to the pairs that it had."""
 
     def admit(self, asked: Asked) -> bool:
         """Remember a request, if there is room."""
@@ -253,6 +276,13 @@ class Repeats:
         self._held += 1
         budget.used += asked.held_bytes
         return True
+
+    def knows(self, divergence: str) -> bool:
+        """Count one more pair of a divergence, and tell whether it was asked about often enough."""
+        if len(self._pairs) >= MAX_KNOWN and divergence not in self._pairs:
+            self._pairs.clear()
+        number = self._pairs[divergence] = self._pairs.get(divergence, 0) + 1
+        return number > MANY and number & (number - 1) != 0
 
     def forget(self, asked: Asked) -> None:
         """Give back what a remembered request held."""
