@@ -12,6 +12,7 @@ from console.auth import Visitor
 from console.problem import KINDS
 from console.state import Caller
 from rules.flag import Stage
+from shadow.style import FRAMEWORKS
 from store.triage import State
 
 Json = dict[str, Any]  # Any: JSON
@@ -271,6 +272,21 @@ CALLS: Final = (
         path="/api/v1/divergences/{name}",
         role="developer",
         summary="One group with its examples, the newest one in full.",
+    ),
+    Call(
+        name="encoding",
+        method="GET",
+        path="/api/v1/routes/{name}/encoding",
+        role="developer",
+        summary="Which encoder settings make a route's recorded pairs identical, and the Go code that sets them.",
+        fields=(
+            Field(
+                name="like",
+                kind="choice",
+                help="Take what nothing was recorded of from this framework's defaults.",
+                choices=tuple(FRAMEWORKS),
+            ),
+        ),
     ),
     Call(
         name="triage",

@@ -19,6 +19,7 @@ from console.divergence import (
     kept_as_json,
     standing_of,
 )
+from console.encodings import advice_on
 from console.noise import beside
 from console.problem import ProblemError, invalid
 from console.recorder import Recorder, decode_finding
@@ -95,6 +96,13 @@ class Reading:
                 extra={"known": [], "did_you_mean": None},
             )
         return Reply(body=_shown(asked.name, found[1]))
+
+    async def encoding(self, asked: Asked) -> Reply:
+        """Plan how one route's new service comes to write like its legacy one, with the code."""
+        self._state.route(asked.name)
+        async with self._evidence() as store:
+            advice = await advice_on(store, asked.name, asked.values["like"] or "")
+        return Reply(body=advice.as_json())
 
     async def triage(self, asked: Asked) -> Reply:
         """Accept a divergence or open it again, with a note and a ticket."""

@@ -175,6 +175,7 @@ test and writes the bytes that stand under it: Go with 1.27 and with an older on
 Go 1.27 has `encoding/json/v2` and `encoding/json/jsontext` without any experiment; encoding/json itself runs on them.
 `jsonv2.Marshal(v, json.DefaultOptionsV1(), …)` is what `json.Marshal` does, with single switches turned and no struct
 touched. Without `DefaultOptionsV1`, v2 writes nil slices as `[]`, escapes no HTML and has a random order of maps.
+`matapalo encoding ROUTE --for go` puts together what one route needs, from what was recorded.
 """
 
 

@@ -65,6 +65,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_IN}.causes:causes",
         "List the causes of differences, or show one with who produces it and how to fix it.",
     ),
+    "encoding": (
+        f"{_IN}.encoding:encoding",
+        "Say which encoder settings make a route's answers identical, in the best order, and print the code.",
+    ),
     "recheck": (
         f"{_IN}.recheck:recheck",
         "Ask both sides again about a comparison (c-…) or a divergence (d-…): FIXED, STILL or DIFFERENT.",

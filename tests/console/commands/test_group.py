@@ -19,7 +19,7 @@ HELP_S = 0.35
 PROMISED = (
     *("serve", "demo", "init", "check", "schema", "explain", "status", "routes", "flip", "rollback"),
     *("hold", "release", "shadow", "undo", "deployed", "audit", "diffs", "diff"),
-    *("compare", "causes", "recheck", "tolerate", "reload", "restart"),
+    *("compare", "causes", "encoding", "recheck", "tolerate", "reload", "restart"),
 )
 
 
