@@ -44,7 +44,12 @@ def explain(legacy: bytes, new: bytes, *, max_bytes: int = MAX_EXPLAINED) -> Exp
         return _one(meaning, "limit.size", legacy, new)
     one, two = framing.unframe(legacy), framing.unframe(new)
     one, two = framing.from_latin(one, two), framing.from_latin(two, one)
-    legacy_tree, new_tree = (parse(side.body, side.begin, side.stop) for side in (one, two))
+    legacy_tree = parse(one.body, one.begin, one.stop)
+    if legacy_tree.end in _LIMITS:
+        return _one(meaning, _LIMITS[legacy_tree.end], legacy, new)
+    new_tree = parse(two.body, two.begin, two.stop)
+    if new_tree.end in _LIMITS:
+        return _one(meaning, _LIMITS[new_tree.end], legacy, new)
     end = _cause_of_ends(legacy_tree, new_tree)
     found = Found()
     for cause, detail in _framing(one, two):
@@ -54,6 +59,9 @@ def explain(legacy: bytes, new: bytes, *, max_bytes: int = MAX_EXPLAINED) -> Exp
         if end.cause not in _STILL_WALKED or legacy_tree.root is None or new_tree.root is None:
             return Explanation(meaning=meaning, differences=tuple(found.differences), proof=Proof.NONE)
     return _walk(meaning, one, two, legacy_tree, new_tree, found)
+
+
+_LIMITS: Final = {End.DEPTH: "limit.depth", End.TOKENS: "limit.size"}
 
 
 def _one(meaning: Meaning, cause: str, legacy: bytes, new: bytes) -> Explanation:
@@ -90,9 +98,6 @@ def _cause_of_ends(legacy: Tree, new: Tree) -> Reason | None:
     ends = (legacy.end, new.end)
     if ends == (End.WHOLE, End.WHOLE):
         return None
-    for end, cause in ((End.DEPTH, "limit.depth"), (End.TOKENS, "limit.size")):
-        if end in ends:
-            return Reason(cause)
     if End.EMPTY in ends:
         if ends[0] is ends[1]:
             return Reason("whitespace.trailing_newline")
