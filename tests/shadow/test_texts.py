@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +54,37 @@ def test_two_texts_are_never_two_spellings(data: st.DataObject, one: str, other:
     assert texts.spelling_causes(legacy, new) is None
     every = frozenset(f"escape.{kind}" for kind in ("html", "solidus", "non_ascii", "control", "hex_case"))
     assert texts.respell(legacy, new, every) != new
+
+
+FILLERS = [
+    b"x" * 600,
+    b"\\u00e9" * 120,
+    b"\\\\" * 300,
+    "é".encode() * 300,
+    b"\\ud83d\\ude00" * 60,
+    "😀".encode() * 150,
+    b"",
+]
+
+
+@given(st.data(), st.text(max_size=8), st.sampled_from(FILLERS), st.sampled_from(FILLERS))
+def test_a_long_text_is_judged_like_its_changed_part(data: st.DataObject, text: str, head: bytes, tail: bytes) -> None:
+    """However much both texts share, wherever the shared bytes end, the causes are those of the part that differs."""
+    legacy, new = spelled(text, data), spelled(text, data)
+    long_legacy, long_new = (b'"%s%s%s"' % (head, side[1:-1], tail) for side in (legacy, new))
+
+    causes = texts.spelling_causes(long_legacy, long_new)
+
+    assert causes is not None
+    assert bool(causes) == (legacy != new)
+    assert causes == texts.spelling_causes(legacy, new) or b"\\" in head + tail or not (head + tail).isascii()
+    assert texts.respell(long_legacy, long_new, causes) == long_new
+
+
+@pytest.mark.parametrize("filler", FILLERS)
+def test_a_window_never_ends_inside_an_escape(filler: bytes) -> None:
+    """Escapes that begin and end alike are whole in the part that is looked at."""
+    legacy, new = (b'"%s\\u0%s00%s"' % (filler, digit, filler) for digit in (b"C", b"c"))
+
+    assert texts.spelling_causes(legacy, new) == {"escape.hex_case"}
+    assert texts.respell(legacy, new, frozenset({"escape.hex_case"})) == new
