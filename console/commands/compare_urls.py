@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import httpx2
 
 from console.commands.admin import CONNECT_TIMEOUT_S
-from shadow.difference import Explanation, Proof
-from shadow.explain import explain
-from shadow.heads import EVERY, Headers, compare_heads
+from shadow.answers import Answer, explain_bodies, join
+from shadow.coding import Outcome
+from shadow.heads import EVERY, compare_heads
 from shadow.json_value import Meaning
 from shadow.pair_report import PairReport, explained_report, problem_report, unexplained_report
 from shadow.tolerance import Tolerances
@@ -22,15 +22,6 @@ READ_TIMEOUT_S: Final = 10.0
 ANSWER_TIMEOUT_S: Final = 60.0
 """Longest whole answer: a server that sends a byte now and then must end as well."""
 MAX_BODY_BYTES: Final = 64 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """Hold one whole answer as it was sent."""
-
-    status: int
-    headers: Headers
-    body: bytes
 
 
 class _NoAnswerError(Exception):
@@ -46,19 +37,14 @@ def report_of_urls(legacy: str, new: str, headers: Sequence[tuple[str, str]], to
         one, two = _ask(legacy, headers), _ask(new, headers)
     except _NoAnswerError as error:
         return problem_report(new, str(error))
+    statuses = (one.status, two.status)
     heads = compare_heads(
-        statuses=(one.status, two.status),
-        headers=(one.headers, two.headers),
-        bodies=(one.body, two.body),
-        watch=(EVERY,),
+        statuses=statuses, headers=(one.headers, two.headers), bodies=(one.body, two.body), watch=(EVERY,)
     )
-    bodies = heads.bodies
-    found = Explanation(meaning=Meaning.SAME, differences=(), proof=Proof.PROVEN)
-    if bodies.legacy != bodies.new:
-        found = explain(bodies.legacy, bodies.new)
-        if not heads.is_json:  # 1.10 and 1.1 of type text/plain are two versions, not one number
-            found = replace(found, meaning=Meaning.NOT_JSON)
-    found = replace(found, differences=(*heads.differences, *found.differences))
+    found, bodies = join(heads, explain_bodies(heads, statuses)), heads.bodies
+    if bodies.outcomes[0] is not bodies.outcomes[1] and Outcome.SNIFFED in bodies.outcomes:
+        # Who cannot undo what nobody declares does not read a JSON value.
+        found = replace(found, meaning=Meaning.NOT_JSON)
     if found.differences:
         return explained_report(new, found, bodies.legacy, bodies.new, tolerances)
     if one.body == two.body:
