@@ -86,5 +86,5 @@ def test_a_window_never_ends_inside_an_escape(filler: bytes) -> None:
     """Escapes that begin and end alike are whole in the part that is looked at."""
     legacy, new = (b'"%s\\u0%s00%s"' % (filler, digit, filler) for digit in (b"C", b"c"))
 
-    assert texts.spelling_causes(legacy, new) == {"escape.hex_case"}
+    assert texts.spelling_causes(legacy, new) == frozenset({"escape.hex_case"})
     assert texts.respell(legacy, new, frozenset({"escape.hex_case"})) == new
