@@ -106,30 +106,20 @@ class Judge:
         explanation = case.explain()
         decision = case.decide(explanation, quick)
         group = group_of(case, explanation, decision)
-        route = case.policy.route
+        shared = shared_group(case, group)
+        purse = self._samples
         if kind is None:
-            is_new = True
-            kind = Kind(group=encoding_group(case) if case.body is Body.REPLAYED else group)
+            purse, kind = self._new, Kind(group=encoding_group(case) if case.body is Body.REPLAYED else group)
             self.memory.of(case.policy).learn(case.key, kind)
-            # The pairs that are only counted as replayed need a description of what all of them may differ in.
-            shown = replayed_group(case) if case.body is Body.REPLAYED else group
-        else:
-            is_new, shown = False, group
         kind.is_hopeless = case.is_hopeless(explanation, decision)
+        route = case.policy.route
         self.memory.teach(route, learn(self.memory.encoding_of(route), explanation))
-        if began_ns >= kind.due_ns and self._ration.has(route, began_ns):
-            finding = describe(case, explanation, decision, shown, request_body=request_body)
-            is_counted = self._report(finding)
-        else:
-            is_counted = False
-        if is_counted:
-            self._ration.take(route)
-            kind.put_off(began_ns)
-        else:
+        shown = group if kind.is_described else shared
+        if not self._tell(case, kind, lambda: describe(case, explanation, decision, shown, request_body=request_body)):
             self._count(case, shown)
         if quick is not None:
-            (self._new if is_new else self._samples).take(self._now_ns() - began_ns)
-        return Judged(verdict=_verdict(case, decision.verdict, group, decision.hits))
+            purse.take(self._now_ns() - began_ns)
+        return Judged(verdict=_verdict(case, decision.verdict, replace(group, id=shared.id), decision.hits))
 
     def _answer(self, case: Case, request_body: bytes) -> Judged:
         """Judge a pair for whoever asked for it."""
@@ -140,14 +130,15 @@ class Judge:
         finding = describe(case, explanation, decision, group, request_body=request_body)
         if case.pair.purpose == "noise":
             self._report(finding)
-        verdict = _verdict(case, decision.verdict, group, decision.hits)
+        # A repeat is held against the verdict of the pair that it repeats.
+        named_alike = replace(group, id=shared_group(case, group).id)
+        verdict = _verdict(case, decision.verdict, named_alike, decision.hits)
         return Judged(verdict=verdict, finding=finding if case.pair.purpose == "recheck" else None)
 
     # ---- without one ----
 
     def _unexplained(self, case: Case, quick: VerdictName) -> Judged:
         """Judge a pair of a kind that there is no time to explain; the next one of the kind may be."""
-        now_ns = self._now_ns()
         explanation = unexplained(case)
         decision = Decision(verdict=quick, hits=(), by=("",) * len(explanation.differences))
         group = group_of(case, explanation, decision)
@@ -156,12 +147,18 @@ class Judge:
         if kind is None:
             kind = Kind(group=group)
             memory.learn(group.id, kind)
-        is_due = now_ns >= kind.due_ns and self._ration.has(case.policy.route, now_ns)
-        if is_due and self._report(describe(case, explanation, decision, group)):
-            kind.put_off(now_ns)
-        else:
+        if not self._tell(case, kind, lambda: describe(case, explanation, decision, group)):
             self._count(case, group)
         return Judged(verdict=_verdict(case, quick, replace(group, id=""), case.sifted))
+
+    def _tell(self, case: Case, kind: Kind, write: Callable[[], link.Finding]) -> bool:
+        """Report a pair if its kind is due and its route has its ration left; say whether control took it."""
+        now_ns, route = self._now_ns(), case.policy.route
+        if now_ns < kind.due_ns or not self._ration.has(route, now_ns) or not self._report(write()):
+            return False
+        self._ration.take(route)
+        kind.put_off(now_ns)
+        return True
 
     def _count(self, case: Case, group: Group) -> None:
         self.memory.count(case.policy.route, builds_of(case.policy, case.pair)[1], group.id)
@@ -183,6 +180,11 @@ def replayed_group(case: Case) -> Group:
     cosmetic = [Difference(cause=cause, legacy_path=(), new_path=()) for cause in case.encoding]
     differences = (*case.heads.differences, *cosmetic)
     return named(case, differences, {difference.cause for difference in differences})
+
+
+def shared_group(case: Case, group: Group) -> Group:
+    """Give the divergence that pairs like an explained one are counted under."""
+    return replayed_group(case) if case.body is Body.REPLAYED else group
 
 
 def encoding_group(case: Case) -> Group:

@@ -49,12 +49,15 @@ class Kind:
     group: Group
     is_hopeless: bool = False
     """The one that was explained differed where no tolerance reaches: all of them are divergent."""
+    is_described: bool = False
+    """Control has had an example of :attr:`group`."""
     due_ns: int = 0
     """When the next one is explained."""
     wait_ns: int = FIRST_NS
 
     def put_off(self, now_ns: int) -> None:
-        """One has been explained: wait twice as long for the next."""
+        """Control has had an example: wait twice as long for the next."""
+        self.is_described = True
         self.due_ns = now_ns + self.wait_ns
         self.wait_ns = min(2 * self.wait_ns, LAST_NS)
 
@@ -123,7 +126,7 @@ class Memory:
         """Have the next pair of each kind explained: whoever keeps examples may have none."""
         for policy in self._policies.values():
             for kind in policy.kinds.values():
-                kind.due_ns = 0
+                kind.due_ns, kind.is_described = 0, False
 
 
 class Purse:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from shadow.answers import Answer, explain_answers, first_difference
+from shadow.answers import Answer, explain_answers
 from shadow.difference import Proof
 from shadow.json_value import Meaning
 from shadow.pointer import pointer_of
@@ -94,12 +95,13 @@ def test_equal_bodies_are_explained_by_their_heads_alone() -> None:
     assert (found.meaning, found.proof, found.causes) == (Meaning.SAME, Proof.PROVEN, frozenset({"http.status"}))
 
 
-def test_the_first_difference_is_found_at_its_byte() -> None:
-    """The offset is that of the first byte that differs, or of the end of the shorter body."""
-    body = bytes(range(256)) * 40
+def test_a_body_beyond_a_mebibyte_is_not_taken_apart() -> None:
+    """Above 1 MiB only the value check looks: the cause is limit.size, and whether the values are the same is known."""
+    rows = [{"id": number, "name": "a name"} for number in range(40_000)]
+    legacy = json.dumps(rows).encode()
+    compact, other = json.dumps(rows, separators=(",", ":")).encode(), legacy.replace(b"39999", b"40000")
+    assert len(compact) > 1 << 20
 
-    for at in (0, 1, 4_095, 4_096, len(body) - 1):
-        changed = body[:at] + bytes([body[at] ^ 0x80]) + body[at + 1 :]
-        assert first_difference(body, changed) == first_difference(changed, body) == at
-        assert first_difference(body, body[:at]) == at
-    assert first_difference(body, body) == -1
+    for new, meaning in ((compact, Meaning.SAME), (other, Meaning.DIFFERENT)):
+        found = explain_answers(answer(legacy), answer(new))
+        assert (found.causes, found.meaning, found.proof) == (frozenset({"limit.size"}), meaning, Proof.NONE)

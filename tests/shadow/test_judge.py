@@ -108,6 +108,24 @@ def test_a_proven_encoding_is_replayed() -> None:
     assert [item.replayed for item in judged.findings[-1].differences] == [True, True]
 
 
+def test_an_encoding_in_parts_is_one_divergence() -> None:
+    """Pairs that need different parts of a proven encoding are counted under it, and control gets its description."""
+    judged = Judged()
+    judged.pair(b'{"a": 1}', b'{"a":1}')
+    judged.pair(b'{"a":1}', b'{"a":1}\n')
+    for number in range(20):
+        judged.pair(b'{"a": %d}' % number, b'{"a":%d}%b' % (number, b"\n" * (number % 2)))
+
+    described = {finding.divergence: finding.causes for finding in judged.findings}
+    counted = judged.counted()
+
+    assert set(counted) <= set(described)
+    both = [name for name, causes in described.items() if len(causes) == 2]
+    assert len(both) == 1
+    assert counted[both[0]] >= 19
+    assert {verdict.divergence for verdict in judged.verdicts[2:]} == set(both)
+
+
 @pytest.mark.parametrize(("parity", "verdict"), [("bytes", "divergent"), ("meaning", "tolerated")])
 def test_a_replayed_pair_has_the_verdict_of_its_parity(parity: str, verdict: str) -> None:
     """Replaying is no excuse under parity bytes."""
