@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from typing import Final
 
 from config.errors import MatapaloError
-from config.spec import ConfigSpec, RouteSpec
+from config.spec import ConfigSpec, RouteSpec, ToleranceSpec
+from config.tolerance import rule_as_written
 from rules.flag import Flag, Stage
 from rules.snapshot import SnapshotSpec
 from rules.stage import initial_flag, is_possible
@@ -149,10 +150,32 @@ def _changes(before: object, after: object, prefix: str = "") -> Iterator[str]:
 def _change(name: str, before: object, after: object) -> Iterator[str]:
     if before == after:
         return
-    if is_dataclass(before) and type(before) is type(after):
+    if name == "tolerate":
+        yield from _tolerance_changes(before, after)
+    elif is_dataclass(before) and type(before) is type(after):
         yield from _changes(before, after, f"{name}.")
     else:
         yield f"{name}: {_text(before)} -> {_text(after)}"
+
+
+def _tolerance_changes(before: object, after: object) -> Iterator[str]:
+    """Say which tolerances come, go, or are answered for in another way."""
+    assert isinstance(before, tuple)
+    assert isinstance(after, tuple)
+    held: dict[str, ToleranceSpec] = {spec.id: spec for spec in before}
+    asked: dict[str, ToleranceSpec] = {spec.id: spec for spec in after}
+    yield from (f"no longer tolerated: {_tolerance(spec)}" for name, spec in held.items() if name not in asked)
+    for name, spec in asked.items():
+        if name not in held:
+            yield f"tolerated: {_tolerance(spec)}"
+        elif spec != held[name]:
+            yield f"still tolerated: {_tolerance(spec)}"
+
+
+def _tolerance(spec: ToleranceSpec) -> str:
+    rule = "" if spec.rule is None else f" with the rule {rule_as_written(spec.rule)}"
+    what = " ".join(filter(None, (spec.path, spec.cause)))
+    return f"{what}{rule} until {spec.expires} ({spec.owner}: {spec.reason})"
 
 
 def _text(value: object) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
-from config.spec import AddressSpec, BackendSpec, MatchSpec, RouteSpec, ShadowSpec
+from config.spec import AddressSpec, BackendSpec, MatchSpec, RouteSpec, RuleSpec, ShadowSpec, ToleranceSpec
 from rules import Flag, OrphanError, SnapshotSpec, Stage, carry_flags, diff, needs_restart
 from tests.rules.made import config, flag, route
 
@@ -133,3 +134,20 @@ def test_the_diff_is_one_line_per_change() -> None:
 def test_the_order_of_routes_is_no_change() -> None:
     """Moving a route within the file changes nothing."""
     assert diff(config(route("a"), route("b")), config(route("b"), route("a"))) == []
+
+
+def test_tolerances_that_come_and_go_are_said_one_by_one() -> None:
+    """A reload says which differences it permits from now on, which no longer, and who answers for each."""
+    clock = ToleranceSpec(id="t-1", route="a", path="$.at", reason="clock", owner="shop", expires="2027-01-31")
+    total = ToleranceSpec(
+        id="t-2", route="a", path="$.x", rule=RuleSpec(name="uuid"), reason="ids", owner="web", expires="2027-01-31"
+    )
+    order = ToleranceSpec(id="t-3", route="", cause="key_order", reason="maps", owner="shop", expires="2027-01-31")
+    old = config(route("a", tolerate=(clock, total)))
+    new = config(route("a", tolerate=(replace(clock, expires="2028-01-31"),)), tolerate=(order,))
+
+    assert diff(old, new) == [
+        "~ route a: no longer tolerated: $.x with the rule uuid until 2027-01-31 (web: ids)",
+        "~ route a: still tolerated: $.at until 2028-01-31 (shop: clock)",
+        "~ tolerated: key_order until 2027-01-31 (shop: maps)",
+    ]

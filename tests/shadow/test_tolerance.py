@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from config.causes import NEVER_TOLERATED
 from config.tolerate import parse_tolerance
@@ -14,6 +16,7 @@ from shadow import json_value
 from shadow.causes import CAUSES
 from shadow.changes import changes_between
 from shadow.difference import Difference, Explanation, Proof, Span
+from shadow.explain import explain
 from shadow.json_value import Meaning
 from shadow.pointer import Path
 from shadow.tolerance import ORDERS, VALUES, Tolerances, asked_later, tolerances_of
@@ -405,3 +408,44 @@ def test_every_cause_is_either_a_value_an_order_or_has_to_be_named() -> None:
     assert CAUSES.keys() >= VALUES
     assert CAUSES.keys() >= ORDERS
     assert not (VALUES | ORDERS) & set(NEVER_TOLERATED)
+
+
+# ---- soundness -------------------------------------------------------------------------------------------------------
+
+leaves = st.one_of(
+    st.none(), st.booleans(), st.sampled_from([0, 1, 2, 1.5]), st.sampled_from(["", "x", "y", "2026-11-21T10:00:00Z"])
+)
+documents = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["a", "b", "c"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def masked(value: object, *, is_inside: bool = False) -> object:
+    """Put its type in place of every value below a member ``a``, and the items of arrays there in one order."""
+    if isinstance(value, dict):
+        return {name: masked(child, is_inside=is_inside or name == "a") for name, child in value.items()}
+    if isinstance(value, list):
+        items = [masked(child, is_inside=is_inside) for child in value]
+        return sorted(items, key=repr) if is_inside else items
+    return type(value).__name__ if is_inside else value
+
+
+@given(documents, documents, st.integers(0, 7))
+def test_what_is_hidden_whole_differs_in_nothing_else(one: object, other: object, shape: int) -> None:
+    """Whatever two answers are: if a path hides all of it, they differ in values at that path and nowhere else."""
+    wrapped = ({"a": one, "b": [shape]}, {"a": other, "b": [shape]}) if shape % 2 else ({"c": one}, {"c": other})
+    legacy, new = (json.dumps(document).encode() for document in wrapped)
+    if legacy == new:
+        return
+    hides = tolerances({"path": "$..a"})
+    values = json_value.read(legacy), json_value.read(new)
+
+    whole = hides.apply(explain(legacy, new), legacy, new, now=NOW).is_whole
+    rest = hides.sift(changes_between(*values).places, *values, now=NOW).changes
+
+    if whole or not rest:
+        assert masked(values[0]) == masked(values[1])
