@@ -92,7 +92,7 @@ class Views:
             reload_ok=state.reload.ok,
             reload_success_at=state.reload.success_at,
             divergences_open=await self._divergences_open(),
-            findings_dropped=state.groups.dropped,
+            findings_dropped=state.groups.dropped + state.repeats.dropped,
             examples_dropped=state.groups.examples_dropped,
             events_dropped=state.journal.dropped,
             degraded=len(state.degraded()),

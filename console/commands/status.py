@@ -31,6 +31,8 @@ def status(admin: Admin, as_json: bool) -> int:
     for hold in found["holds"]:
         why = f": {hold['reason']}" if hold["reason"] else ""
         click.echo(f"held on legacy: {hold['route']} by {hold['actor'] or '?'} at {hold['at']}{why}")
+    for name, deploy in found["deploys"].items():
+        click.echo(f"{name} runs {deploy['version']} since {deploy['at']}")
     for item in found["drift"]:
         click.echo(f"drift: {item['route']} is {flag_words(item['flag'])}, the file says {flag_words(item['file'])}")
     for sentence in found["degraded"]:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from config.spec import LimitsSpec, MatchSpec, NoiseSpec, RouteSpec, ShadowSpec
+from proxy.again import MAX_REMEMBERED
 from rules.flag import Flag, Stage
 from shadow import link
 from tests.support.oneworker import OneWorker, backend, flag, holds_law, route
@@ -322,6 +323,21 @@ def test_what_waits_is_within_the_budget_of_copies(legacy: Recorder, new: Record
 
     assert counts["sent|orders"] == 2
     assert len(new.requests) == 4
+
+
+def test_no_more_requests_wait_than_the_bound(legacy: Recorder, new: Recorder) -> None:
+    """Requests whose verdicts do not come are remembered up to the bound; the others are counted as full."""
+    new.answer = answer(b'{"id":2}')
+    spec = route(ask_again_ns=SOON, shadow=shadow(max_in_flight=2_000))
+    with worker_of(legacy, new, spec, comparers=2) as worker:
+        worker.verdict = lambda _: None
+        with worker.client() as client:
+            for _ in range(MAX_REMEMBERED + 10):
+                client.exchange(request_bytes(target="/api/a"))
+        worker.totals(lambda counts: counts.get("unequal|orders|legacy") == MAX_REMEMBERED + 10)
+        counts = worker.totals(lambda counts: repeats(counts, "again") == {"full": 10})
+
+    assert counts["sent|orders"] == MAX_REMEMBERED + 10
 
 
 def test_a_route_that_is_not_copied_any_more_is_not_asked_again(legacy: Recorder, new: Recorder) -> None:

@@ -17,6 +17,7 @@ STATUS: dict[str, Any] = {
     "comparers": [],
     "holds": [],
     "copying": {"on": True, "off": []},
+    "deploys": {"shop": {"version": "v2", "at": "2026-01-31T03:00:00.000Z", "actor": "ci"}},
     "drift": [],
     "degraded": [],
 }
@@ -72,6 +73,7 @@ def test_a_healthy_server_is_exit_code_0(cli: Cli, admin: StandIn) -> None:
     assert "revision 13" in printed.out
     assert "worker 0: pid 4712, revision 12 (behind)" in printed.out
     assert "nothing is degraded" in printed.out
+    assert "shop runs v2 since 2026-01-31T03:00:00.000Z" in printed.out
 
 
 def test_a_degraded_server_is_exit_code_1(cli: Cli, admin: StandIn) -> None:
