@@ -145,6 +145,12 @@ BARS = (
         shadow_drills.compare_lag,
     ),
     _drill(
+        "hostile",
+        "answers made to be dear to compare, 8 per second, small requests beside them",
+        "p99 of the small ones at most +5 % over the same answers uncompared",
+        shadow_drills.hostile,
+    ),
+    _drill(
         "hung-shadow",
         "shadow backend hanging 10 min, 200 requests/s, 100 KiB answers",
         "worker RSS at most +32 MiB; copies back within 5 s",

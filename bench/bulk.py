@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 import threading
+from collections.abc import Sequence
 
 from bench.process import BenchError
 
@@ -38,9 +39,7 @@ class BulkServer:
                     buffer += data
                 head, _, buffer = buffer.partition(b"\r\n\r\n")
                 if head.startswith(b"GET"):
-                    size = int(head.split(b" ")[1].rpartition(b"/")[2])
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: x/y\r\nContent-Length: %d\r\n\r\n" % size)
-                    _send_zeros(connection, size)
+                    self._answer(connection, int(head.split(b" ")[1].rpartition(b"/")[2]))
                 else:
                     size = _length(head)
                     _drain(connection, size - len(buffer))
@@ -48,11 +47,27 @@ class BulkServer:
                     answer = b"%d" % size
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
 
+    def _answer(self, connection: socket.socket, number: int) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: x/y\r\nContent-Length: %d\r\n\r\n" % number)
+        _send_zeros(connection, number)
+
     def close(self) -> None:
         """Stop accepting."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+
+class ListedServer(BulkServer):
+    """Answer ``GET /…/N`` with the N-th of some answers: fields and body."""
+
+    def __init__(self, answers: Sequence[tuple[bytes, bytes]]) -> None:
+        self._answers = answers
+        super().__init__()
+
+    def _answer(self, connection: socket.socket, number: int) -> None:
+        fields, body = self._answers[number]
+        connection.sendall(b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n" % (fields, len(body)) + body)
 
 
 def download(port: int, path: str, size: int) -> None:

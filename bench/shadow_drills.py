@@ -7,14 +7,16 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from urllib import request
 
 from bench import load
-from bench.bulk import BulkServer, download
+from bench.bulk import BulkServer, ListedServer, download
 from bench.drills import API, MIB, SPARE, Judgement, paths_of, running
 from bench.openloop import OpenLoop, Outcome
 from bench.process import BenchError, memory, own_cpu_s, reset_peak, wait_until
 from bench.product import Route, routes_for
 from bench.rounds import Bench, settle, spread
+from tests.explaining.hostile import MAKERS
 
 CROWD = 3 * load.CONNECTIONS
 """Clients that never pause, three times as many as keep one worker busy."""
@@ -129,6 +131,79 @@ def _fetching(port: int, path: str, size: int, *, clients: int = 4) -> Iterator[
         ending.set()
         for thread in threads:
             thread.join()
+
+
+def hostile(bench: Bench) -> Judgement:
+    """Let backends send answers that are dear to compare, and look at what other clients wait."""
+    pairs = [make() for make in MAKERS.values()]
+    sides = [[(_fields(one.headers[side]), (one.legacy, one.new)[side]) for one in pairs] for side in (0, 1)]
+    servers = dict(zip(("sly", "sly-new"), map(ListedServer, sides), strict=True))
+    urls = {name: f"http://127.0.0.1:{server.port}" for name, server in servers.items()}
+    routes = [
+        *routes_for(API[:100], "legacy"),
+        Route(name="plain", path="/plain/{number}", legacy="sly", new="sly-new"),
+        Route(name="copied", path="/copied/{number}", stage="shadow", legacy="sly", new="sly-new"),
+    ]
+    ratios, base_ms, compared_ms = [], [], []
+    try:
+        with running(bench, "hostile", routes, path=paths_of(API)[0], backends=urls) as product:
+            for _ in range(max(3, bench.rounds)):
+                found = []
+                for path in ("/plain", "/copied"):
+                    with _visiting(product.port, path, len(pairs)):
+                        found.append(_paced(bench, product.port).p99_us / 1e3)
+                    settle(product.program)
+                base_ms.append(found[0])
+                compared_ms.append(found[1])
+                ratios.append(found[1] / found[0])
+                bench.say(f"hostile: p99 {found[0]:.2f} ms, with their comparison {found[1]:.2f} ms")
+            verdicts = product.totals("comparisons_total")
+    finally:
+        for server in servers.values():
+            server.close()
+    ratio = spread(ratios)
+    counts = ", ".join(f"{name} {count:,}" for name, count in sorted(verdicts.items()) if count)
+    return Judgement(
+        passed=ratio.median <= 1.05,
+        figures=(
+            f"p99 {ratio.median:.2f} x ({ratio.low:.2f} to {ratio.high:.2f}), {statistics.median(compared_ms):.2f} "
+            f"against {statistics.median(base_ms):.2f} ms, with {len(pairs)} kinds of hostile pairs compared: {counts}"
+        ),
+    )
+
+
+def _fields(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % field for field in headers)
+
+
+def _paced(bench: Bench, port: int) -> Outcome:
+    client = OpenLoop(
+        port, paths_of(API[:100]), rate=500, folder=bench.folder, cores=bench.cores.load, seconds=max(4, bench.seconds)
+    )
+    try:
+        return client.wait()
+    finally:
+        client.abandon()
+
+
+@contextlib.contextmanager
+def _visiting(port: int, path: str, count: int, *, per_second: float = 8.0) -> Iterator[None]:
+    """Fetch the answers of *path* in turn, some per second: each may take a comparer a second."""
+    ending = threading.Event()
+
+    def fetch() -> None:
+        number = 0
+        while not ending.wait(1 / per_second):
+            request.urlopen(f"http://127.0.0.1:{port}{path}/{number % count}", timeout=30).read()
+            number += 1
+
+    thread = threading.Thread(target=fetch, name="visitor")
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
 
 
 def hung_shadow(bench: Bench, *, hang_s: float = 600.0, rate: float = 200.0, size: int = 100 << 10) -> Judgement:
