@@ -174,21 +174,42 @@ class Change:
 def changes(legacy: Layout, new: Layout) -> list[Change]:
     """Name the whitespace causes that two layouts differ by; at most one, as an indent takes the separators along."""
     differing = {
-        spot
+        spot: other
         for spot in Spot
-        if legacy.shapes.get(spot) and new.shapes.get(spot) and _texts(legacy, spot) != _texts(new, spot)
+        if spot in legacy.shapes
+        and (other := _counterpart(spot, legacy, new)) is not None
+        and _texts(legacy, spot) != _texts(new, other)
     }
     if not differing:
         return []
     count = sum(sum(legacy.shapes[spot].values()) for spot in differing)
-    if all(spot in _COMPACT and not _has_lines(legacy, spot) and not _has_lines(new, spot) for spot in differing):
-        detail = ", ".join(
-            f"{_quote(legacy, spot)} -> {_quote(new, spot)}"
-            for spot in (Spot.OBJECT_NEXT, Spot.ARRAY_NEXT, Spot.COLON)
-            if spot in differing
-        )
+    if differing.keys() <= _COMPACT.keys() and not any(
+        _has_lines(legacy, spot) or _has_lines(new, other) for spot, other in differing.items()
+    ):
+        detail = ", ".join(f"{_quote(legacy, spot)} -> {_quote(new, other)}" for spot, other in differing.items())
         return [Change(cause="whitespace.separator", detail=detail, count=count)]
     return [Change(cause="whitespace.indent", detail=f"{_indent(legacy)} -> {_indent(new)}", count=count)]
+
+
+def _counterpart(spot: Spot, legacy: Layout, new: Layout) -> Spot | None:
+    """Give the spot of new's that a spot of legacy's is compared with, ``None`` if new shows neither.
+
+    Shape: the same one; or, where either side has only arrays or only objects, the other kind's.
+    """
+    if spot in new.shapes:
+        return spot
+    other = _OTHER_KIND.get(spot)
+    return other if other in new.shapes and other not in legacy.shapes else None
+
+
+_OTHER_KIND: Final = {
+    Spot.OBJECT_OPEN: Spot.ARRAY_OPEN,
+    Spot.OBJECT_NEXT: Spot.ARRAY_NEXT,
+    Spot.OBJECT_CLOSE: Spot.ARRAY_CLOSE,
+    Spot.ARRAY_OPEN: Spot.OBJECT_OPEN,
+    Spot.ARRAY_NEXT: Spot.OBJECT_NEXT,
+    Spot.ARRAY_CLOSE: Spot.OBJECT_CLOSE,
+}
 
 
 def _texts(layout: Layout, spot: Spot) -> set[tuple[bytes, bytes]]:

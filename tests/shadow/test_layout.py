@@ -75,6 +75,13 @@ def test_what_only_one_side_shows_is_no_difference() -> None:
     assert changes(layout_of(parse(b"{}")), layout_of(parse(b'{"a": 1, "b": 2}'))) == []
 
 
+def test_a_list_that_was_an_object_is_compared_by_the_gaps_it_has() -> None:
+    """Where one side has only objects and the other only arrays, their commas and brackets are compared."""
+    legacy, new = layout_of(parse(b'{"0": 1, "1": 2}')), layout_of(parse(b"[1,2]"))
+
+    assert [one.detail for one in changes(legacy, new)] == ["', ' -> ','"]
+
+
 def test_a_layout_with_two_shapes_at_one_spot_keeps_both() -> None:
     """Blanks that follow no rule are seen, so that nobody calls them explained."""
     layout = layout_of(parse(b"[1, 2,3]"))
