@@ -65,8 +65,8 @@ class Board:
 def screen(board: Board, height: int) -> RenderableType:
     """Draw the board for a terminal of 100 columns or more; what matters least goes first on a low one."""
     parts = [_walk(board), _routes(board), _differences(board), _next_steps(board)]
-    # Lines of the parts with all nine routes: 6, 13, 11, 11.
-    return Group(*parts[: 4 if height >= 41 else 3 if height >= 30 else 2])
+    # Lines of the parts with all nine routes: 6, 13, 11, 12.
+    return Group(*parts[: 4 if height >= 42 else 3 if height >= 30 else 2])
 
 
 def _walk(board: Board) -> RenderableType:
@@ -142,6 +142,7 @@ def next_steps(board: Board) -> tuple[tuple[str, str], ...]:
         ("every route", "matapalo routes"),
         ("take it back", f"matapalo rollback {board.walked} --reason 'just trying'"),
         ("every difference", "matapalo diffs"),
+        ("why prices differ", "matapalo diffs price; matapalo diff d-…"),
         ("the metrics", f"curl {board.admin}/metrics"),
     )
 
