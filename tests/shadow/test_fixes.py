@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from shadow.causes import CAUSES
 from shadow.fixes import LANGUAGES, Fix, causes_markdown, go_packages, imports_of, remedies
+from tests.support.installed import build_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = [(name, fix) for name, remedy in remedies().items() for fix in remedy.fixes]
@@ -206,6 +208,12 @@ def test_the_fixes_for_python_write_what_they_say(tmp_path: Path) -> None:
 
     assert len(named) > 40
     assert_all(named, [(tried, before) for tried, before in json.loads(done.stdout)])
+
+
+def test_the_wheel_brings_the_fixes(tmp_path: Path) -> None:
+    """An installed Matapalo has the table that ``matapalo causes`` reads."""
+    with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
+        assert wheel.read("shadow/fixes.toml") == (ROOT / "shadow/fixes.toml").read_bytes()
 
 
 def test_every_language_is_known() -> None:
