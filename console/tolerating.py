@@ -8,7 +8,9 @@ Rules of this file:
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +27,7 @@ from console.problem import Fault, ProblemError, invalid, unknown
 from console.recorder import Recorder
 from console.shapes import Json, tolerance_as_json, tolerance_yaml
 from console.state import Caller, ControlState
-from console.totals import Sums
+from console.totals import Sums, sum_up
 from store.database import StoreError
 from store.flags import Commit
 
@@ -53,12 +55,13 @@ class Tolerating(Changing):
         state, route = self.state, asked.values["route"]
         if route is not None:
             state.route(route)
-        sums = state.totals.sums()
+        records, last_legacy = state.totals.records(), state.totals.last_legacies()
+        sums = await asyncio.to_thread(sum_up, records, last_legacy)
+        compared = _compared(sums)
         shown = [
-            tolerance_as_json(spec, source, hits, time.time())
+            tolerance_as_json(spec, source, _hits(state, sums, compared, spec, route), time.time())
             for spec, source in _all(state)
             if route is None or spec.route in ("", route)
-            for hits in (_hits(state, sums, spec, route),)
         ]
         return Reply(body={"revision": state.revision, "tolerances": shown})
 
@@ -198,17 +201,22 @@ def _parsed(values: Mapping[str, Any], *, must_be_whole: bool) -> ToleranceSpec:
         ) from error
 
 
-def _hits(state: ControlState, sums: Sums, spec: ToleranceSpec, route: str | None) -> Json:
+def _compared(sums: Sums) -> Counter[str]:
+    """Count the compared pairs of each route."""
+    found: Counter[str] = Counter()
+    for key, count in sums.counts.items():
+        family, _, labels = key.partition("|")
+        if family in ("identical", "unequal"):
+            found[labels.partition("|")[0]] += count
+    return found
+
+
+def _hits(state: ControlState, sums: Sums, compared: Mapping[str, int], spec: ToleranceSpec, route: str | None) -> Json:
     """Count what a tolerance hid: pairs, when the last one, and how many pairs it could have met."""
     names = [one.name for one in state.config.routes if route in (None, one.name) and spec.route in ("", one.name)]
     moments = [at for name in names if (at := state.totals.last_hit(name, spec.id)) is not None]
-    compared = sum(
-        count
-        for key, count in sums.counts.items()
-        if key.startswith(("identical|", "unequal|")) and key.split("|")[1] in names
-    )
     return {
         "hits": sum(sums.counts.get(f"tolerance_hits|{name}|{spec.id}", 0) for name in names),
         "last_hit": max(moments, default=None),
-        "compared": compared,
+        "compared": sum(compared.get(name, 0) for name in names),
     }
