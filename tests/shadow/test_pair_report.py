@@ -7,7 +7,7 @@ import gzip
 import json
 from pathlib import Path
 
-from shadow.difference import Explanation, Proof
+from shadow.difference import Difference, Explanation, Proof
 from shadow.json_value import Meaning
 from shadow.pair_report import MAX_FRAGMENT, explained_report, problem_report, report_of, unexplained_report
 from shadow.ranks import Rank
@@ -56,11 +56,14 @@ def test_fragments_are_bounded() -> None:
 
 def test_what_nobody_explained_never_passes() -> None:
     """A pair beyond a limit, without differences, or with more than were kept fails under both parities."""
+    blank = Difference(cause="whitespace.separator", legacy_path=(), new_path=())
+    more = Explanation(meaning=Meaning.SAME, differences=(blank,), proof=Proof.PROVEN, omitted=1)
     nothing = Explanation(meaning=Meaning.SAME, differences=(), proof=Proof.NONE)
     for report in (
         unexplained_report("x", "limit.size", ""),
         problem_report("x", "missing"),
         explained_report("x", nothing, b"1", b"2"),
+        explained_report("x", more, b"1 ", b"1"),
     ):
         assert not report.is_fine("bytes")
         assert not report.is_fine("meaning")
