@@ -201,6 +201,13 @@ def test_equal_digests_are_equal_bodies() -> None:
     assert found[:2] == ("divergent", ("http.content_type",))
 
 
+def test_a_coding_that_nobody_could_undo_is_never_excused() -> None:
+    """Equal digests under two codings are not one content: one of the two is not what it says."""
+    found = words(b"", b"", whole=False, digests=(b"1" * 16,) * 2, new_headers=GZIPPED, parity="meaning")
+
+    assert found[:2] == ("divergent", ("http.content_encoding",))
+
+
 def test_a_version_as_plain_text_is_no_number() -> None:
     """1.10 and 1.1 are one JSON number, but of type text/plain they are two texts."""
     text: dict[str, object] = {"legacy_headers": TEXT_TYPE, "new_headers": TEXT_TYPE}
