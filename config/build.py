@@ -88,7 +88,7 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
         strict=root.get("strict"),
         access_log=root.get("access_log"),
         limits=LimitsSpec(**root.given.get("limits", _empty(LIMITS)).fields()),
-        evidence=EvidenceSpec(**root.given.get("evidence", _empty(EVIDENCE)).fields()),
+        evidence=_evidence(root.given.get("evidence", _empty(EVIDENCE)), source.base_dir),
         digest=source.digest,
         files=source.files,
         tolerate=tolerances(root.get("tolerate"), "", reader),
@@ -198,6 +198,13 @@ def _undeclared(value: Any) -> str | None:
     """Read the backend of what no route matches."""
     name = None if value == "none" else value.given.get("backend")
     return None if name == "none" else name
+
+
+def _evidence(filled: Filled, base_dir: Path) -> EvidenceSpec:
+    """Make what bounds and guards the evidence."""
+    fields = filled.fields()
+    keys = tuple(secret.anchored(key, base_dir) for key in fields.pop("keys", ()))
+    return EvidenceSpec(**fields, keys=keys)
 
 
 def _override(filled: Filled | None, base_dir: Path) -> OverrideSpec | None:

@@ -97,6 +97,8 @@ def _references(spec: ConfigSpec) -> Iterator[tuple[str, str]]:
         yield f"admin.tokens.{token.name}.token", token.token
     if spec.override is not None:
         yield "override.token", spec.override.token
+    for number, key in enumerate(spec.evidence.keys):
+        yield f"evidence.keys[{number}]", key
     for route in spec.routes:
         if route.shadow.replace_authorization is not None:
             yield f"routes.{route.name}.shadow.replace_authorization", route.shadow.replace_authorization

@@ -254,6 +254,8 @@ class EvidenceSpec:
     """A divergence that was not seen for so long is forgotten, unless somebody accepted it."""
     max_bytes: int = 256 << 20
     """Of ``evidence.db``; beyond it examples go first, then what was not seen for longest."""
+    keys: tuple[str, ...] = ()
+    """Secret references; the first encrypts examples, all open them; empty: they are not encrypted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

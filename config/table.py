@@ -756,6 +756,12 @@ EVIDENCE: Final = Section(
             doc="Of `evidence.db`; beyond it examples go first, then divergences and hours, oldest out first.",
             field="max_bytes",
         ),
+        Key(
+            name="keys",
+            kind=Many(of=SECRET),
+            doc="Where keys of 32 bytes in base64 are found (`openssl rand -base64 32`): the first one encrypts kept "
+            "examples, all of them open. Without it examples are kept as redaction leaves them.",
+        ),
     ),
 )
 

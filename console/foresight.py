@@ -11,6 +11,7 @@ from typing import Final
 from config.json_path import read_place
 from config.spec import ToleranceSpec
 from console.recorder import decode_finding
+from console.sealing import Sealing
 from console.shapes import Json
 from shadow.link import DifferenceItem, Finding
 from shadow.place import PlaceMatcher
@@ -34,11 +35,11 @@ class _Looked:
     foresight: Foresight
 
 
-async def foretell(store: DivergenceStore, spec: ToleranceSpec, days: int) -> Json:
+async def foretell(store: DivergenceStore, sealing: Sealing, spec: ToleranceSpec, days: int) -> Json:
     """Say which divergences that were seen in the last *days* a tolerance would have hidden, with ten examples.
 
     Shape: a divergence is judged by its newest kept comparison, and counts with all its pairs.
-    Raises: StoreError, and ValueError for a comparison of another version.
+    Raises: StoreError, and ValueError for a comparison that cannot be read.
     """
     since = time.time() - days * DAY_S
     groups = await store.page(Wanted(route=spec.route or None), after=None, limit=MAX_GROUPS)
@@ -48,7 +49,7 @@ async def foretell(store: DivergenceStore, spec: ToleranceSpec, days: int) -> Js
             continue
         found = await store.comparison(kept[0].id)
         if found is not None:
-            finding = decode_finding(found[1])
+            finding = decode_finding(sealing.open(found[1]))
             foresight = foresee(spec, finding.differences, omitted=finding.omitted)
             looked.append(_Looked(group=group, comparison=kept[0].id, finding=finding, foresight=foresight))
     sums: dict[Foresight, tuple[int, int]] = defaultdict(lambda: (0, 0))

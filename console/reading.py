@@ -80,7 +80,7 @@ class Reading:
                 **divergence_as_json(found),
                 **note,
                 "examples": [kept_as_json(kept) for kept in examples],
-                "example": None if newest is None else _shown(examples[0].id, newest[1]),
+                "example": None if newest is None else self._shown_if_open(examples[0].id, newest[1]),
             }
         )
 
@@ -95,13 +95,13 @@ class Reading:
                 "smallest one are kept; `matapalo diff d-…` names them.",
                 extra={"known": [], "did_you_mean": None},
             )
-        return Reply(body=_shown(asked.name, found[1]))
+        return Reply(body=self._shown(asked.name, found[1]))
 
     async def encoding(self, asked: Asked) -> Reply:
         """Plan how one route's new service comes to write like its legacy one, with the code."""
         self._state.route(asked.name)
         async with self._evidence() as store:
-            advice = await advice_on(store, asked.name, asked.values["like"] or "")
+            advice = await advice_on(store, self._state.sealing, asked.name, asked.values["like"] or "")
         return Reply(body=advice.as_json())
 
     async def triage(self, asked: Asked) -> Reply:
@@ -142,6 +142,23 @@ class Reading:
         assert self._state.evidence is not None, "the divergences were just read from it"
         return await beside(self._state.evidence, found)
 
+    def _shown_if_open(self, name: str, kept: bytes) -> Json | None:
+        """Show one example, or nothing where it cannot be read: asked for by its own name, it says why."""
+        try:
+            return self._shown(name, kept)
+        except ProblemError:
+            return None
+
+    def _shown(self, name: str, kept: bytes) -> Json:
+        """Show one example.
+
+        Raises: ProblemError ``evidence`` where it is encrypted with an unknown key, or by another version.
+        """
+        try:
+            return comparison_as_json(name, decode_finding(self._state.sealing.open(kept)))
+        except ValueError as error:
+            raise ProblemError("evidence", f"The comparison {name} cannot be read: {error}.") from error
+
     @asynccontextmanager
     async def _evidence(self) -> AsyncIterator[DivergenceStore]:
         """Give the divergences with everything written that is known.
@@ -155,15 +172,6 @@ class Reading:
             yield self._state.evidence.divergences
         except StoreError as error:
             raise ProblemError("evidence", f"The evidence cannot be read: {error}.") from error
-
-
-def _shown(name: str, body: bytes) -> Json:
-    try:
-        return comparison_as_json(name, decode_finding(body))
-    except ValueError as error:
-        raise ProblemError(
-            "evidence", f"The comparison {name} was written by another version and cannot be read: {error}."
-        ) from error
 
 
 def _decided(divergence: Divergence) -> Json:

@@ -112,11 +112,9 @@ class Rechecks:
                 extra={"known": [], "did_you_mean": None},
             )
         try:
-            return name, decode_finding(found[1])
+            return name, decode_finding(self._state.sealing.open(found[1]))
         except ValueError as error:
-            raise ProblemError(
-                "evidence", f"The comparison {name} was written by another version and cannot be read: {error}."
-            ) from error
+            raise ProblemError("evidence", f"The comparison {name} cannot be read: {error}.") from error
 
     async def _remember(self, name: str, found: Rechecked, actor: str) -> None:
         """Let the divergence remember its last recheck; who asked gets the answer also when that fails."""

@@ -52,7 +52,8 @@ class Recorder:
         state = self._state
         builds = builds_of(state.config, state.deploys, finding.route, finding.builds, finding.at)
         self._hear(finding.route, finding.builds[1], finding.at)
-        state.groups.add(sighting_from_finding(msgspec.structs.replace(finding, builds=builds)))
+        finding = msgspec.structs.replace(finding, builds=builds)
+        state.groups.add(sighting_from_finding(finding, state.sealing.close(encode_finding(finding))))
 
     def see(self, seen: Seen) -> None:
         """Count pairs of divergences that were found before."""
@@ -149,10 +150,12 @@ def places_of(finding: Finding) -> tuple[str, ...]:
     return tuple(place_of(item.cause, item.folded) for item in finding.differences)
 
 
-def sighting_from_finding(finding: Finding) -> Sighting:
-    """Turn what a comparer says into what the evidence keeps: facts to sort by, and the finding itself as example."""
+def sighting_from_finding(finding: Finding, body: bytes) -> Sighting:
+    """Turn what a comparer says into what the evidence keeps: facts to sort by, and as example what became of it.
+
+    Shape: *body* is the finding encoded, and encrypted where the configuration wants that.
+    """
     legacy, new = finding.statuses
-    body = encode_finding(finding)
     return Sighting(
         divergence=finding.divergence,
         route=finding.route,

@@ -22,6 +22,7 @@ from config.spec import ConfigSpec, RouteSpec
 from console.journal import Journal, now_text
 from console.peers import Peer, Peers, Spread
 from console.problem import ProblemError, unknown
+from console.sealing import Sealing
 from console.totals import Record, Totals
 from rules.flag import Flag, Hold
 from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, decode, encode
@@ -96,6 +97,7 @@ class ControlState:
         self.started_at = now_text()
         self.totals = totals
         self.groups = Groups()
+        self.sealing = Sealing(lambda: (self.config.digest, self.config.evidence.keys))
         self.repeats = RepeatLog()
         self.rechecks: Counter[tuple[str, str]] = Counter()
         """(route, side) to the requests that rechecks have sent since this process began."""
@@ -189,6 +191,8 @@ class ControlState:
             reasons.append(f"flags cannot be changed: {why}")
         if self.evidence is None:
             reasons.append(f"evidence is not kept: {self.evidence_error}")
+        if self.sealing.complaint:
+            reasons.append(self.sealing.complaint)
         if self.snapshot_error:
             reasons.append(self.snapshot_error)
         if not self.reload.ok:

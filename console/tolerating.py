@@ -95,7 +95,7 @@ class Tolerating(Changing):
         if self.state.evidence is None:
             raise ProblemError("evidence", f"The evidence cannot be read: {self.state.evidence_error}.")
         try:
-            return await foretell(self.state.evidence.divergences, spec, days)
+            return await foretell(self.state.evidence.divergences, self.state.sealing, spec, days)
         except (StoreError, ValueError) as error:
             raise ProblemError("evidence", f"The evidence cannot be read: {error}.") from error
 

@@ -12,6 +12,7 @@ import pytest
 from config.tolerate import parse_tolerance
 from console.foresight import MAX_EXAMPLES, foretell
 from console.recorder import encode_finding
+from console.sealing import Sealing
 from shadow.link import Finding
 from store.evidence import Batch, EvidenceStore
 from store.groups import Groups
@@ -46,7 +47,9 @@ async def keep(store: EvidenceStore, *findings: Finding, at: float | None = None
 
 async def told(store: EvidenceStore, entry: dict[str, Any], days: int = 7) -> dict[str, Any]:
     """Ask what a tolerance of the route orders would have hidden."""
-    return await foretell(store.divergences, parse_tolerance({**entry, **SAID}, "orders"), days)
+    return await foretell(
+        store.divergences, Sealing(lambda: ("", ())), parse_tolerance({**entry, **SAID}, "orders"), days
+    )
 
 
 async def test_what_would_be_hidden_is_counted_and_shown(store: EvidenceStore) -> None:
