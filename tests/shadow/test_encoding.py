@@ -144,6 +144,13 @@ def test_every_doubt_says_no(legacy: bytes, new: bytes) -> None:
     assert not covers(COSMETIC, new, legacy)
 
 
+def test_two_layouts_of_several_lines_may_differ_in_their_separators_too() -> None:
+    """An encoding of the indent alone covers another indent, and not one with another gap before the colon."""
+    assert covers(INDENT, b'{\n  "a": 1\n}', b'{\n    "a": 1\n}')
+    assert not covers(INDENT, b'{\n  "a": 1\n}', b'{\n  "a" : 1\n}')
+    assert covers(INDENT | SEPARATOR, b'{\n  "a": 1\n}', b'{\n  "a" : 1\n}')
+
+
 def test_equal_bodies_are_covered_by_nothing_and_unequal_ones_never() -> None:
     """The empty encoding replays nothing."""
     assert covers(NOTHING, b"<p>", b"<p>")
