@@ -127,6 +127,7 @@ def test_reload_and_plan_agree(product: Product, say: Say, tmp_path: Path) -> No
         ["release", "orders"],
         ["rollback", "orders"],
         ["shadow", "on", "--all"],
+        ["deployed", "fresh", "v1"],
         ["reload"],
     ],
     ids=lambda words: " ".join(words),

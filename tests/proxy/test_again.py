@@ -310,19 +310,23 @@ def test_divergent_pairs_are_asked_again_once_a_second(legacy: Recorder, new: Re
 
 
 def test_what_waits_is_within_the_budget_of_copies(legacy: Recorder, new: Recorder) -> None:
-    """A request that the copies' budget has no room for is not remembered, and the budget is whole again afterwards."""
+    """Requests that wait take from the budget of all copies; one that it has no room for is not remembered."""
     new.answer = answer(b'{"id":2}')
-    large = request_bytes(target="/api/a", headers=(("X-Large", "x" * 8_000),))
-    with worker_of(
-        legacy, new, route(ask_again_ns=SOON), limits=LimitsSpec(copy_bytes=20_000, shed_copies_bp=None)
-    ) as worker:
-        worker.ask(large)
-        worker.ask(request_bytes(target="/api/a"))
-        worker.totals(lambda counts: repeats(counts, "again") == {"budget": 1, "unequal": 2})
+    request = request_bytes(target="/api/a", headers=(("X-Large", "x" * 2_500),))
+    limits = LimitsSpec(copy_bytes=20_000, shed_copies_bp=None)
+    with worker_of(legacy, new, route(ask_again_ns=SOON), limits=limits) as worker:
+        worker.verdict = lambda _: None
+        for _ in range(3):
+            worker.ask(request)
+        worker.totals(lambda counts: repeats(counts, "again") == {"budget": 1})
+        worker.verdict = verdicts("tolerated")
+        worker.break_pair_links()  # the oldest is lost with its link, the others are sent again
+        worker.totals(lambda counts: "undecided|orders|legacy|killed" in counts)
+        worker.ask(request)
         counts = worker.settled()
 
-    assert counts["sent|orders"] == 2
-    assert len(new.requests) == 4
+    assert repeats(counts, "again") == {"budget": 1}
+    assert counts["sent|orders"] == 4
 
 
 def test_no_more_requests_wait_than_the_bound(legacy: Recorder, new: Recorder) -> None:
