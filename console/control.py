@@ -261,7 +261,9 @@ class Control:
 
     def _tally_came(self, tally: link.Tally) -> None:
         assert self._state is not None
-        self._state.totals.take(tally)
+        if self._state.totals.take(tally) and tally.builds:
+            assert self._recorder is not None
+            self._recorder.hear(tally.builds)
 
     def _link_failed(self, error: Exception) -> None:
         self._journal.say("link.failed", f"a message could not be taken, its link was closed: {error!r}")

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -61,6 +61,12 @@ class Recorder:
         _, build = builds_of(state.config, state.deploys, seen.route, ("", seen.build), seen.at)
         self._hear(seen.route, seen.build, seen.at)
         state.groups.count(seen.route, build, seen.counts, seen.at)
+
+    def hear(self, builds: Mapping[str, str]) -> None:
+        """Take down which build of new answers each route now, though no pair differs."""
+        now = time.time()
+        for route, build in builds.items():
+            self._hear(route, build, now)
 
     def _hear(self, route: str, build: str, at: float) -> None:
         if build and at >= self._said.get(route, (0.0, ""))[0]:

@@ -58,6 +58,7 @@ class RoutePolicy:
         "counts",
         "legacy_counts",
         "new_counts",
+        "new_version",
         "noise",
         "patterns",
         "per_second",
@@ -89,6 +90,8 @@ class RoutePolicy:
         """This worker's part of the route's rate."""
         self.wishes = link.policy_frame(policy_of(spec, version_headers, tolerate))
         """What the comparers are told about the route: its number, and the message."""
+        self.new_version = version_headers.get(spec.new or "", "").encode()
+        """The header in which new names its build; empty: in none."""
         self.patterns = patterns_of(spec.redact)
         """What a target is logged without."""
         self.watch = tuple(name.encode() for name in shadow.watch_headers)

@@ -26,7 +26,7 @@ from proxy.answers import Answer, Unkept, is_identical, is_stream, pair_frame
 from proxy.backend import BackendConnection
 from proxy.forward import copy_bytes
 from proxy.pairs import WaitingPair
-from shadow import link
+from shadow import link, redact
 
 if TYPE_CHECKING:
     from proxy.applied import Lane, RoutePolicy
@@ -333,6 +333,13 @@ class Copy:
             self.lane.shadow.cancel(self)
             self.failed = True
 
+    def _note_build(self) -> None:
+        """Remember which build of new is as good as legacy: an identical pair goes to no comparer that would tell."""
+        new = self.answer if self.primary_side == "legacy" else self.primary
+        build = None if new.fields is None else new.fields.get(self.policy.new_version)
+        if build:
+            self.worker.counts.builds[self.route] = redact.build(build)
+
     def _release(self) -> None:
         """Give place and bytes back; idempotent."""
         if self._has_place:
@@ -359,6 +366,8 @@ class Copy:
         elif is_identical(self.primary, self.answer, self.policy.watch):
             self.settled = True
             counts.identical += 1
+            if self.policy.new_version:
+                self._note_build()
         else:
             sequence = self.worker.next_pair()
             frame = self._pair(sequence)

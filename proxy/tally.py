@@ -66,13 +66,15 @@ class Counts:
     Cost: 0.2 microseconds per count.
     """
 
-    __slots__ = ("durations", "gauges", "last_legacy", "primaries", "routes", "totals", "version")
+    __slots__ = ("builds", "durations", "gauges", "last_legacy", "primaries", "routes", "totals", "version")
 
     def __init__(self) -> None:
         self.totals: defaultdict[tuple[str, ...], int] = defaultdict(int)
         self.gauges: defaultdict[tuple[str, ...], int] = defaultdict(int)
         self.durations: dict[tuple[str, str, str], list[int]] = {}
         self.last_legacy: dict[str, float] = {}
+        self.builds: dict[str, str] = {}
+        """Route to the build that new named last; only what was said since the last tally."""
         self.routes: dict[str, RouteCounts] = {}
         self.primaries: dict[tuple[str, str], PrimaryCounts] = {}
         self.version = 0
@@ -103,6 +105,7 @@ class Counts:
         Order: each call has a higher sequence than the one before.
         """
         self.version += 1
+        builds, self.builds = self.builds, {}
         counts = {"|".join(key): value for key, value in self.totals.items()}
         # A gauge that is missing is zero: idle routes cost nothing.
         gauges = {"|".join(key): value for key, value in self.gauges.items() if value}
@@ -119,6 +122,7 @@ class Counts:
             gauges=gauges,
             histograms={"|".join(key): value for key, value in self.durations.items()},
             last_legacy=dict(self.last_legacy),
+            builds=builds,
             final=final,
         )
 

@@ -29,9 +29,6 @@ from shadow.ranks import rank_of_cause
 Sides = tuple[MaskedBody, MaskedBody]
 """Legacy's body and new's."""
 
-MAX_LABEL: Final = 64
-"""Characters of a build or a consumer."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
@@ -120,7 +117,7 @@ def builds_of(policy: Policy, pair: Pair) -> tuple[str, str]:
 
 def _build(head: AnswerHead, name: str) -> str:
     values = values_of(head.headers, name) if name else []
-    return redact.printable_bytes(values[0][:MAX_LABEL]) if values else ""
+    return redact.build(values[0]) if values else ""
 
 
 _PRODUCT: Final = re.compile(rb"[A-Za-z0-9_.+-]{1,64}")

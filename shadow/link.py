@@ -100,6 +100,8 @@ class Tally(Message, frozen=True, kw_only=True, tag="tally"):
     """Per key: one count per bound of :data:`DURATION_BOUNDS_S`, the overflow count, then the sum in microseconds."""
     last_legacy: dict[str, float]
     """Route to the Unix time of the last request that legacy answered."""
+    builds: dict[str, str] = {}
+    """Route to the build that new named in an answer identical to legacy's since the last tally: no pair tells it."""
     final: bool = False
 
 

@@ -12,6 +12,9 @@ from typing import Final
 MAX_FRAGMENT: Final = 64
 """Bytes of a name that is shown."""
 
+MAX_BUILD: Final = 128
+"""Bytes of a build: a commit's hash has 40, an image's digest 71."""
+
 MAX_TEXT: Final = 1_024
 """Characters of a pointer or target; a member name may be a megabyte long."""
 
@@ -26,6 +29,11 @@ def printable(text: str) -> str:
 def printable_bytes(raw: bytes) -> str:
     r"""Decode for printing: bytes that are no UTF-8 become ``\xNN``."""
     return printable(raw.decode("utf-8", "backslashreplace"))
+
+
+def build(raw: bytes) -> str:
+    """Write what an answer says of its build, the same way in a worker and in a comparer."""
+    return printable_bytes(raw[:MAX_BUILD])
 
 
 def shortened(text: str) -> str:

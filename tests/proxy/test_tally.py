@@ -122,3 +122,13 @@ def test_the_log_knows_what_it_holds_whatever_its_threads_do() -> None:
 def test_the_log_shows_no_value_of_a_query(target: bytes, shown: str) -> None:
     """A target is logged with its query's names only, and without what the route redacts by pattern."""
     assert logged_target(target, patterns_of(("pattern:(?<=/reset/)[^/?]+",))) == shown
+
+
+def test_a_build_is_told_once_and_never_again_unless_it_answers_again() -> None:
+    """A tally says which build of new was identical since the last one; an old build does not linger."""
+    counts = Counts()
+    counts.builds["orders"] = "v2"
+
+    first, second = counts.tally("e1"), counts.tally("e1")
+
+    assert (first.builds, second.builds) == ({"orders": "v2"}, {})
