@@ -9,7 +9,9 @@ Rules of this file:
 2. When in doubt it is masked. Where a route redacts places, everything that was not read as JSON is.
 3. A member's name below a redacted place is part of what is redacted, so a pointer ends at that place.
 4. Credential headers, and query values, are masked on every route.
-5. What comes out is one line of printable text, bounded, and always encodes as UTF-8; a whole body stays bytes.
+5. A redacted name is one however it is cased and joined (``passWord``, ``pass_word``): a service that renames a
+   secret must not publish it.
+6. What comes out is one line of printable text, bounded, and always encodes as UTF-8; a whole body stays bytes.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from config.json_path import Place, read_place
 from shadow import redact
 from shadow.difference import Difference, Span
 from shadow.json_value import plain_text
-from shadow.place import PlaceMatcher, matcher_of
+from shadow.place import PlaceMatcher
 from shadow.pointer import Path
 from shadow.tree import End, Kind, Node, parse
 
@@ -64,7 +67,7 @@ class Masking:
             if kind == "header":
                 headers.add(rest.strip().lower())
             elif kind != "pattern":
-                places.append(matcher_of(entry))
+                places.append(PlaceMatcher(_folded(read_place(entry))))
         self._headers, self._places = frozenset(headers), tuple(places)
         self._patterns = redact.patterns_of(entries)
 
@@ -105,11 +108,13 @@ class Masking:
         """Cut a path at the first redacted place on its way."""
         if path is None or not self._places:
             return path
-        return next((path[:size] for size in range(len(path) + 1) if self._is_at(path[:size])), path)
+        folded = _fold_path(path)
+        return next((path[:size] for size in range(len(path) + 1) if self._is_at(folded[:size])), path)
 
     def covers(self, path: Path) -> bool:
         """Say whether the value at *path* is redacted."""
-        return any(place.covers(path) for place in self._places)
+        folded = _fold_path(path)
+        return any(place.covers(folded) for place in self._places)
 
     def body(self, raw: bytes) -> MaskedBody:
         """Find what is redacted in one decoded body.
@@ -122,7 +127,7 @@ class Masking:
 
     def fragments(self, difference: Difference, legacy: MaskedBody, new: MaskedBody) -> tuple[str, str]:
         """Show what stands at one difference on both sides; empty where nothing does."""
-        if not self.covers(difference.path):
+        if not any(path is not None and self.covers(path) for path in (difference.legacy_path, difference.new_path)):
             return legacy.fragment(difference.legacy_span), new.fragment(difference.new_span)
         one, other = _inside(legacy.raw, difference.legacy_span), _inside(new.raw, difference.new_span)
         if one is None or other is None:
@@ -135,6 +140,7 @@ class Masking:
         return redact.mask_query(b"?" + redact.without(self._patterns, raw)).removeprefix("?").encode()
 
     def _is_at(self, path: Path) -> bool:
+        """Say whether a folded path is a redacted place."""
         return any(place.is_at(path) for place in self._places)
 
     def _redacted_values(self, raw: bytes) -> Iterator[Span]:
@@ -153,7 +159,7 @@ class Masking:
             elif node.kind is Kind.OBJECT:
                 # A name may wait for a value that the end of the body has cut off.
                 pairs = zip(node.names, node.children, strict=False)
-                stack.extend(((*path, _name(name)), child) for name, child in pairs)
+                stack.extend(((*path, _fold_name(_name(name))), child) for name, child in pairs)
             elif node.kind is Kind.ARRAY:
                 stack.extend(((*path, index), child) for index, child in enumerate(node.children))
 
@@ -207,6 +213,24 @@ class MaskedBody:
             position = last
         parts.append(self.raw[position:stop])
         return b"".join(parts)
+
+
+_JOINTS: Final = str.maketrans("", "", "_- .")
+
+
+def _fold_name(name: str) -> str:
+    return name.translate(_JOINTS).casefold()
+
+
+def _fold_path(path: Path) -> Path:
+    return tuple(_fold_name(step) if isinstance(step, str) else step for step in path)
+
+
+def _folded(place: Place) -> Place:
+    """Fold the names of a place as those of paths are."""
+    return tuple(
+        tuple(type(step)(_fold_name(step)) if isinstance(step, str) else step for step in run) for run in place
+    )
 
 
 def _merged(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -77,6 +77,14 @@ def test_a_difference_in_a_redacted_value_stays_visible_and_no_character_does() 
     assert texts == ("[redacted 10], the first 6 equal", "[redacted 8], the first 6 equal")
 
 
+@pytest.mark.parametrize("name", ["password", "PassWord", "pass_word", "PASS-WORD"])
+def test_a_renamed_secret_stays_one(name: str) -> None:
+    """A redacted member is masked however a service cases and joins its name."""
+    body = json.dumps({name: "hunter2", "passwords": 1}).encode()
+
+    assert json.loads(shown(("$.passWord",), body)) == {name: "[redacted 9]", "passwords": 1}
+
+
 def test_a_fragment_around_a_redacted_value_does_not_show_it() -> None:
     """A container is shown without what is redacted inside it, however the cut falls."""
     body = masking_of(("$..password",), "fragments").body(BODY)
