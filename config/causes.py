@@ -12,7 +12,7 @@ from config.errors import UnfitError
 
 EXPECTED: Final = "the name of a cause, such as volatile.timestamp"
 
-CAUSES: Final = (
+COSMETIC: Final = (
     "whitespace.trailing_newline",
     "whitespace.separator",
     "whitespace.indent",
@@ -25,6 +25,11 @@ CAUSES: Final = (
     "escape.hex_case",
     "number.exponent_threshold",
     "number.exponent_spelling",
+)
+"""Causes that no JSON parser sees."""
+
+CAUSES: Final = (
+    *COSMETIC,
     "framing.bom",
     "framing.charset",
     "framing.prefix",

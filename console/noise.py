@@ -12,6 +12,9 @@ from store.repeats import Noise, Recheck
 
 Json = dict[str, Any]  # Any: JSON
 
+SHOWN_PLACES: Final = 3
+"""Of noisy places, so many stand in a sentence; the others beside it."""
+
 OUTCOMES: Final = ("gone", "stays", "other")
 
 
@@ -37,26 +40,29 @@ async def beside(evidence: EvidenceStore, found: Sequence[Divergence]) -> list[J
 def noise_as_json(found: Divergence, noise: Noise) -> Json:
     """Show how often legacy differs from itself where a divergence is; shares in percent, ``null``: nobody knows."""
     rate = noise.rate_of(found.places)
+    places: list[Json] = [
+        {"cause": cause, "path": path, "rate": None if one is None else round(100 * one, 2)}
+        for cause, path in found.places
+        for one in (noise.rate_of([(cause, path)]),)
+    ]
     return {
-        "sentence": _sentence(noise, rate),
+        "sentence": _sentence(noise, rate, places),
         "asked": noise.asked,
         "rate": None if rate is None else round(100 * rate, 2),
-        "places": [
-            {"cause": cause, "path": path, "rate": None if one is None else round(100 * one, 2)}
-            for cause, path in found.places
-            for one in (noise.rate_of([(cause, path)]),)
-        ],
+        "places": places,
     }
 
 
-def _sentence(noise: Noise, rate: float | None) -> str:
-    """Say what noise means for a divergence."""
+def _sentence(noise: Noise, rate: float | None, places: Sequence[Json]) -> str:
+    """Say what noise means for a divergence, and which of its places are noisy where not all are."""
     if not noise.asked:
         return "unknown: legacy is not asked twice on this route (`noise` in the configuration)"
     if rate is None:
         return f"unknown: legacy was asked twice {noise.asked} times, which is too few to tell"
     if not rate:
-        return f"none: asked twice {noise.asked} times, legacy never differed from itself at one of these places"
+        loud = {one["path"] or one["cause"]: one["rate"] for one in places if one["rate"]}
+        told = f"none: asked twice {noise.asked} times, legacy never differed from itself at one of these places"
+        return told + "".join(f"; at {name} in {share:g} %" for name, share in [*loud.items()][:SHOWN_PLACES])
     return f"legacy differs from itself here in {round(100 * rate, 2):g} % of {noise.asked} answers"
 
 

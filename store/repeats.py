@@ -6,6 +6,7 @@ Rules of this file:
    A place is a folded pointer into the body, or the name of a cause where no pointer leads (status, headers).
    A rate is that of the last :data:`WINDOW_DAYS`; older days are forgotten.
 2. A divergence is as noisy as its quietest place: one place that legacy never changes by itself makes it worth reading.
+   Cosmetic causes beside others do not count: how a value is written never changes by itself.
 3. Repeats of a divergent pair are counted per divergence and attempt; of rechecks the last one is remembered.
 4. Memory is bounded: what does not fit between two batches is dropped and counted.
 """
@@ -21,6 +22,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from config.causes import COSMETIC
 from store.database import Database, Transaction
 from store.schema import noise_asked, noise_places, rechecks, repeated
 
@@ -116,9 +118,12 @@ class Noise:
     def rate_of(self, places: Iterable[tuple[str, str]]) -> float | None:
         """Give the share of second answers that differ at the quietest of these (cause, folded pointer).
 
+        Cosmetic causes are left out beside others: a separator would make every clock beside it look silent.
         Shape: 0 to 1; ``None``: legacy was asked too rarely, or there is no place.
         """
-        names = {place_of(cause, folded)[:MAX_PLACE] for cause, folded in places}
+        found = list(places)
+        weighed = [one for one in found if one[0] not in COSMETIC] or found
+        names = {place_of(cause, folded)[:MAX_PLACE] for cause, folded in weighed}
         if self.asked < ENOUGH_ASKED or not names:
             return None
         return min(self.places.get(name, 0) for name in names) / self.asked

@@ -181,7 +181,7 @@ def _group_facts(group: JsonObject) -> Iterator[tuple[str, str]]:
     consumers = group["consumers"]
     if consumers["names"]:
         yield "consumers", visible(", ".join(consumers["names"])) + (" and more" if consumers["more"] else "")
-    yield "noise", group["noise"]["sentence"]
+    yield "noise", visible(group["noise"]["sentence"])
     for repeat in group["again"]:
         words = ", ".join(f"{outcome} {repeat[outcome]}" for outcome in ("gone", "stays", "other") if repeat[outcome])
         yield "again", f"attempt {repeat['attempt']}: {words}"

@@ -6,12 +6,13 @@ import pytest
 
 from config import causes
 from config.errors import UnfitError
-from shadow.causes import CAUSES
+from shadow.causes import CAUSES, Severity
 
 
 def test_the_names_are_those_of_the_table() -> None:
     """A configuration can name every cause that reports name, and no other."""
     assert sorted(causes.CAUSES) == sorted(CAUSES)
+    assert set(causes.COSMETIC) == {cause.name for cause in CAUSES.values() if cause.severity is Severity.COSMETIC}
 
 
 @pytest.mark.parametrize("name", causes.NEVER_TOLERATED)

@@ -65,7 +65,8 @@ async def test_each_place_has_its_rate_and_the_quietest_counts(tmp_path: Path) -
     [
         (0, {}, "unknown: legacy is not asked twice"),
         (3, {"/price": 1}, "too few to tell"),
-        (40, {"/at": 40}, "never differed from itself"),
+        (40, {}, "never differed from itself at one of these places"),
+        (40, {"/at": 40}, "never differed from itself at one of these places; at /at in 100 %"),
         (40, {"/at": 40, "/price": 3}, "in 7.5 % of 40 answers"),
     ],
 )

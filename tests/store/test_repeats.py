@@ -68,13 +68,15 @@ def test_what_stands_in_no_body_is_placed_by_its_cause() -> None:
 
 
 def test_a_divergence_is_as_noisy_as_its_quietest_place() -> None:
-    """A clock beside a price is no excuse for the price; below enough questions nobody knows."""
+    """A clock excuses no price, a separator silences no clock; below enough questions nobody knows."""
     noise = Noise(asked=40, places={"/at": 40, "/id": 10, "http.status": 2})
 
     assert noise.rate_of([("string.value", "/at")]) == 1.0
     assert noise.rate_of([("string.value", "/at"), ("number.value", "/id")]) == 0.25
     assert noise.rate_of([("string.value", "/at"), ("number.value", "/price")]) == 0.0
     assert noise.rate_of([("http.status", "")]) == 0.05
+    assert noise.rate_of([("volatile.timestamp", "/at"), ("whitespace.separator", "")]) == 1.0
+    assert noise.rate_of([("key_order", ""), ("whitespace.separator", "")]) == 0.0
     assert noise.rate_of([]) is None
     assert Noise(asked=ENOUGH_ASKED - 1, places={"/at": 19}).rate_of([("string.value", "/at")]) is None
 
