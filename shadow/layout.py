@@ -70,17 +70,17 @@ class Layout:
 
     shapes: dict[Spot, dict[Shape, int]] = field(default_factory=dict)
     """How often each was seen, the first one first."""
-    unit: bytes = b""
-    """The indent of one level."""
+    unit: bytes | None = None
+    """The indent of one level, which may be none at all; ``None``: no line shows it."""
 
     def add(self, spot: Spot, gap: bytes, level: int, times: int = 1) -> None:
         """Count one gap whose line, if it starts one, stands at *level*."""
         shape = (gap, False)
         if b"\n" in gap:
             text, indent = gap[: gap.rindex(b"\n") + 1], gap[gap.rindex(b"\n") + 1 :]
-            if not self.unit and level and len(indent) % level == 0:
+            if self.unit is None and level and len(indent) % level == 0:
                 self.unit = indent[: len(indent) // level]
-            if indent == self.unit * level:
+            if indent == (self.unit or b"") * level:
                 shape = (text, True)
         seen = self.shapes.setdefault(spot, {})
         seen[shape] = seen.get(shape, 0) + times
@@ -213,7 +213,7 @@ _OTHER_KIND: Final = {
 
 
 def _texts(layout: Layout, spot: Spot) -> set[tuple[bytes, bytes]]:
-    return {(text, layout.unit if is_indented else b"") for text, is_indented in layout.shapes[spot]}
+    return {(text, layout.unit or b"" if is_indented else b"") for text, is_indented in layout.shapes[spot]}
 
 
 def _has_lines(layout: Layout, spot: Spot) -> bool:
@@ -228,7 +228,7 @@ def _quote(layout: Layout, spot: Spot) -> str:
 def _indent(layout: Layout) -> str:
     if not any(is_indented for seen in layout.shapes.values() for _, is_indented in seen):
         return "one line"
-    return repr(layout.unit.decode("utf-8", "replace"))
+    return repr((layout.unit or b"").decode("utf-8", "replace"))
 
 
 class Writer:
@@ -242,7 +242,7 @@ class Writer:
         """
         self._tree, self._keep = tree, keep and not legacy.is_regular
         first, second = (legacy, new) if keep else (new, legacy)
-        self._unit = first.unit or second.unit
+        self._unit = (second.unit if first.unit is None else first.unit) or b""
         self._shapes: dict[Spot, Shape] = {
             spot: first.shape(spot) or second.shape(spot) or _COMPACT.get(spot, (b"", False)) for spot in Spot
         }

@@ -14,6 +14,7 @@ COMPACT = json.dumps(VALUE, separators=(",", ":")).encode()
 SPACED = json.dumps(VALUE).encode()
 PRETTY = json.dumps(VALUE, indent=2).encode()
 TABS = json.dumps(VALUE, indent="\t").encode()
+LINES = json.dumps(VALUE, indent=0).encode()
 JACKSON = b'{\n  "a" : [ 1, 2, {\n    "b" : [ ]\n  } ],\n  "c" : { },\n  "d" : {\n    "e" : null\n  }\n}'
 
 
@@ -38,8 +39,8 @@ def laid_out(body: bytes, like: bytes) -> bytes:
     return write(tree.root, 0)
 
 
-@pytest.mark.parametrize("legacy", [COMPACT, SPACED, PRETTY, TABS])
-@pytest.mark.parametrize("new", [COMPACT, SPACED, PRETTY, TABS])
+@pytest.mark.parametrize("legacy", [COMPACT, SPACED, PRETTY, TABS, LINES])
+@pytest.mark.parametrize("new", [COMPACT, SPACED, PRETTY, TABS, LINES])
 def test_one_value_is_written_in_any_layout(legacy: bytes, new: bytes) -> None:
     """The layout learned from one body turns another body of the same value into it."""
     assert laid_out(legacy, new) == new
