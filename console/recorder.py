@@ -14,7 +14,7 @@ import msgspec
 from console.deploys import builds_of, version_at
 from console.state import ControlState
 from shadow.link import Finding, Repeated, Seen
-from shadow.ranks import rank_of_pair
+from shadow.ranks import Rank, rank_of_pair
 from store.database import StoreError
 from store.evidence import EvidenceStore
 from store.groups import Example, Sighting
@@ -162,14 +162,15 @@ def sighting_from_finding(finding: Finding, body: bytes) -> Sighting:
     Shape: *body* is the finding encoded, and encrypted where the configuration wants that.
     """
     legacy, new = finding.statuses
+    shown = sorted(finding.differences, key=lambda item: bool(item.tolerated_by))
     return Sighting(
         divergence=finding.divergence,
         route=finding.route,
         status_legacy=legacy,
         status_new=new,
-        rank=rank_of_pair(finding.causes, legacy, new),
+        rank=_rank(finding),
         causes=finding.causes,
-        places=tuple((item.cause, item.folded) for item in finding.differences),
+        places=tuple((item.cause, item.folded) for item in shown),
         same_meaning=finding.same_meaning,
         at=finding.at,
         build=finding.builds[1],
@@ -182,6 +183,14 @@ def sighting_from_finding(finding: Finding, body: bytes) -> Sighting:
             body=body,
         ),
     )
+
+
+def _rank(finding: Finding) -> Rank:
+    """Rank a pair by the worst that no tolerance hides; one that is hidden whole stands behind all others."""
+    left = {item.cause for item in finding.differences if not item.tolerated_by}
+    if not left and finding.verdict == "tolerated":
+        return Rank.HEADER
+    return rank_of_pair(left or finding.causes, *finding.statuses)
 
 
 def comparison_id(finding: Finding) -> str:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from console.recorder import sighting_from_finding
 from shadow import link
+from shadow.ranks import Rank
+from tests.console.made import finding, item
 from tests.support.controlnode import ControlNode, running
 
 pytestmark = pytest.mark.anyio
@@ -94,3 +97,31 @@ async def test_evidence_that_vanishes_is_begun_anew(tmp_path: Path) -> None:
         counts = (await node.get("/api/v1/totals")).json()["counts"]
 
     assert counts == {"requests|orders|legacy|old|2xx": 7}
+
+
+@pytest.mark.parametrize(
+    ("items", "verdict", "rank"),
+    [
+        ((item(), item("key_order", "")), "divergent", Rank.VALUE),
+        ((item(tolerated_by="t-1"), item("key_order", "")), "divergent", Rank.COSMETIC),
+        ((item(tolerated_by="t-1"), item("key_order", "")), "tolerated", Rank.COSMETIC),
+        ((item(tolerated_by="t-1"),), "tolerated", Rank.HEADER),
+        ((item(tolerated_by="t-1"),), "divergent", Rank.VALUE),
+        ((item(tolerated_by="t-1"), item("key_order", "")), "new fails", Rank.NEW_5XX),
+    ],
+)
+def test_what_a_tolerance_hides_does_not_decide_the_rank(
+    items: tuple[link.DifferenceItem, ...], verdict: str, rank: Rank
+) -> None:
+    """A price that is tolerated stands in front of nothing; what is divergent for a reason not shown keeps its rank."""
+    statuses = (200, 503) if verdict == "new fails" else (200, 200)
+    sighting = sighting_from_finding(finding(*items, verdict=verdict, statuses=statuses), b"")
+
+    assert sighting.rank == rank
+
+
+def test_what_is_left_stands_before_what_a_tolerance_hides() -> None:
+    """The sentence of a divergence speaks of a place that still needs work."""
+    sighting = sighting_from_finding(finding(item(tolerated_by="t-1"), item("number.as_string", "/id")), b"")
+
+    assert sighting.places[0] == ("number.as_string", "/id")
