@@ -15,6 +15,9 @@ from config.units import format_duration
 WARN_DAYS: Final = 7
 """An owner hears so many days ahead that a tolerance ends."""
 
+PROPOSED_DAYS: Final = 90
+"""How long a proposal lasts that names no last day: a quarter to fix it in."""
+
 
 def as_mapping(spec: ToleranceSpec) -> dict[str, Any]:  # Any: what YAML or JSON holds
     """Give the keys of the file for a tolerance: what :func:`config.tolerate.parse_tolerance` reads."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from config.errors import ConfigError
 from config.spec import ToleranceSpec
-from config.tolerance import as_mapping
+from config.tolerance import PROPOSED_DAYS, as_mapping
 from console.auth import require
 from console.calls import Asked, Reply
 from console.change import Answer, Changing, Done, entry_for, key_for, pushed_now
@@ -36,9 +36,6 @@ MAX_APPLIED: Final = 500
 
 MAX_DAYS: Final = 366
 """Longer ago than any evidence."""
-
-PROPOSED_DAYS: Final = 90
-"""The last day of a proposal that names none: a quarter to fix it in."""
 
 _RULE_KEYS: Final = ("path", "cause", "rule", "reason", "owner", "expires")
 

@@ -20,6 +20,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from config.tolerance import PROPOSED_DAYS
 from console.commands.admin import JsonObject
 from console.commands.bodies import Line, compared, visible
 from console.commands.output import percent
@@ -45,9 +46,6 @@ _SIDES: Final = {"legacy": "yellow", "new": "cyan"}
 _MARKS: Final = {"-": "yellow", "+": "cyan", "…": "dim", " ": "dim"}
 
 MEANING: Final = {True: "the same", False: "another", None: "unknown"}
-
-EXPIRES: Final = timedelta(days=30)
-"""Of a tolerance that is offered for pasting."""
 
 _QUIET: Final = ("cosmetic", "header")
 """Ranks that share one line."""
@@ -227,7 +225,8 @@ def _difference(number: int, difference: JsonObject) -> Iterator[RenderableType]
     pointer = difference["legacy_pointer"] if difference["legacy_pointer"] is not None else difference["new_pointer"]
     head = Text.assemble((f"{number}  ", "dim"), (difference["cause"], colour), f" at {visible(pointer or 'the root')}")
     if difference["count"] > 1:
-        head.append(f" and {difference['count'] - 1} more like it ({visible(difference['path'])})", style="dim")
+        folded = f" ({visible(difference['path'])})" if difference["path"] else ""
+        head.append(f" and {difference['count'] - 1} more like it{folded}", style="dim")
     if difference["detail"]:
         head.append(f"  [{visible(difference['detail'])}]", style="dim")
     yield head
@@ -235,7 +234,9 @@ def _difference(number: int, difference: JsonObject) -> Iterator[RenderableType]
     if difference["tolerated_by"]:
         sentence += f" Hidden by the tolerance {difference['tolerated_by']}."
     yield Padding(Text(sentence, style="dim"), (0, 0, 0, 3))
-    yield Padding(_sides(difference), (0, 0, 0, 3))
+    # Blanks everywhere have no place of their own: the detail says how they differ.
+    if difference["legacy_span"] or difference["new_span"] or difference["legacy"] or difference["new"]:
+        yield Padding(_sides(difference), (0, 0, 0, 3))
 
 
 def _sides(difference: JsonObject) -> Table:
@@ -365,7 +366,7 @@ def _tolerance(comparison: JsonObject) -> Iterator[RenderableType]:
     worst = next((one for one in comparison["differences"] if not one["tolerated_by"]), None)
     if worst is None or worst["cause"].startswith(("http.status", "body.", "limit.")):
         return
-    day = (datetime.now(UTC) + EXPIRES).date().isoformat()
+    day = (datetime.now(UTC) + timedelta(days=PROPOSED_DAYS)).date().isoformat()
     where = (
         {"cause": worst["cause"]} if worst["rank"] in _QUIET or not worst["path"] else {"path": worst["tolerate_path"]}
     )

@@ -18,7 +18,13 @@ FOUND: dict[str, Any] = {
     "legacy": SIDE,
     "new": {**SIDE, "build": "v2"},
     "left_out": ["authorization"],
-    "found": {"differences": [{"cause": "number.value", "path": "/price", "legacy": "1", "new": "2"}]},
+    "found": {
+        "differences": [
+            {"cause": "number.value", "path": "/price", "legacy": "1", "new": "2", "detail": ""},
+            {"cause": "whitespace.separator", "path": "", "legacy": "", "new": "", "detail": "', ' -> ','"},
+            {"cause": "value.changed", "path": "/a", "legacy": '"\x1b[2J"', "new": '"b"', "detail": ""},
+        ]
+    },
 }
 
 
@@ -35,6 +41,8 @@ def test_a_recheck_says_what_was_found(cli: Cli, admin: StandIn) -> None:
     assert "new     200, 11 bytes in 3.2 ms, build v2" in done.out
     assert "redacted: authorization" in done.out
     assert "number.value at /price" in done.out
+    assert "whitespace.separator at the root\n    ', ' -> ','\n" in done.out
+    assert "\x1b" not in done.out
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,18 @@ def test_no_tolerance_is_offered_for_what_none_can_hide(cause: str) -> None:
     assert "Or tolerate it" not in drawn(item(cause, ""))
 
 
+def test_a_difference_without_a_place_is_told_by_its_detail() -> None:
+    """Blanks behind every comma have no fragment: nothing is shown as legacy's or new's."""
+    blanks = item(
+        "whitespace.separator", "", legacy="", new="", legacy_span=None, new_span=None, count=3, detail="x -> y"
+    )
+
+    shown = drawn(blanks)
+
+    assert "whitespace.separator at the root and 2 more like it  [x -> y]" in shown
+    assert "(nothing)" not in shown
+
+
 @pytest.mark.parametrize("width", [30, 60, 100, 200])
 def test_a_sheet_fits_its_terminal(width: int) -> None:
     """No line is wider than the terminal, however long the values are."""
