@@ -111,6 +111,27 @@ def test_one_wrong_price_in_ten_thousand_answers_has_a_fingerprint_of_its_own() 
     assert seen == {frozenset((clock,)): 9_999, frozenset((clock, ("/rows/*/price", "numbers"))): 1}
 
 
+@pytest.mark.parametrize(
+    ("legacy", "always", "wrong"),
+    [
+        ("12.5", "12.50", "13.50"),
+        (b"1e-1", b"10000000149011612e-17", b"135e-1"),
+        (b"3600", b"3600000", b"3700000"),
+        ("Wed, 28 Feb 1990 00:00:00 GMT", "1990-02-28T00:00:00Z", "1991-02-28T00:00:00Z"),
+        (b"1704164645123", "2024-01-02T03:04:05.123Z", "2025-01-02T03:04:05.123Z"),
+        ("2024-01-02T03:04:05.123456Z", "2024-01-02T03:04:05.123Z", "2024-01-02T03:04:35.123Z"),
+        ("caf\u00e9", "cafe\u0301", "tea"),
+        ("PT1H", "01:00:00", "02:00:00"),
+        (b"1e-10", b"0", b"5"),
+    ],
+)
+def test_another_spelling_of_a_value_never_hides_another_value(legacy: object, always: object, wrong: object) -> None:
+    """A place that always differs, and means the same, is of another kind than a wrong value at that very place."""
+    places = [changes_between({"timeout": legacy}, {"timeout": new}).places for new in (always, wrong)]
+
+    assert fingerprint_of(places[0]) != fingerprint_of(places[1])
+
+
 def test_the_number_of_items_does_not_change_a_fingerprint() -> None:
     """Lists of any length with the same fault have one fingerprint, as does an item that is missing anywhere."""
     lists = [[{"id": n, "at": f"2024-01-02T03:04:{n:02}Z"} for n in range(size)] for size in range(2, 40)]
