@@ -448,3 +448,16 @@ def test_numbers_have_the_limits_of_the_grammar() -> None:
     explanation = explain(b"[" + b"9" * (grammar.MAX_NUMBER_CHARS + 1) + b"]", b"[1]")
 
     assert explanation.differences
+
+
+@pytest.mark.parametrize(
+    ("legacy", "new"),
+    [
+        (b'[\n{\n\t\t"b": 1\n}\n]', b'[\n\t{\n\t\t"b": 1\n}\n]'),
+        (b'{\n"b":9,\n\t"":[\n\t\tfalse\n\t]\n}', b'{\n\t"b":9,\n\t"":[\n\t\tfalse\n\t]\n}'),
+    ],
+)
+def test_a_single_line_without_its_indent_is_never_passed_over(legacy: bytes, new: bytes) -> None:
+    """Blanks that follow no rule on legacy's side are a difference like any others, so nothing can excuse them."""
+    assert explain(legacy, new).causes == {"whitespace.indent"}
+    assert "whitespace.indent" in explain(legacy.replace(b"9", b"8").replace(b"1", b"2"), new).causes
