@@ -72,7 +72,7 @@ def describe(
     items, omitted = _fold(case, explanation, decision, masking, bodies)
     return Finding(
         route=policy.route,
-        request_id=redact.shortened(pair.request_id),
+        request_id=redact.shortened(masking.text(pair.request_id)),
         method=redact.shortened(pair.method),
         target=masking.target(pair.target),
         at=pair.at,
@@ -97,7 +97,7 @@ def describe(
         new_body=bodies[1].whole() if keeps else None,
         legacy_bytes=pair.legacy.body_bytes,
         new_bytes=pair.new.body_bytes,
-        consumer=consumer_of(pair.request_headers),
+        consumer=masking.consumer(consumer_of(pair.request_headers)),
     )
 
 
@@ -157,8 +157,7 @@ def _item(case: Case, masking: Masking, bodies: Sides, places: list[tuple[Differ
         new_pointer=_pointer(masking.path(first.new_path)),
         legacy_span=first.legacy_span,
         new_span=first.new_span,
-        # Details of a value may hold parts of it.
-        detail="" if masking.covers(first.path) else redact.shortened(first.detail),
+        detail=masking.detail(first),
         count=sum(difference.count for difference, _ in places),
         legacy=legacy,
         new=new,

@@ -105,11 +105,36 @@ class Masking:
     # ---- bodies ----
 
     def path(self, path: Path | None) -> Path | None:
-        """Cut a path at the first redacted place on its way."""
-        if path is None or not self._places:
-            return path
-        folded = _fold_path(path)
-        return next((path[:size] for size in range(len(path) + 1) if self._is_at(folded[:size])), path)
+        """Cut a path at the first redacted place on its way; a pattern fits a name as it fits a value."""
+        if path is None:
+            return None
+        if self._places:
+            folded = _fold_path(path)
+            path = next((path[:size] for size in range(len(path) + 1) if self._is_at(folded[:size])), path)
+        return tuple(self.text(step) if isinstance(step, str) else step for step in path) if self._patterns else path
+
+    def text(self, text: str) -> str:
+        """Mask what a text of our own quotes of a request or an answer."""
+        if not self._patterns:
+            return text
+        return redact.without(self._patterns, text.encode("utf-8", "backslashreplace")).decode("utf-8", "replace")
+
+    def detail(self, difference: Difference) -> str:
+        """Show the detail of one difference, which may quote or identify what stands there."""
+        if self.covers(difference.path):
+            return ""
+        is_type = difference.cause in ("http.content_type", "http.charset")
+        if is_type and (self.keep == "shapes" or "content-type" in self._headers):
+            return ""
+        detail = difference.detail
+        if self._places or self._patterns or self.keep == "shapes":
+            # A short text is found by trying all that could have its digest.
+            detail = detail.partition("; xxh3 ")[0]
+        return redact.shortened(self.text(detail))
+
+    def consumer(self, name: str) -> str:
+        """Show the client's program, which it says in a header."""
+        return "" if "user-agent" in self._headers else self.text(name)
 
     def covers(self, path: Path) -> bool:
         """Say whether the value at *path* is redacted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from shadow import link
@@ -138,3 +139,38 @@ def test_a_consumer_is_the_clients_program_without_its_version() -> None:
     assert consumer_of(((b"User-Agent", b"okhttp/4.9.3"),)) == "okhttp"
     assert consumer_of(((b"user-agent", b"billing-job (linux)"),)) == "billing-job"
     assert consumer_of(()) == consumer_of(((b"user-agent", b"\xff"),)) == ""
+
+
+CARD = "4111222233334444"
+PLAIN = ((b"content-type", b"text/plain"),)
+CARD_TYPE = ((b"content-type", f"application/json; x={CARD}".encode()),)
+
+
+@pytest.mark.parametrize(
+    ("legacy", "new", "parts"),
+    [
+        ({"by": {CARD: 1}}, {"by": {CARD: 2}}, {}),
+        ({"by": {}}, {"by": {CARD: 2}}, {}),
+        ({CARD: "a", "x": 1}, {"x": 2}, {}),
+        ({CARD: {"a": 1, "b": 2, "c": 3}}, {"a": 1, "b": 2, "c": 3}, {}),
+        ({"a": 1, "b": 2, "c": 3}, {CARD: {"a": 1, "b": 2, "c": 3}}, {}),
+        (1, 2, {"legacy_headers": CARD_TYPE}),
+        (1, 2, {"legacy_headers": CARD_TYPE, "redact": ("header:content-type",)}),
+        (1, 2, {"legacy_headers": CARD_TYPE, "keep": "shapes", "redact": ()}),
+    ],
+)
+def test_a_pattern_holds_in_names_and_details(legacy: object, new: object, parts: dict[str, object]) -> None:
+    """What a route redacts by pattern stands in no pointer, no detail and no head that a finding tells of."""
+    found = finding(legacy, new, **{"redact": ("pattern:[0-9]{16}",), **parts})
+
+    assert found.differences
+    assert CARD.encode() not in msgspec.json.encode(found)
+
+
+@pytest.mark.parametrize("parts", [{"redact": ("$.x",)}, {"redact": ("pattern:[0-9]{4}",)}, {"keep": "shapes"}])
+def test_no_digest_tells_a_short_secret(parts: dict[str, object]) -> None:
+    """Where anything is redacted, a body of four digits is not identified by a digest that can be searched for."""
+    _, found = compared(b"1234", b"1235", legacy_headers=PLAIN, new_headers=PLAIN, **parts)
+
+    assert "xxh3" not in found.differences[0].detail
+    assert found.differences[0].detail.startswith("byte 3; 4 -> 4 bytes")
