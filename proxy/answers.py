@@ -111,7 +111,22 @@ class Unkept(Answer):
         """Keep nothing."""
 
 
-def is_identical(one: Answer, other: Answer, watch: tuple[bytes, ...]) -> bool:
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Hold the headers that must be the same in both answers, compiled once per route."""
+
+    names: tuple[bytes, ...]
+    every: bool
+    """All others, too, but for those that say something else each time."""
+
+
+def watch_of(headers: tuple[str, ...]) -> Watch:
+    """Compile a route's ``watch_headers``; type and coding are always among them."""
+    names = (name.encode() for name in headers if name != EVERY)
+    return Watch((b"content-type", b"content-encoding", *names), EVERY in headers)
+
+
+def is_identical(one: Answer, other: Answer, watch: Watch) -> bool:
     """Tell whether two complete answers are the same: status, type, coding, watched headers, body bytes.
 
     Cost: a memcmp (25 microseconds per MB) and two look-ups per header.
@@ -121,18 +136,11 @@ def is_identical(one: Answer, other: Answer, watch: tuple[bytes, ...]) -> bool:
     mine, theirs = one.fields, other.fields
     assert mine is not None
     assert theirs is not None
-    if mine.get(b"content-type") != theirs.get(b"content-type"):
-        return False
-    if mine.get(b"content-encoding") != theirs.get(b"content-encoding"):
-        return False
-    for name in watch:
-        if name == b"*":
-            if compared(mine.to_list(), (EVERY,)) != compared(theirs.to_list(), (EVERY,)):
-                return False
-            continue
-        first = mine.get(name)
-        if first != theirs.get(name) or (first is not None and mine.getall(name) != theirs.getall(name)):
+    for name in watch.names:
+        if mine.getall(name) != theirs.getall(name):
             return False
+    if watch.every and compared(mine.to_list(), (EVERY,)) != compared(theirs.to_list(), (EVERY,)):
+        return False
     left, right = one.body(), other.body()
     if left is None or right is None:
         return one.digest() == other.digest()

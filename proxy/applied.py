@@ -12,6 +12,7 @@ from config.secret import resolve
 from config.spec import BackendSpec, RouteSpec, ToleranceSpec
 from config.tls import Identity, identity, is_renewed
 from proxy.addresses import Addresses, system_lookup
+from proxy.answers import watch_of
 from proxy.circuit import Circuit
 from proxy.copies import RouteState
 from proxy.forward import Network
@@ -94,7 +95,7 @@ class RoutePolicy:
         """The header in which new names its build; empty: in none."""
         self.patterns = patterns_of(spec.redact)
         """What a target is logged without."""
-        self.watch = tuple(name.encode() for name in shadow.watch_headers)
+        self.watch = watch_of(shadow.watch_headers)
         reference = shadow.replace_authorization
         self.authorization = b"" if reference is None else resolve(reference).encode("latin-1")
 

@@ -359,26 +359,26 @@ class Copy:
         if self.settled:
             return
         counts = self.primary_counts
+        policy = self.policy
         if self.primary_failed or self.failed:
             self.settled = True
             which = self.primary_failed or "shadow"
             self.worker.counts.totals["errored", self.route, self.primary_side, which] += 1
-        elif is_identical(self.primary, self.answer, self.policy.watch):
+        elif is_identical(self.primary, self.answer, policy.watch):
             self.settled = True
             counts.identical += 1
-            if self.policy.new_version:
+            if policy.new_version:
                 self._note_build()
         else:
             sequence = self.worker.next_pair()
             frame = self._pair(sequence)
-            policy = self.policy
             asked = again.remembered(self) if policy.spec.ask_again_ns else None
             self.settled = True
             counts.unequal += 1
             pair = WaitingPair(sequence, self.route, self.primary_side, policy.wishes, frame, on_verdict=asked)
             self.worker.offer_pair(pair)
         counts.in_flight -= 1
-        if self.policy.noise is not None:
+        if policy.noise is not None:
             again.ask_noise(self)
         self._release()
 

@@ -16,6 +16,9 @@ from shadow import redact
 from shadow.lines import Lines
 from shadow.link import DURATION_BOUNDS_S, Tally
 
+_QUESTION_MARK: Final = ord("?")
+"""A number: looking for one byte costs a seventh of looking for ``bytes``."""
+
 _BUCKETS: Final = len(DURATION_BOUNDS_S) + 2
 """One per bound, the overflow, and the sum in microseconds."""
 
@@ -159,7 +162,7 @@ def logged_target(target: bytes, patterns: tuple[re.Pattern[bytes], ...] = ()) -
     """
     if patterns:
         target = redact.without(patterns, target)
-    return redact.mask_query(target) if b"?" in target else target.decode("ascii", "backslashreplace")
+    return redact.mask_query(target) if _QUESTION_MARK in target else target.decode("ascii", "backslashreplace")
 
 
 class AccessLog:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.answers import Answer, Budget, is_identical, is_stream
+from proxy.answers import Answer, Budget, is_identical, is_stream, watch_of
 from proxy.wire import read_response
 
 
@@ -20,10 +20,19 @@ def test_answers_compare_over_chunk_borders_and_digests() -> None:
     """Two answers are identical exactly if their bytes are, however they came and whether kept or digested."""
     roomy, tight = Budget(1 << 20), Budget(3)
 
-    assert is_identical(made(roomy, b"ab", b"cd"), made(roomy, b"abcd"), ())
-    assert is_identical(made(roomy, b"ab", b"cd"), made(tight, b"abcd"), ())
-    assert not is_identical(made(roomy, b"abce"), made(tight, b"abcd"), ())
-    assert not is_identical(made(roomy, b"a"), made(roomy, b"a", head=b"Content-Type: b\r\n"), ())
+    assert is_identical(made(roomy, b"ab", b"cd"), made(roomy, b"abcd"), watch_of(()))
+    assert is_identical(made(roomy, b"ab", b"cd"), made(tight, b"abcd"), watch_of(()))
+    assert not is_identical(made(roomy, b"abce"), made(tight, b"abcd"), watch_of(()))
+    assert not is_identical(made(roomy, b"a"), made(roomy, b"a", head=b"Content-Type: b\r\n"), watch_of(()))
+
+
+def test_every_field_of_a_watched_name_is_compared() -> None:
+    """Answers whose first field of a watched name is the same and whose second is not are unequal; type is watched."""
+    budget = Budget(99)
+    for name in ("Location", "Content-Type", "Content-Encoding"):
+        one, other = (made(budget, b"a", head=f"{name}: x\r\n{name}: {last}\r\n".encode()) for last in "yz")
+        assert is_identical(one, one, watch_of(("location",)))
+        assert not is_identical(one, other, watch_of(("location",)))
 
 
 def test_a_star_watches_every_header_that_is_not_volatile() -> None:
@@ -31,9 +40,9 @@ def test_a_star_watches_every_header_that_is_not_volatile() -> None:
     plain, other = made(Budget(99), b"a"), made(Budget(99), b"a", head=b"Content-Type: a\r\nX-Page: 2\r\n")
     volatile = made(Budget(99), b"a", head=b"Content-Type: a\r\nDate: now\r\nServer: x\r\n")
 
-    assert is_identical(plain, other, ())
-    assert not is_identical(plain, other, (b"*",))
-    assert is_identical(plain, volatile, (b"*",))
+    assert is_identical(plain, other, watch_of(()))
+    assert not is_identical(plain, other, watch_of(("*",)))
+    assert is_identical(plain, volatile, watch_of(("*",)))
 
 
 def test_a_budget_gets_everything_back() -> None:
