@@ -263,10 +263,14 @@ class ControlNode:
         self.process = None
         return process.returncode
 
+    async def unlink(self) -> None:
+        """Close the links of all workers and comparers."""
+        while self._linked:
+            await self._linked.pop().close()
+
     async def close(self) -> None:
         """End everything."""
-        for worker in self._linked:
-            await worker.close()
+        await self.unlink()
         if self.process is not None:
             with contextlib.suppress(OSError):
                 self.tell(link.Drain(deadline_ns=10**9))
