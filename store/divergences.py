@@ -288,16 +288,6 @@ class DivergenceStore:
         )
         return {(route, rank): count for route, rank, count in rows}
 
-    async def newest_builds(self) -> dict[str, str]:
-        """Name the newest build of new per route, of the routes that name theirs.
-
-        Raises: StoreError.
-        """
-        rows = await self._database.rows(
-            select(compared.c.route, compared.c.build).order_by(compared.c.first_seen, compared.c.build)
-        )
-        return {route: build for route, build in rows if build}
-
     async def _whole(self, found: Sequence[Stored]) -> list[Divergence]:
         """Add places and builds to rows."""
         places: dict[str, list[tuple[str, str]]] = {}

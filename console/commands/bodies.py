@@ -17,6 +17,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from shadow.json_value import plain_text
+from shadow.redact import printable
 from shadow.tree import End, Kind, Node, Tree, parse
 
 MAX_LINES: Final = 20_000
@@ -63,15 +64,10 @@ def compared(legacy: bytes, new: bytes) -> list[Line] | None:
     return [*lines, _GAP] if lines and last > CONTEXT else lines
 
 
-def visible(text: str) -> str:
-    """Show control characters and lone surrogates as escapes; blanks stay blanks."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def _laid_out(legacy: bytes, new: bytes) -> tuple[list[str], list[str]] | None:
     trees = parse(legacy), parse(new)
     if any(tree.end is not End.WHOLE or tree.root is None for tree in trees):
-        sides = [[visible(line) for line in _text(body).splitlines()] for body in (legacy, new)]
+        sides = [[printable(line) for line in _text(body).splitlines()] for body in (legacy, new)]
     else:
         model = trees[1]
         sides = [_lines(tree, model) for tree in trees]
@@ -127,7 +123,7 @@ def _children(tree: Tree, node: Node, model: Tree, like: Node | None) -> Iterato
     for _, place in sorted(ranked):
         at = known.get(_name(node.names[place]))
         raw = node.names[place] if at is None or like is None else like.names[at]
-        yield node.children[place], None if at is None else theirs[at], f"{visible(_text(raw))}: "
+        yield node.children[place], None if at is None else theirs[at], f"{printable(_text(raw))}: "
 
 
 def _name(raw: bytes) -> object:
@@ -138,13 +134,13 @@ def _leaf(tree: Tree, node: Node, model: Tree, like: Node | None) -> str:
     """Write a scalar as the model does where that changes nothing for a parser."""
     own = tree.raw(node)
     if like is None or like.kind is not node.kind:
-        return visible(_text(own))
+        return printable(_text(own))
     theirs = model.raw(like)
     if node.kind is Kind.STRING:
         own = theirs if plain_text(own) == plain_text(theirs) else own
     elif node.kind is Kind.NUMBER and (b"e" in own.lower() or b"e" in theirs.lower()):
         own = theirs if _is_same_number(own, theirs) else own
-    return visible(_text(own))
+    return printable(_text(own))
 
 
 def _is_same_number(one: bytes, two: bytes) -> bool:

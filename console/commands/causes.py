@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from console.commands.options import json_option
-from console.commands.output import print_json, print_table, printable
+from console.commands.output import print_json, print_table
 from shadow.causes import CAUSES
 from shadow.fixes import LANGUAGES, Fix, remedies
+from shadow.redact import printable
 
 
 @click.command()

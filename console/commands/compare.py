@@ -17,13 +17,13 @@ from config.errors import UnfitError
 from config.spec import ToleranceSpec
 from console.commands.junit import junit_xml
 from console.commands.options import Header, json_option
-from console.commands.output import printable
 from shadow.causes import CAUSES
 from shadow.pair_report import PairReport, problem_report, report_of, unexplained_report
 from shadow.place import matcher_of
 from shadow.plan import plan_of, sentence_of
 from shadow.pointer import pointer_of
 from shadow.ranks import rank_of_cause
+from shadow.redact import printable
 from shadow.tolerance import Tolerances
 
 MAX_FILE_BYTES: Final = 64 << 20

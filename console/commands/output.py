@@ -95,8 +95,3 @@ def print_change(answer: Answer, *, as_json: bool) -> int:
 
 def _count(items: Sequence[object], noun: str) -> str:
     return f"{len(items)} {noun}" + ("" if len(items) == 1 else "s")
-
-
-def printable(text: str) -> str:
-    """Spell what would move the cursor, change colours or break a line: a backend chose this text."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from console.commands.admin import Admin, JsonObject, segment
-from console.commands.bodies import visible
 from console.commands.options import Header, admin_options
 from console.commands.output import print_json
+from shadow.redact import printable
 
 MAX_SHOWN = 5
 """Differences that are printed; --json has all."""
@@ -50,11 +50,11 @@ def _print(found: JsonObject) -> None:
         click.echo(f"  not sent, because they are redacted: {', '.join(found['left_out'])} (give them with -H)")
     differences = (found["found"] or {}).get("differences", [])
     for item in differences[:MAX_SHOWN]:
-        click.echo(f"  {item['cause']} at {visible(item['path'] or 'the root')}")
+        click.echo(f"  {item['cause']} at {printable(item['path'] or 'the root')}")
         if item["legacy"] or item["new"]:
-            click.echo(f"    legacy  {visible(item['legacy'])}")
-            click.echo(f"    new     {visible(item['new'])}")
+            click.echo(f"    legacy  {printable(item['legacy'])}")
+            click.echo(f"    new     {printable(item['new'])}")
         elif item["detail"]:
-            click.echo(f"    {visible(item['detail'])}")
+            click.echo(f"    {printable(item['detail'])}")
     if len(differences) > MAX_SHOWN:
         click.echo(f"  and {len(differences) - MAX_SHOWN} more (--json)")

@@ -22,9 +22,10 @@ from rich.text import Text
 
 from config.tolerance import PROPOSED_DAYS
 from console.commands.admin import JsonObject
-from console.commands.bodies import Line, compared, visible
+from console.commands.bodies import Line, compared
 from console.commands.output import percent
 from shadow.fixes import Fix, remedies
+from shadow.redact import printable
 
 COLOURS: Final = {
     "new_5xx": "bold red",
@@ -62,7 +63,7 @@ def list_row(group: JsonObject) -> list[str | Text]:
         percent(_short(group["share"])),
         percent(group["noise"]["rate"]),
         age(group["last_seen"]),
-        visible(group["sentence"]),
+        printable(group["sentence"]),
     ]
 
 
@@ -81,7 +82,7 @@ def divergence_sheet(group: JsonObject) -> Iterator[RenderableType]:
         (group["state"], STATE_COLOURS.get(group["state"], "")),
     )
     yield title
-    yield Text(visible(group["sentence"]))
+    yield Text(printable(group["sentence"]))
     yield Text()
     yield _facts(_group_facts(group))
 
@@ -90,7 +91,7 @@ def comparison_sheet(comparison: JsonObject) -> Iterator[RenderableType]:
     """Draw one comparison: the request, every difference, what is left of the bodies, and what to do next."""
     yield Text.assemble(
         (comparison["id"], "bold"),
-        f"  {comparison['request']['method']} {visible(comparison['request']['target'])}",
+        f"  {comparison['request']['method']} {printable(comparison['request']['target'])}",
     )
     yield _facts(_comparison_facts(comparison))
     differences = comparison["differences"]
@@ -117,7 +118,7 @@ def raw_sheet(comparison: JsonObject) -> Iterator[RenderableType]:
         answer = comparison[side]
         yield Text.assemble((side, f"bold {_SIDES[side]}"), f"  status {answer['status']}  {answer['bytes']} bytes")
         for name, value in answer["headers"]:
-            yield Text(f"  {visible(name)}: {visible(value)}", style="dim")
+            yield Text(f"  {printable(name)}: {printable(value)}", style="dim")
         body = body_of(answer)
         if body is None:
             yield Text("  the body was not kept: the route keeps fragments or shapes (`keep: bodies` keeps them)")
@@ -139,7 +140,7 @@ def body_of(answer: JsonObject) -> bytes | None:
 
 def blanks_visible(text: str) -> str:
     """Show spaces as ``·`` and every other blank or control character as an escape."""
-    return visible(text).replace(" ", "·")
+    return printable(text).replace(" ", "·")
 
 
 def age(moment: str) -> str:
@@ -178,31 +179,34 @@ def _group_facts(group: JsonObject) -> Iterator[tuple[str, str]]:
         yield "build", f"{build['build']}: {build['count']} of {build['compared']}, {build['state'] or 'not seen yet'}"
     consumers = group["consumers"]
     if consumers["names"]:
-        yield "consumers", visible(", ".join(consumers["names"])) + (" and more" if consumers["more"] else "")
-    yield "noise", visible(group["noise"]["sentence"])
+        yield "consumers", printable(", ".join(consumers["names"])) + (" and more" if consumers["more"] else "")
+    yield "noise", printable(group["noise"]["sentence"])
     for repeat in group["again"]:
         words = ", ".join(f"{outcome} {repeat[outcome]}" for outcome in ("gone", "stays", "other") if repeat[outcome])
         yield "again", f"attempt {repeat['attempt']}: {words}"
     if group["recheck"] is not None:
         recheck = group["recheck"]
-        yield "recheck", f"{recheck['outcome']} {age(recheck['at'])} by {recheck['by']}: {visible(recheck['sentence'])}"
+        yield (
+            "recheck",
+            f"{recheck['outcome']} {age(recheck['at'])} by {recheck['by']}: {printable(recheck['sentence'])}",
+        )
     if group["ticket"]:
-        yield "ticket", visible(group["ticket"])
+        yield "ticket", printable(group["ticket"])
     if group["note"]:
-        yield "note", visible(group["note"])
+        yield "note", printable(group["note"])
 
 
 def _comparison_facts(comparison: JsonObject) -> Iterator[tuple[str, str]]:
-    words = [f"request {visible(comparison['request_id'])}", age(comparison["at"])]
+    words = [f"request {printable(comparison['request_id'])}", age(comparison["at"])]
     if comparison["consumer"]:
-        words.append(f"by {visible(comparison['consumer'])}")
+        words.append(f"by {printable(comparison['consumer'])}")
     after_us = comparison["copy_after_us"]
     order = "after" if after_us >= 0 else "before"
     words.append(f"the copy was sent {abs(after_us) / 1000:.1f} ms {order} the request that was answered")
     yield "when", " · ".join(words)
     builds = [f"{side} {comparison[side]['build']}" for side in ("legacy", "new") if comparison[side]["build"]]
     if builds:
-        yield "builds", " · ".join(map(visible, builds))
+        yield "builds", " · ".join(map(printable, builds))
     residual = comparison["residual"]
     proof = {
         "proven": "proven: legacy's bytes, changed by exactly these causes, are new's",
@@ -223,12 +227,14 @@ def _short(share: float) -> float:
 def _difference(number: int, difference: JsonObject) -> Iterator[RenderableType]:
     colour = COLOURS.get(difference["rank"], "")
     pointer = difference["legacy_pointer"] if difference["legacy_pointer"] is not None else difference["new_pointer"]
-    head = Text.assemble((f"{number}  ", "dim"), (difference["cause"], colour), f" at {visible(pointer or 'the root')}")
+    head = Text.assemble(
+        (f"{number}  ", "dim"), (difference["cause"], colour), f" at {printable(pointer or 'the root')}"
+    )
     if difference["count"] > 1:
-        folded = f" ({visible(difference['path'])})" if difference["path"] else ""
+        folded = f" ({printable(difference['path'])})" if difference["path"] else ""
         head.append(f" and {difference['count'] - 1} more like it{folded}", style="dim")
     if difference["detail"]:
-        head.append(f"  [{visible(difference['detail'])}]", style="dim")
+        head.append(f"  [{printable(difference['detail'])}]", style="dim")
     yield head
     sentence = f"{difference['sentence']} ({difference['severity']})"
     if difference["tolerated_by"]:
@@ -260,7 +266,7 @@ def _fragment(difference: JsonObject, side: str) -> str:
     text = str(difference[side])
     # Where blanks are all that differs they have to be seen.
     is_about_blanks = difference["cause"].startswith(("whitespace.", "framing.")) or text != text.strip()
-    return (blanks_visible if is_about_blanks else visible)(text) or "(nothing)"
+    return (blanks_visible if is_about_blanks else printable)(text) or "(nothing)"
 
 
 def _common(one: str, two: str) -> tuple[int, int]:

@@ -6,7 +6,8 @@ import click
 
 from console.commands.admin import Admin, JsonObject, segment
 from console.commands.options import admin_options
-from console.commands.output import print_change, print_json, print_table, printable
+from console.commands.output import print_change, print_json, print_table
+from shadow.redact import printable
 
 CALL = "/api/v1/tolerances"
 
