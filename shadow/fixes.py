@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final
 
 from shadow.causes import CAUSES, Severity
+from shadow.redact import printable
 
 LANGUAGES: Final = MappingProxyType(
     {"go": "Go", "go127": "Go 1.27 and newer", "node": "Node", "python": "Python"},
@@ -198,8 +199,8 @@ def _section(name: str) -> str:
     for fix in remedy.fixes:
         parts.append(f"**{LANGUAGES[fix.language]}:** {fix.does}")
         parts.append(f"```{_FENCES[fix.language]}\n{fix.listing}\n```")
-        written = f"`{_visible(fix.gives)}`" if fix.gives else "nothing"
-        before = f" (before: {f'`{_visible(fix.was)}`' if fix.was else 'nothing'})" if fix.before else ""
+        written = f"`{printable(fix.gives)}`" if fix.gives else "nothing"
+        before = f" (before: {f'`{printable(fix.was)}`' if fix.was else 'nothing'})" if fix.before else ""
         parts.append(f"Writes {written}{before}.")
     return "\n\n".join(parts) + "\n"
 
@@ -211,11 +212,6 @@ def _anchor(name: str) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _visible(text: str) -> str:
-    """Spell what a line of Markdown cannot show."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 if __name__ == "__main__":
