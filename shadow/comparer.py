@@ -361,9 +361,9 @@ class Comparer:
             judged = self._judge.judge(job.policy, job.pair, job.rest)
         except MemoryError:
             reason = "limit"
-        except Exception:  # the border of one pair: whatever it broke, the next one is judged
+        except Exception as error:  # the border of one pair: whatever it broke, the next one is judged
             number, route = job.pair.sequence, job.policy.route
-            _log(f"pair {number} of route {route!r} broke the comparer:\n{traceback.format_exc()}")
+            _log(f"pair {number} of route {route!r} broke the comparer:\n{where_of(error)}")
             reason = "killed"
         else:
             if judged.finding is not None:
@@ -405,6 +405,11 @@ class Comparer:
     def _disarm(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._armed_ns = 0
+
+
+def where_of(error: Exception) -> str:
+    """Say which error was raised where, without its text: that may quote an answer."""
+    return f"{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}"
 
 
 def _is_heavy(pair: link.Pair, rest: bytes) -> bool:

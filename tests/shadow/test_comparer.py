@@ -528,3 +528,15 @@ def test_a_comparer_starts_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_pair_broke_is_logged_without_a_word_of_it() -> None:
+    """The log says which error was raised in which line, but not its text, which may quote an answer."""
+    try:
+        int(json.loads('"hunter" "2"'[:8]))
+    except ValueError as error:
+        shown = comparer.where_of(error)
+
+    assert shown.endswith("ValueError")
+    assert "test_comparer.py" in shown
+    assert "invalid literal" not in shown
