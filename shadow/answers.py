@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. A body is explained as JSON if a head calls it so or both begin like it. A bare ``1.10`` and ``1.1`` of type
-   text/plain are two versions, not one number.
+   text/plain are two versions, not one number. Where lines divide several texts (NDJSON, an event stream), a line feed
+   is no blank, so such a body is not.
 2. Of everything else (text, HTML, XML, images, multipart) is said: lengths, the first differing byte and a digest.
 3. Another status mostly brings another document: an error where there was an order. Then the body is said to be
    another one, instead of naming each member that an error does not have.
@@ -65,7 +66,9 @@ def explain_bodies(heads: Heads, statuses: tuple[int, int]) -> Explanation:
 
 
 def is_asked_for_meaning(heads: Heads) -> bool:
-    """Say whether these bodies are JSON by what they say or how they begin."""
+    """Say whether these bodies are one JSON text each, by what they say or how they begin."""
+    if heads.is_lines:
+        return False
     return heads.is_json or (begins_like_json(heads.bodies.legacy) and begins_like_json(heads.bodies.new))
 
 

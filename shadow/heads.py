@@ -83,6 +83,8 @@ class Heads:
     """Whoever reads them as the standard says learns the same from both."""
     is_json: bool
     """One side calls its body JSON."""
+    is_lines: bool
+    """One side calls its body a sequence of texts, in which a line feed is more than a blank."""
     bodies: Bodies
 
 
@@ -116,6 +118,7 @@ def compare_heads(
         say_the_same=all(_is_spelling(difference, types) for difference in found)
         and (not how or (decoded.can_be_read and Outcome.SNIFFED not in decoded.outcomes)),
         is_json=any(is_json_type(value) for side in types for value in side),
+        is_lines=any(is_line_type(value) for side in types for value in side),
         bodies=decoded,
     )
 
@@ -167,6 +170,15 @@ def values_of(headers: Headers, name: str) -> list[bytes]:
 def is_json_type(value: bytes) -> bool:
     """Say whether a Content-Type names a JSON type: ``application/json``, ``…+json``, or what people write for them."""
     return b"json" in value.partition(b";")[0].lower()
+
+
+_LINE_TYPES: Final = (b"ndjson", b"jsonl", b"ldjson", b"json-lines", b"json-seq", b"stream+json", b"event-stream")
+
+
+def is_line_type(value: bytes) -> bool:
+    """Say whether a Content-Type names a sequence of JSON texts, or of events, that line feeds divide."""
+    media = value.partition(b";")[0].lower()
+    return any(word in media for word in _LINE_TYPES)
 
 
 def fold_content_type(value: bytes) -> tuple[bytes, frozenset[tuple[bytes, bytes]]]:

@@ -51,6 +51,15 @@ def test_parity_bytes_excuses_nothing() -> None:
     assert words(b"<a>", b"<b>") == ("divergent", ("body.changed",), None)
 
 
+@pytest.mark.parametrize("media", ["application/x-ndjson", "application/jsonl", "text/event-stream; charset=utf-8"])
+def test_where_lines_divide_texts_a_line_feed_is_no_blank(media: str) -> None:
+    """Who reads one text per line cannot read one that takes two lines, so nothing says that both mean the same."""
+    headers = ((b"content-type", media.encode()),)
+    parts = {"parity": "meaning", "legacy_headers": headers, "new_headers": headers}
+
+    assert words(b'{"a":1,"b":2}\n', b'{"a":1,\n"b":2}\n', **parts) == ("divergent", ("body.changed",), None)
+
+
 def test_parity_meaning_tolerates_cosmetic_causes_and_nothing_else() -> None:
     """Under parity meaning cosmetic causes are tolerated; what a typed client may see is not."""
     assert words(b'{"a":1,"b":2}', b'{"b": 2, "a": 1}\n', parity="meaning")[0] == "tolerated"
