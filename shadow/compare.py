@@ -30,9 +30,11 @@ the same, all under tolerances          tolerated             tolerated, with co
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Set
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from shadow import json_value
 from shadow.answers import begins_like_json, explain_bodies, is_asked_for_meaning, join
@@ -134,15 +136,19 @@ class Case:
         return asked_later(self.pair.primary, self.pair.copy_after_us)
 
     @property
-    def key(self) -> object:
-        """Give what pairs like this one share: statuses, heads, how the bodies differ and where, and their spelling."""
+    def key(self) -> bytes:
+        """Digest what pairs like this one share: statuses, heads, how the bodies differ and where, and their spelling.
+
+        Shape: a digest, because a name or a media type may be as long as a body, and thousands of keys are remembered.
+        """
         bodies = self.heads.bodies
         heads = tuple((difference.cause, difference.detail) for difference in self.heads.differences)
         spelling = 0
         if self.body in (Body.SPELLED, Body.CHANGED):
             spelling = _spelling_of(bodies.legacy) ^ _spelling_of(bodies.new)
-        marks = self.encoding if self.body is Body.REPLAYED else self.marks
-        return self.statuses, heads, self.body, marks, spelling
+        marks: Set[Any] = self.encoding if self.body is Body.REPLAYED else self.marks
+        parts = repr((self.statuses, heads, self.body.value, sorted(marks), spelling))
+        return hashlib.blake2b(parts.encode("utf-8", "backslashreplace"), digest_size=16).digest()
 
     @property
     def same_meaning(self) -> bool | None:

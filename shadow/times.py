@@ -84,11 +84,13 @@ _DOTNET: Final = re.compile(r"/Date\((-?[0-9]{1,15})(?:[+-][0-9]{4})?\)/")
 _COMPACT: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})(Z|[+-][0-9]{4})?")
 
 
-@lru_cache(maxsize=4096)
 def read_moment(text: str) -> Moment | None:
     """Read a moment in one of the shapes we know; ``None``: it is none."""
-    if not 8 <= len(text) <= MAX_TIME_CHARS:
-        return None
+    return _read_moment(text) if 8 <= len(text) <= MAX_TIME_CHARS else None
+
+
+@lru_cache(maxsize=4096)
+def _read_moment(text: str) -> Moment | None:
     for pattern, read in _READERS:
         match = pattern.fullmatch(text)
         if match is not None:
@@ -397,11 +399,13 @@ _GO_DURATION: Final = re.compile(r"-?(?:[0-9]{1,12}(?:\.[0-9]{1,9})?(?:h|ms|m|s|
 _GO_PART: Final = re.compile(_AMOUNT + r"(h|ms|m|s|us|µs|μs|ns)")
 
 
-@lru_cache(maxsize=1024)
 def read_duration(text: str) -> int | None:
     """Read a duration with its unit, ISO 8601, h:m:s or Go's, as nanoseconds; ``None``: it is none."""
-    if not 2 <= len(text) <= MAX_TIME_CHARS:
-        return None
+    return _read_duration(text) if 2 <= len(text) <= MAX_TIME_CHARS else None
+
+
+@lru_cache(maxsize=1024)
+def _read_duration(text: str) -> int | None:
     match = _CLOCK_DURATION.fullmatch(text)
     if match is not None:
         sign, days, hours, minutes, seconds = match.groups()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 
@@ -225,6 +226,26 @@ def test_random_names_of_members_do_not_fill_the_memory() -> None:
 
     assert len(judged.judge.memory.of(policy()).kinds) <= known.MAX_KINDS
     assert sum(judged.counted().values()) == known.MAX_KINDS + 200
+
+
+def test_long_names_and_texts_do_not_fill_the_memory() -> None:
+    """What is remembered of a kind does not grow with its names, or hostile answers would use up the comparer."""
+    judged = Judged()
+    before = 0
+    tracemalloc.start()
+    try:
+        for number in range(60):
+            name = b"%d" % number * 25_000
+            judged.pair(b'{"%s":1,"t":{},"u":"1"}' % name, b'{"%s":2,"t":"%s","u":1}' % (name, name))
+            judged.now_ns += SECOND
+            judged.findings.clear()
+            before = tracemalloc.get_traced_memory()[0] if number == 9 else before
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert len(judged.judge.memory.of(policy()).kinds) == 60
+    assert grown < 500_000
 
 
 def test_a_tolerance_is_counted_in_every_pair_in_which_it_hid_something() -> None:
