@@ -33,16 +33,17 @@ class Answer:
     body: bytes
 
 
-def explain_answers(legacy: Answer, new: Answer, *, watch: tuple[str, ...] = (EVERY,)) -> Explanation:
-    """Say why two answers differ; without differences they are the same for every client.
+def explain_answers(legacy: Answer, new: Answer) -> tuple[Explanation, Bodies]:
+    """Say why two answers differ, every header compared; without differences they are the same for every client.
 
+    Shape: beside the explanation both bodies as they were compared: its spans are offsets into them.
     Cost: that of explaining the bodies, see :func:`shadow.explain.explain`.
     """
     statuses = (legacy.status, new.status)
     heads = compare_heads(
-        statuses=statuses, headers=(legacy.headers, new.headers), bodies=(legacy.body, new.body), watch=watch
+        statuses=statuses, headers=(legacy.headers, new.headers), bodies=(legacy.body, new.body), watch=(EVERY,)
     )
-    return join(heads, explain_bodies(heads, statuses))
+    return join(heads, explain_bodies(heads, statuses)), heads.bodies
 
 
 def join(heads: Heads, body: Explanation) -> Explanation:

@@ -24,6 +24,7 @@ from typing import Final
 from config.json_path import Place, read_place
 from shadow import redact
 from shadow.difference import Difference, Span
+from shadow.explain import first_difference
 from shadow.json_value import plain_text
 from shadow.place import PlaceMatcher
 from shadow.pointer import Path
@@ -157,7 +158,7 @@ class Masking:
         one, other = _inside(legacy.raw, difference.legacy_span), _inside(new.raw, difference.new_span)
         if one is None or other is None:
             return _redacted(one), _redacted(other)
-        equal = _common(one, other)
+        equal = len(one) if one == other else first_difference(one, other)
         return f"{_redacted(one)}, the first {equal} equal", f"{_redacted(other)}, the first {equal} equal"
 
     def form(self, raw: bytes) -> bytes:
@@ -278,12 +279,6 @@ def _inside(raw: bytes, span: Span | None) -> bytes | None:
 
 def _redacted(held: bytes | None) -> str:
     return "" if held is None else f"[redacted {len(held)}]"
-
-
-def _common(one: bytes, other: bytes) -> int:
-    """Count the bytes with which both begin."""
-    size = min(len(one), len(other))
-    return next((at for at in range(size) if one[at] != other[at]), size)
 
 
 def _shape(raw: bytes) -> str:

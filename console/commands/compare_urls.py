@@ -10,9 +10,8 @@ from typing import Final
 import httpx2
 
 from console.commands.admin import CONNECT_TIMEOUT_S
-from shadow.answers import Answer, explain_bodies, join
+from shadow.answers import Answer, explain_answers
 from shadow.coding import Outcome
-from shadow.heads import EVERY, compare_heads
 from shadow.json_value import Meaning
 from shadow.pair_report import PairReport, explained_report, problem_report, unexplained_report
 from shadow.tolerance import Tolerances
@@ -37,11 +36,7 @@ def report_of_urls(legacy: str, new: str, headers: Sequence[tuple[str, str]], to
         one, two = _ask(legacy, headers), _ask(new, headers)
     except _NoAnswerError as error:
         return problem_report(new, str(error))
-    statuses = (one.status, two.status)
-    heads = compare_heads(
-        statuses=statuses, headers=(one.headers, two.headers), bodies=(one.body, two.body), watch=(EVERY,)
-    )
-    found, bodies = join(heads, explain_bodies(heads, statuses)), heads.bodies
+    found, bodies = explain_answers(one, two)
     if bodies.outcomes[0] is not bodies.outcomes[1] and Outcome.SNIFFED in bodies.outcomes:
         # Who cannot undo what nobody declares does not read a JSON value.
         found = replace(found, meaning=Meaning.NOT_JSON)

@@ -23,7 +23,7 @@ def answer(body: bytes, status: int = 200, headers: Headers = JSON_TYPE) -> Answ
 
 def causes(legacy: Answer, new: Answer) -> list[str]:
     """Name the causes of two answers, in order."""
-    return [difference.cause for difference in explain_answers(legacy, new).differences]
+    return [difference.cause for difference in explain_answers(legacy, new)[0].differences]
 
 
 def of_row(row: dict[str, Any], side: str) -> Answer:  # Any: JSON
@@ -36,7 +36,7 @@ def test_every_real_fault_is_named_at_its_place() -> None:
     """Of the labelled faults, those of heads and codings among them, at least 98 % have their cause and pointer."""
     labels = missed = 0
     for row in corpus_rows("semantic.jsonl.gz"):
-        explanation = explain_answers(of_row(row, "legacy"), of_row(row, "new"))
+        explanation, _ = explain_answers(of_row(row, "legacy"), of_row(row, "new"))
         found = {
             (one.cause, pointer_of(path))
             for one in explanation.differences
@@ -55,7 +55,7 @@ def test_noise_alone_names_no_fault() -> None:
     """A control pair has the causes of its encoders, and a charset that its heads do not share."""
     for row in corpus_rows("semantic.jsonl.gz"):
         if not row["labels"]:
-            explanation = explain_answers(of_row(row, "legacy"), of_row(row, "new"))
+            explanation, _ = explain_answers(of_row(row, "legacy"), of_row(row, "new"))
             assert explanation.causes <= {*row["cosmetic_causes"], "http.charset"}, row["id"]
 
 
@@ -80,7 +80,7 @@ def test_another_document_is_not_taken_apart(legacy: Answer, new: Answer, expect
 
 def test_what_is_not_json_is_told_by_length_place_and_digest() -> None:
     """Text, HTML and binary bodies say their lengths, the first differing byte and a digest of each."""
-    found = explain_answers(answer(b"<p>one</p>", 200, TEXT), answer(b"<p>two!</p>", 200, TEXT))
+    found, _ = explain_answers(answer(b"<p>one</p>", 200, TEXT), answer(b"<p>two!</p>", 200, TEXT))
 
     (difference,) = found.differences
     assert difference.detail.startswith("byte 3; 10 -> 11 bytes; xxh3 ")
@@ -90,7 +90,7 @@ def test_what_is_not_json_is_told_by_length_place_and_digest() -> None:
 
 def test_equal_bodies_are_explained_by_their_heads_alone() -> None:
     """Where only heads differ, the bodies are proven to be the same."""
-    found = explain_answers(answer(b"[1]"), answer(b"[1]", 203))
+    found, _ = explain_answers(answer(b"[1]"), answer(b"[1]", 203))
 
     assert (found.meaning, found.proof, found.causes) == (Meaning.SAME, Proof.PROVEN, frozenset({"http.status"}))
 
@@ -103,5 +103,5 @@ def test_a_body_beyond_a_mebibyte_is_not_taken_apart() -> None:
     assert len(compact) > 1 << 20
 
     for new, meaning in ((compact, Meaning.SAME), (other, Meaning.DIFFERENT)):
-        found = explain_answers(answer(legacy), answer(new))
+        found, _ = explain_answers(answer(legacy), answer(new))
         assert (found.causes, found.meaning, found.proof) == (frozenset({"limit.size"}), meaning, Proof.NONE)
