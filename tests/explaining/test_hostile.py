@@ -71,6 +71,7 @@ def running() -> Iterator[Running]:
         one.close()
 
 
+@pytest.mark.alone
 def test_a_comparer_lives_through_every_hostile_pair(running: Running) -> None:
     """All of them get their verdict from one and the same process, and only another spelling is tolerated."""
     worker = running.worker()
