@@ -30,6 +30,8 @@ def bearer(name: str) -> dict[str, str]:
 async def call(node: ControlNode, call_path: str, method: str, **more: Any) -> httpx2.Response:
     """Make one call of the table with nothing in it."""
     path = call_path.replace("{name}", "orders")
+    if method == "PATCH":
+        return await node.patch(path, {}, **more)
     return await (node.get(path, **more) if method == "GET" else node.post(path, {}, **more))
 
 
