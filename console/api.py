@@ -305,9 +305,10 @@ def _query(call: Call, request: Request) -> Mapping[str, object]:
 
 
 def _caller(visitor: Visitor, call: Call, request: Request, raw_body: bytes) -> Caller:
+    address = request.client.host if request.client else ""
     key = request.headers.get("idempotency-key")
     if key is None or call.method != "POST":
-        return Caller(actor=visitor.name)
+        return Caller(actor=visitor.name, address=address)
     if not _KEY.fullmatch(key):
         raise ProblemError(
             "invalid-request",
@@ -315,7 +316,7 @@ def _caller(visitor: Visitor, call: Call, request: Request, raw_body: bytes) -> 
             faults=[{"where": "Idempotency-Key", "detail": "Expected 1 to 200 visible ASCII characters."}],
         )
     digest = hashlib.sha256(f"{request.url.path}\n".encode() + raw_body).hexdigest()
-    return Caller(actor=visitor.name, key=key, digest=digest)
+    return Caller(actor=visitor.name, address=address, key=key, digest=digest)
 
 
 def _matches(call: Call, path: str) -> bool:

@@ -157,6 +157,8 @@ def _commit(spec: SnapshotSpec, remembered: Remembered) -> Commit | None:
         source="file",
         actor="matapalo",
         routes=(*changed, *gone),
+        config=spec.config.digest,
+        builds={backend: deploys[0].version for backend, deploys in sorted(remembered.deploys.items()) if deploys},
         reason="the database is new" if not remembered.revision else "the configuration changed while control was away",
         at=now_text(),
         before={

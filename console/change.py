@@ -124,7 +124,7 @@ class Changing:
         if not after and not always:
             return Done(pushed=pushed_now(state), audit_id=None)
         revision = state.next_revision() if after else state.revision
-        entry = entry_for(kind, routes or tuple(planned), reason, caller)
+        entry = entry_for(kind, routes or tuple(planned), reason, caller, state)
         entry = replace(
             entry,
             before={name: flag_as_json(flag) for name, flag in before.items()},
@@ -162,7 +162,7 @@ class Changing:
             return Done(pushed=pushed_now(state), audit_id=None)
         revision = state.next_revision()
         entry = replace(
-            entry_for(kind, routes, reason, caller),
+            entry_for(kind, routes, reason, caller, state),
             before={"copying": copying_as_json(before)},
             after={"copying": copying_as_json(after)},
         )
@@ -219,12 +219,15 @@ class Changing:
         )
 
 
-def entry_for(kind: str, routes: tuple[str, ...], reason: str, caller: Caller) -> Entry:
+def entry_for(kind: str, routes: tuple[str, ...], reason: str, caller: Caller, state: ControlState) -> Entry:
     """Begin an audit entry; what was before and after is filled in by the change."""
     return Entry(
         kind=kind,
         source=caller.source,
         actor=caller.actor,
+        address=caller.address,
+        builds=state.builds(),
+        config=state.config.digest,
         routes=routes,
         reason=reason,
         at=now_text(),

@@ -141,7 +141,8 @@ class Control:
         )
         state.flag_store, state.flag_error = store, flag_error
         state.evidence, state.evidence_error = evidence, evidence_error
-        state.deploys = {} if remembered is None else dict(remembered.deploys)
+        if remembered is not None:
+            state.deploys, state.notes = dict(remembered.deploys), dict(remembered.notes)
         state.supervisor = self._supervisor
         self._recorder, self._reloads = Recorder(state), Reloads(state)
         state.peers = Peers(
@@ -305,6 +306,8 @@ class Control:
                     routes=tuple(names),
                     reason=holds[names[0]].reason if kind == "hold" else "",
                     at=now_text(),
+                    builds=state.builds(),
+                    config=state.config.digest,
                     before={name: hold_as_json(before[name]) if name in before else None for name in names},
                     after={name: hold_as_json(holds[name]) if name in holds else None for name in names},
                 )

@@ -54,7 +54,7 @@ class Deploys(Changing):
         after = (deploy, *before[: KEEP_DEPLOYS - 1])
         routes = tuple(route.name for route in state.config.routes if backend in (route.legacy, route.new))
         entry = replace(
-            entry_for("deployed", routes, reason, caller),
+            entry_for("deployed", routes, reason, caller, state),
             before={backend: before[0].version if before else None},
             after={backend: version},
         )

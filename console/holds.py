@@ -177,7 +177,7 @@ class Holds(Changing):
         """Write holds that are already in force to the audit, if there is one."""
         state = self.state
         entry = replace(
-            entry_for(kind, tuple(names), reason, caller),
+            entry_for(kind, tuple(names), reason, caller, state),
             before={name: _hold_json(before.get(name)) for name in names},
             after={name: _hold_json(state.holds.get(name)) for name in names},
         )

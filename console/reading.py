@@ -129,7 +129,7 @@ class Reading:
 
     async def _audit(self, before: Divergence, after: Divergence, caller: Caller) -> int:
         entry = replace(
-            entry_for("triage", (after.route,), after.note, caller),
+            entry_for("triage", (after.route,), after.note, caller, self._state),
             before={after.id: _decided(before)},
             after={after.id: _decided(after)},
         )

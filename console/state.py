@@ -54,6 +54,8 @@ class Caller:
 
     actor: str
     source: str = "api"
+    address: str = ""
+    """The IP address that the call came from; empty: it did not come over the network."""
     key: str | None = None
     digest: str = ""
     """Of the call, so that a key cannot stand for two different ones."""
@@ -117,6 +119,8 @@ class ControlState:
         self.holds = dict(holds)
         self.deploys: dict[str, tuple[Deploy, ...]] = {}
         """What each backend runs and ran, the newest first."""
+        self.notes: dict[str, str] = {}
+        """Small JSON values that parts of control keep in the database (``store.flags.NOTES``)."""
         self.supervisor: Supervisor | None = None
         self.peers: Peers
         self._spec = spec
@@ -175,6 +179,10 @@ class ControlState:
         """Take over the holds that the supervisor has."""
         self.holds = dict(holds)
         self._built = None
+
+    def builds(self) -> dict[str, str]:
+        """Name the version that each backend runs, as far as somebody said."""
+        return {backend: deploys[0].version for backend, deploys in sorted(self.deploys.items()) if deploys}
 
     def next_revision(self) -> int:
         """Give a revision that no worker has ever seen."""
@@ -236,6 +244,11 @@ class ControlState:
             raise ProblemError(
                 "database", f"Nothing was changed: {error}. A rollback works without the database."
             ) from error
+        for note, kept in change.remember.items():
+            if kept is None:
+                self.notes.pop(note, None)
+            else:
+                self.notes[note] = kept
         return number, self.adopt(spec)
 
     def adopt(self, spec: SnapshotSpec) -> Pushed:

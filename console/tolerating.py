@@ -144,7 +144,7 @@ class Tolerating(Changing):
         before = {one.id: one for one in state.spec.tolerate}.get(spec.id)
         revision = state.next_revision()
         entry = replace(
-            entry_for(kind, (spec.route,) if spec.route else (), reason, caller),
+            entry_for(kind, (spec.route,) if spec.route else (), reason, caller, state),
             before={spec.id: None if before is None else as_mapping(before)},
             after={spec.id: as_mapping(spec) if spec.id in held else None},
         )

@@ -5,6 +5,7 @@ Rules of this file:
 1. A change and its audit entry are one transaction: neither exists without the other.
 2. ``synchronous=FULL``: what :meth:`FlagStore.commit` has returned survives a crash of the process and of the machine.
 3. The audit only grows; triggers in the file itself refuse everything else.
+4. Each entry carries the hash of the one before it (:mod:`store.chain`), so that a change behind our back shows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from config.spec import ToleranceSpec
 from rules.flag import Flag, Hold, Stage
+from store import chain
 from store.database import Database, Row, StoreError, Transaction
 from store.schema import audit, audit_routes, copying_off, flags, holds, idempotency, meta
 
@@ -35,6 +37,9 @@ _DEPLOYED: Final = "deployed:"
 
 _TOLERANCE: Final = "tolerance:"
 """Before a tolerance's name, as a key of ``meta``: the whole tolerance as JSON."""
+
+NOTES: Final = ("watchdog:", "autopilot:", "evidence:", "source:")
+"""Before the keys of ``meta`` under which parts of control keep their own small JSON values."""
 
 _FLIPS: Final = ("flip", "rollback", "undo")
 
@@ -65,6 +70,8 @@ class Remembered:
     """By backend, the newest first."""
     tolerate: tuple[ToleranceSpec, ...] = ()
     """Applied ones, sorted by name."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Key to JSON, for keys that begin with one of :data:`NOTES`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +82,29 @@ class Entry:
     """``flip``, ``rollback``, ``hold``, ``release``, ``shadow``, ``undo``, ``deployed``, ``tolerate``, ``untolerate``,
     ``triage``, ``reload`` or ``start``."""
     source: str
-    """``api``, ``signal``, ``watch``, ``local`` or ``file``."""
+    """``api``, ``signal``, ``watch``, ``local``, ``file``, ``openfeature``, ``watchdog`` or ``autopilot``."""
     actor: str
+    address: str = ""
+    """The IP address that the call came from; empty: it did not come over the network."""
     routes: tuple[str, ...]
     reason: str
     at: str
     """RFC 3339 in UTC."""
     before: Json
     after: Json
+    evidence: Json = field(default_factory=dict)
+    """What the change rests on: a gate's verdict, the value that tripped the watchdog."""
+    builds: Json = field(default_factory=dict)
+    """Backend to the version that it ran, as far as is known."""
+    config: str = ""
+    """The digest of the configuration in force."""
+    forced: bool = False
+    """A gate was overridden."""
     revision: int = 0
     id: int = 0
+    previous: str = ""
+    hash: str = ""
+    """Of this entry (:func:`store.chain.digest`); it and ``previous`` are empty until it is committed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +134,8 @@ class Commit:
     """What is remembered of one backend from now on, the newest first; empty: unchanged."""
     tolerate: tuple[ToleranceSpec, ...] | None = None
     """The whole new set of applied tolerances; ``None``: unchanged."""
+    remember: Mapping[str, str | None] = field(default_factory=dict)
+    """Notes to keep, by a key that begins with one of :data:`NOTES`; ``None`` forgets one."""
     key: Key | None = None
 
 
@@ -162,6 +184,7 @@ class FlagStore:
                     msgspec.json.decode(value, type=ToleranceSpec)
                     for _, value in await database.rows(_kept_under(_TOLERANCE))
                 ),
+                notes={key: value for prefix in NOTES for key, value in await database.rows(_kept_under(prefix))},
             )
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
             raise StoreError(
@@ -266,6 +289,29 @@ def flag_from_json(shown: Json) -> Flag:
     )
 
 
+def entry_as_json(entry: Entry) -> dict[str, object]:
+    """Show an entry as an export of the audit does; :func:`store.chain.digest` takes this."""
+    return {
+        "id": entry.id,
+        "at": entry.at,
+        "actor": entry.actor,
+        "source": entry.source,
+        "address": entry.address,
+        "kind": entry.kind,
+        "routes": list(entry.routes),
+        "reason": entry.reason,
+        "revision": entry.revision,
+        "before": entry.before,
+        "after": entry.after,
+        "evidence": entry.evidence,
+        "builds": entry.builds,
+        "config": entry.config,
+        "forced": entry.forced,
+        "previous": entry.previous,
+        "hash": entry.hash,
+    }
+
+
 def hold_as_json(hold: Hold) -> dict[str, object]:
     """Show a hold as the admin API and the audit do."""
     return {
@@ -297,6 +343,11 @@ async def _write(tx: Transaction, change: Commit) -> None:
         await tx.run(delete(meta).where(meta.c.key.startswith(_TOLERANCE, autoescape=True)))
         for spec in change.tolerate:
             await _remember(tx, f"{_TOLERANCE}{spec.id}", msgspec.json.encode(spec).decode())
+    for note, value in change.remember.items():
+        if value is None:
+            await tx.run(delete(meta).where(meta.c.key == note))
+        else:
+            await _remember(tx, note, value)
     if change.holds is not None:
         await tx.run(delete(holds))
         for hold in change.holds.values():
@@ -319,18 +370,28 @@ async def _remember(tx: Transaction, key: str, value: str) -> None:
 
 
 async def _append(tx: Transaction, change: Commit) -> int:
-    entry = change.entry
-    number = await tx.run(
+    last = await tx.rows(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1))
+    number, previous = (last[0][0] + 1, last[0][1]) if last else (1, chain.GENESIS)
+    entry = replace(change.entry, id=number, revision=change.revision, previous=previous)
+    await tx.run(
         insert(audit).values(
+            id=number,
             at=entry.at,
             actor=entry.actor,
             source=entry.source,
             kind=entry.kind,
             routes=json.dumps(entry.routes),
             reason=entry.reason,
-            revision=change.revision,
+            revision=entry.revision,
             before=json.dumps(entry.before),
             after=json.dumps(entry.after),
+            address=entry.address,
+            evidence=json.dumps(entry.evidence),
+            builds=json.dumps(entry.builds),
+            config=entry.config,
+            previous=previous,
+            hash=chain.digest(entry_as_json(entry)),
+            forced=int(entry.forced),
         )
     )
     for route in dict.fromkeys(entry.routes):
@@ -353,20 +414,29 @@ def _flag_row(flag: Flag) -> dict[str, object]:
         "percent_bp": flag.percent_bp,
         "sample_bp": flag.sample_bp,
         "salt": flag.salt,
+        "cohorts": "{}",
     }
 
 
 def _entry(row: Row) -> Entry:
-    number, at, actor, source, kind, routes, reason, revision, before, after = row
+    number, at, actor, source, kind, routes, reason, revision, before, after, *more = row
+    address, evidence, builds, config, previous, own, forced = more
     return Entry(
         id=number,
         at=at,
         actor=actor,
         source=source,
+        address=address,
         kind=kind,
         routes=tuple(json.loads(routes)),
         reason=reason,
         revision=revision,
         before=json.loads(before),
         after=json.loads(after),
+        evidence=json.loads(evidence),
+        builds=json.loads(builds),
+        config=config,
+        forced=bool(forced),
+        previous=previous,
+        hash=own,
     )

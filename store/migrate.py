@@ -36,8 +36,8 @@ def knows(revision: str) -> bool:
     return revision in {script.revision for script in chain().walk_revisions()}
 
 
-def upgrade(path: str, file: File) -> None:
-    """Run every missing revision on the file at *path*, in one transaction.
+def upgrade(path: str, file: File, to: str = "head") -> None:
+    """Run every missing revision up to *to* on the file at *path*, in one transaction.
 
     Raises: sqlite3.Error; ``store.database`` makes a sentence of it.
     Runs: in a thread; blocks on the disk.
@@ -57,7 +57,7 @@ def upgrade(path: str, file: File) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = connection
             config.attributes["file"] = file
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
             connection.exec_driver_sql("COMMIT")
     except (SQLAlchemyError, CommandError) as error:
         raise sqlite3.OperationalError(str(getattr(error, "orig", None) or error)) from error

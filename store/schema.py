@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest revision of the chain in ``store/migrations``; at it, Alembic (0.4 s to import) is not needed."""
 
 FLAGS: Final = MetaData()
@@ -37,6 +37,7 @@ flags = Table(
     Column("percent_bp", Integer, nullable=False),
     Column("sample_bp", Integer, nullable=False),
     Column("salt", String, nullable=False),
+    Column("cohorts", Text, nullable=False, server_default="{}"),
 )
 
 holds = Table(
@@ -68,6 +69,13 @@ audit = Table(
     Column("revision", Integer, nullable=False),
     Column("before", Text, nullable=False),
     Column("after", Text, nullable=False),
+    Column("address", Text, nullable=False, server_default=""),
+    Column("evidence", Text, nullable=False, server_default="{}"),
+    Column("builds", Text, nullable=False, server_default="{}"),
+    Column("config", Text, nullable=False, server_default=""),
+    Column("previous", Text, nullable=False, server_default=""),
+    Column("hash", Text, nullable=False, server_default=""),
+    Column("forced", Integer, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 
@@ -87,6 +95,31 @@ idempotency = Table(
     Column("answer", Text, nullable=False),
     Column("at", Float, nullable=False),
     Index("idempotency_at", "at"),
+)
+
+tokens = Table(
+    "tokens",
+    FLAGS,
+    Column("name", String, primary_key=True),
+    Column("role", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("made_by", String, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("last_used_at", Float, nullable=False),
+)
+
+nodes = Table(
+    "nodes",
+    FLAGS,
+    Column("name", String, primary_key=True),
+    Column("address", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("config", String, nullable=False),
+    Column("workers", Text, nullable=False),
 )
 
 evidence_meta = Table(
@@ -117,6 +150,19 @@ epochs = Table(
     EVIDENCE,
     Column("epoch", String, primary_key=True),
     Column("body", LargeBinary, nullable=False),
+    Column("node", String, nullable=False, server_default=""),
+)
+
+gate_hours = Table(
+    "gate_hours",
+    EVIDENCE,
+    Column("node", String, primary_key=True),
+    Column("route", String, primary_key=True),
+    Column("build", String, primary_key=True),
+    Column("hour", Integer, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Index("gate_hours_route", "route", "build", "hour"),
+    Index("gate_hours_hour", "hour"),
 )
 
 compared = Table(

@@ -147,7 +147,7 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     other.commit()
     other.close()
 
-    with pytest.raises(StoreError, match="'0999', this version knows revisions up to '0003'"):
+    with pytest.raises(StoreError, match="'0999', this version knows revisions up to '0004'"):
         await Database.open(str(path), "flags")
 
 

@@ -11,8 +11,19 @@ from hypothesis import strategies as st
 
 from config.spec import RuleSpec, ToleranceSpec
 from rules.flag import Flag, Hold, Stage
+from store import chain
 from store.database import StoreError
-from store.flags import KEEP_DEPLOYS, Commit, Deploy, Entry, FlagStore, Key, flag_as_json, flag_from_json
+from store.flags import (
+    KEEP_DEPLOYS,
+    Commit,
+    Deploy,
+    Entry,
+    FlagStore,
+    Key,
+    entry_as_json,
+    flag_as_json,
+    flag_from_json,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +65,38 @@ async def test_what_was_committed_comes_back(tmp_path: Path) -> None:
 
     assert (found.revision, found.flags, found.holds) == (7, {"orders": CANARY}, {"orders": HOLD})
     assert found.copying_off == {"cart"}
-    assert told == replace(entry(), id=number, revision=7)
+    assert told is not None
+    assert told == replace(entry(), id=number, revision=7, previous=chain.GENESIS, hash=told.hash)
+
+
+async def test_each_entry_carries_the_hash_of_the_one_before(tmp_path: Path) -> None:
+    """The audit is a chain: numbers follow each other, and every hash can be computed again from what was read."""
+    rich = replace(
+        entry(), address="192.0.2.7", evidence={"bound": 0.001}, builds={"new": "v2"}, config="ab", forced=True
+    )
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    numbers = [await store.commit(Commit(revision=7, entry=one)) for one in (entry(), rich, entry("hold"))]
+    first, second, third = reversed(await store.entries(before=None, limit=10))
+    await store.close()
+
+    assert numbers == [1, 2, 3]
+    assert (second.address, second.evidence, second.builds) == (rich.address, rich.evidence, rich.builds)
+    assert (second.config, second.forced) == ("ab", True)
+    assert [first.previous, second.previous, third.previous] == [chain.GENESIS, first.hash, second.hash]
+    assert [chain.digest(entry_as_json(one)) for one in (first, second, third)] == [first.hash, second.hash, third.hash]
+
+
+async def test_notes_come_back_until_they_are_forgotten(tmp_path: Path) -> None:
+    """Small values of control's parts are kept by key, and one is forgotten without the others."""
+    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    await store.commit(Commit(revision=1, entry=entry(), remember={"watchdog:a": "1", "autopilot:b": "2"}))
+    both = await store.load()
+    await store.commit(Commit(revision=2, entry=entry(), remember={"watchdog:a": None}))
+    one = await store.load()
+    await store.close()
+
+    assert both.notes == {"watchdog:a": "1", "autopilot:b": "2"}
+    assert one.notes == {"autopilot:b": "2"}
 
 
 async def test_deploys_come_back_newest_first_and_bounded(tmp_path: Path) -> None:

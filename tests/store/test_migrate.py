@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 
-from store import migrate
+from store import chain, migrate
 from store.schema import HEAD
 
 
@@ -70,3 +71,34 @@ def test_a_failed_upgrade_leaves_no_half_schema(tmp_path: Path) -> None:
     tables = {name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     found.close()
     assert tables == {"idempotency"}
+
+
+def test_entries_of_a_former_version_join_the_chain(tmp_path: Path) -> None:
+    """The audit of a former version is chained by the upgrade, as new entries are, and still refuses changes."""
+    path = str(tmp_path / "flags.db")
+    migrate.upgrade(path, "flags", "0003")
+    old = sqlite3.connect(path)
+    for number in (1, 2, 3):
+        old.execute(
+            "INSERT INTO audit (id, at, actor, source, kind, routes, reason, revision, before, after) "
+            "VALUES (?, 'then', 'ops', 'api', 'flip', '[\"orders\"]', 'why', ?, '{\"a\": 0.5}', '{}')",
+            (number, number),
+        )
+    old.commit()
+    old.close()
+
+    migrate.upgrade(path, "flags")
+
+    new = sqlite3.connect(path)
+    new.row_factory = sqlite3.Row
+    rows = new.execute("SELECT * FROM audit ORDER BY id").fetchall()
+    with pytest.raises(sqlite3.Error, match="append-only"):
+        new.execute("UPDATE audit SET reason = 'another'")
+    new.close()
+    previous = chain.GENESIS
+    for row in rows:
+        body = {name: json.loads(row[name]) for name in ("routes", "before", "after", "evidence", "builds")}
+        assert chain.digest({**dict(row), **body, "forced": False}) == row["hash"]
+        assert row["previous"] == previous
+        previous = row["hash"]
+    assert len(rows) == 3
