@@ -24,6 +24,7 @@ from config.spec import (
     ConfigSpec,
     EvidenceSpec,
     FallbackSpec,
+    GateSpec,
     LimitsSpec,
     MatchSpec,
     NoiseSpec,
@@ -236,6 +237,7 @@ def _route(filled: Filled, defaults: Filled, *, flags: str, base_dir: Path, read
         new=new,
         shadow=_shadow(filled, defaults, base_dir, reader),
         noise=_noise(filled, defaults),
+        gate=_gate(filled, defaults),
         ask_again_ns=tuple(sorted(given.get("ask_again", ()))),
         redact=tuple(dict.fromkeys(defaults.given.get("redact", ()) + filled.given.get("redact", ()))),
         fallback=_fallback(given.get("fallback")),
@@ -282,6 +284,18 @@ def _noise(filled: Filled, defaults: Filled) -> NoiseSpec | None:
         elif value is not None:
             fields = (fields or {}) | value.fields()
     return None if fields is None else NoiseSpec(**fields)
+
+
+def _gate(filled: Filled, defaults: Filled) -> GateSpec | None:
+    """Join the two gate sections key by key; without one the gate has its defaults, ``off`` replaces what is before."""
+    fields: dict[str, Any] | None = {}  # the table's kinds decide the types
+    for layer in (defaults, filled):
+        value = layer.given.get("gate")
+        if value == "off":
+            fields = None
+        elif value is not None:
+            fields = (fields or {}) | value.fields()
+    return None if fields is None else GateSpec(**fields)
 
 
 def _fallback(filled: Filled | None) -> FallbackSpec:

@@ -43,6 +43,9 @@ MAX_SHORT_TEXT: Final = 200
 SHORT_TEXT: Final = f"a text of at most {MAX_SHORT_TEXT} characters on one line"
 DAY: Final = "a day such as 2027-01-31"
 DAY_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+RATIO: Final = "a number from 0.1 to 100, such as 1.1"
+MIN_RATIO: Final = 0.1
+MAX_RATIO: Final = 100.0
 APART: Final = "a number such as 0.01, or a share of legacy's such as 1%"
 APART_PATTERN: Final = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})? ?%?$"
 STEPS: Final = "a whole number from 1 to 1000000000"
@@ -378,6 +381,18 @@ def apart(written: str) -> str:
     if written.endswith("%") and float(bare) > 100:
         raise UnfitError(written, APART, "at most 100%")
     return f"{bare}%" if written.endswith("%") else bare
+
+
+def ratio(written: str) -> float:
+    """Read ``1.1``: how many times as much.
+
+    Raises: UnfitError for what is not written as a plain decimal number, and out of bounds.
+    """
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", written, re.ASCII) or written.endswith("\n"):
+        raise UnfitError(written, RATIO)
+    if not MIN_RATIO <= float(written) <= MAX_RATIO:
+        raise UnfitError(written, RATIO)
+    return float(written)
 
 
 def steps(written: str) -> str:

@@ -210,6 +210,22 @@ class ToleranceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateSpec:
+    """Say what must have been seen of a route before new gets more of its clients."""
+
+    comparisons: int = 3_000
+    distinct_requests: int = 200
+    divergent_max_bp: int = 20
+    """The share of divergent pairs that is still fine; ``undecided`` counts as divergent."""
+    p95_ratio_max: float = 1.1
+    """p95 of new over p95 of legacy, on the same requests."""
+    error_delta_max_bp: int = 10
+    """Share of the pairs where only new fails, less the share where only legacy does."""
+    over_ns: int = 7 * 24 * 3_600_000_000_000
+    """No evidence counts for longer than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSpec:
     """Describe one route: a name, what it matches and its policy."""
 
@@ -244,6 +260,8 @@ class RouteSpec:
     """What happens to open tunnels on rollback."""
     tolerate: tuple[ToleranceSpec, ...] = ()
     """Of this route only; those for every route stand in the configuration."""
+    gate: GateSpec | None = GateSpec()
+    """What must pass before new gets more clients; ``None``: nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from config.spec import (
     BackendSpec,
     BackendTlsSpec,
     EvidenceSpec,
+    GateSpec,
     LimitsSpec,
     MatchSpec,
     NoiseSpec,
@@ -88,6 +89,19 @@ def size(low_bytes: int, high_bytes: int) -> Word:
     return Word(words=words, parse=parse, show=units.format_size, limits={"pattern": units.SIZE_PATTERN})
 
 
+def share(low_bp: int, high_bp: int) -> Word:
+    """Make the kind of a share between two bounds."""
+    words = f"a share from {units.format_share(low_bp)} to {units.format_share(high_bp)}, such as 0.2%"
+
+    def parse(text: str) -> int:
+        value = units.share_bp(text)
+        if not low_bp <= value <= high_bp:
+            raise UnfitError(text, words)
+        return value
+
+    return Word(words=words, parse=parse, show=units.format_share, limits={"pattern": units.SHARE_PATTERN})
+
+
 SHARE: Final = Word(
     words=units.SHARE, parse=units.share_bp, show=units.format_share, limits={"pattern": units.SHARE_PATTERN}
 )
@@ -110,6 +124,13 @@ RATE: Final = Word(
     show=units.format_rate,
     types=("string", "number"),
     limits={"pattern": "^off$", "minimum": 0.001, "maximum": 1_000_000},
+)
+RATIO: Final = Word(
+    words=forms.RATIO,
+    parse=forms.ratio,
+    show=lambda value: f"{value:g}",
+    types=("number",),
+    limits={"minimum": forms.MIN_RATIO, "maximum": forms.MAX_RATIO},
 )
 METHOD: Final = Word(words=forms.METHOD, parse=forms.method, limits={"pattern": forms.METHOD_PATTERN})
 HEADER: Final = Word(words=forms.HEADER, parse=forms.header, limits={"pattern": forms.HEADER_PATTERN})
@@ -439,6 +460,40 @@ FALLBACK: Final = Section(
     ),
 )
 
+GATE: Final = Section(
+    title="gate",
+    doc="What must have been seen of the current build of new before it gets more clients (docs/gates.md).",
+    spec=GateSpec,
+    keys=(
+        Key(name="comparisons", kind=whole(1, 10_000_000), doc="Pairs compared, at least."),
+        Key(name="distinct_requests", kind=whole(1, 2_000), doc="Different requests among them, at least."),
+        Key(
+            name="divergent_max",
+            kind=share(1, 5_000),
+            doc="The share of divergent pairs that is shown to be below this, at 95 %; `undecided` counts as divergent.",
+            field="divergent_max_bp",
+        ),
+        Key(
+            name="p95_ratio_max",
+            kind=RATIO,
+            doc="The 95th percentile of new's time to a response head over legacy's, on the same requests, at most.",
+        ),
+        Key(
+            name="error_delta_max",
+            kind=share(1, 5_000),
+            doc="The share of pairs where only new fails, less the share where only legacy does, at most, at 95 %.",
+            field="error_delta_max_bp",
+        ),
+        Key(
+            name="over",
+            kind=duration(3_600_000_000_000, 90 * 86_400_000_000_000),
+            doc="No evidence counts for longer than this.",
+            field="over_ns",
+        ),
+    ),
+    instead={"off": "flips ask for no evidence, and the audit says so"},
+)
+
 RULE: Final = Section(
     title="rule",
     doc="The shape that both values must have. Exactly one key.",
@@ -550,17 +605,17 @@ _POLICY: Final = (
         "to the defaults'.",
     ),
     Key(name="fallback", kind=FALLBACK, doc=FALLBACK.doc),
+    Key(name="gate", kind=GATE, doc=GATE.doc),
 )
 
 _LATER: Final = {
-    "gate": "gates",
     "watchdog": "the watchdog",
     "autopilot": "flips on evidence without a person",
 }
 
 DEFAULTS: Final = Section(
     title="defaults",
-    doc="Given once for every route; a route's own value wins, and `shadow` is joined key by key.",
+    doc="Given once for every route; a route's own value wins, and `shadow`, `noise` and `gate` are joined key by key.",
     spec=RouteSpec,
     keys=_POLICY,
     later=_LATER,

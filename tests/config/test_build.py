@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from config.spec import (
     BackendTlsSpec,
     FallbackSpec,
     LimitsSpec,
+    GateSpec,
     NoiseSpec,
     OverrideSpec,
     RouteSpec,
@@ -293,6 +295,20 @@ def test_more_than_ten_thousand_routes_are_refused() -> None:
     text = "routes:\n" + "".join(route % (number, number) for number in range(MAX_ROUTES + 1))
 
     assert "found 10001 routes, expected at most 10000" in problem_of(text)
+
+
+def test_a_gate_stands_unless_it_is_switched_off_and_is_joined_key_by_key() -> None:
+    """Every route has a gate; a route's keys win over the defaults', and `off` takes the gate away."""
+    text = "defaults: {legacy: old, new: new, gate: {divergent_max: 0.5%, over: 2d}}\nroutes:\n"
+    lines = ["", ", gate: {divergent_max: 1%, p95_ratio_max: 2}", ", gate: off", ", gate: {}"]
+    routes = "".join(f"  - {{name: r{n}, match: {{path: /r{n}}}{line}}}\n" for n, line in enumerate(lines))
+
+    joined = [route.gate for route in routes_of(text + routes)]
+    alone = [route.gate for route in routes_of("defaults: {legacy: old, new: new}\nroutes:\n" + routes)]
+
+    given = GateSpec(divergent_max_bp=50, over_ns=2 * 86_400_000_000_000)
+    assert joined == [given, replace(given, divergent_max_bp=100, p95_ratio_max=2.0), None, given]
+    assert alone == [GateSpec(), GateSpec(divergent_max_bp=100, p95_ratio_max=2.0), None, GateSpec()]
 
 
 def test_noise_is_off_until_asked_and_joined_key_by_key() -> None:

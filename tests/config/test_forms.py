@@ -129,6 +129,9 @@ def test_addresses_are_literals_with_a_port() -> None:
         (forms.name, "a|b", "for example a-b"),
         (forms.name, "none", "the word for no backend"),
         (forms.text, "a\0b", "no control characters"),
+        (forms.ratio, "1e1", ""),
+        (forms.ratio, "0.01", ""),
+        (forms.ratio, "1.1\n", ""),
     ],
 )
 def test_a_wrong_form_says_what_to_write(read: Callable[[str], object], written: str, hint: str) -> None:

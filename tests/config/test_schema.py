@@ -37,6 +37,7 @@ routes:
     fallback: {on: [connect, 503]}
     noise: {sample: 2%, max_per_second: off}
     ask_again: [1s, 10s]
+    gate: {comparisons: 500, divergent_max: 0.5%, p95_ratio_max: 2, error_delta_max: 1%, over: 2d}
     redact: [$.a.*.b, "header:X-Token"]
 """,
 }
@@ -48,7 +49,7 @@ WRONG = {
     "range": BACKENDS + "workers: 140",
     "word": BACKENDS + "strict: maybe",
     "missing": BACKENDS + "routes: [{name: a}]",
-    "later": BACKENDS + "defaults: {gate: {comparisons: 3}}",
+    "later": BACKENDS + "defaults: {watchdog: {window: 60s}}",
     "secret": BACKENDS + "override: {header: X-Side, token: hunter2}",
     "name": BACKENDS + "routes: [{name: 'a|b', match: {path: /a}, legacy: old}]",
     "type": BACKENDS + "routes: {name: a}",
