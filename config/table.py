@@ -470,7 +470,7 @@ GATE: Final = Section(
         Key(
             name="divergent_max",
             kind=share(1, 5_000),
-            doc="The share of divergent pairs that is shown to be below this, at 95 %; `undecided` counts as divergent.",
+            doc="The share of divergent pairs that is below this, at 95 %; `undecided` counts as divergent.",
             field="divergent_max_bp",
         ),
         Key(

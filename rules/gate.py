@@ -64,4 +64,4 @@ class GateVerdict:
     sentence: str
     checks: tuple[Check, ...] = ()
     needs_s: float | None = None
-    """How long until it can pass at this rate, if nothing goes wrong; ``None``: nobody can say, or nothing is needed."""
+    """How long until it can pass at this rate if nothing goes wrong; ``None``: nobody can say, or nothing is needed."""
