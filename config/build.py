@@ -6,10 +6,10 @@ shows every problem; the result is used only when there is none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from config import checks, secret
 from config.document import Place
@@ -19,6 +19,7 @@ from config.reader import REFUSED, Reader
 from config.spec import (
     AddressSpec,
     AdminSpec,
+    AutopilotSpec,
     BackendSpec,
     BackendTlsSpec,
     ConfigSpec,
@@ -33,12 +34,16 @@ from config.spec import (
     ShadowSpec,
     TlsSpec,
     TokenSpec,
+    WatchdogSpec,
+    WebhookSpec,
 )
 from config.table import ADMIN, DEFAULTS, EVIDENCE, HEALTH, LIMITS
 from config.tolerate import tolerances
 
 MAX_ROUTES: Final = 10_000
 """More than that is a generator's mistake; a snapshot of 10,000 routes is some 6 MB."""
+
+T = TypeVar("T")
 
 _NOWHERE: Final = Place("", 0, 0)
 
@@ -93,6 +98,11 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
         digest=source.digest,
         files=source.files,
         tolerate=tolerances(root.get("tolerate"), "", reader),
+        webhooks=tuple(
+            WebhookSpec(**item.fields() | {"secret": secret.anchored(item.given["secret"], source.base_dir)})
+            for item in root.get("webhooks")
+            if {"url", "secret"} <= item.given.keys()
+        ),
     )
     names = tuple(name for name, _ in named)
     checks.check_backend_names(root, defaults, written, names, reader)
@@ -236,8 +246,10 @@ def _route(filled: Filled, defaults: Filled, *, flags: str, base_dir: Path, read
         legacy=legacy,
         new=new,
         shadow=_shadow(filled, defaults, base_dir, reader),
-        noise=_noise(filled, defaults),
-        gate=_gate(filled, defaults),
+        noise=_made(NoiseSpec, _joined("noise", filled, defaults, is_on=False)),
+        gate=_made(GateSpec, _joined("gate", filled, defaults, is_on=True)),
+        watchdog=_made(WatchdogSpec, _joined("watchdog", filled, defaults, is_on=True)),
+        autopilot=_made(AutopilotSpec, _joined("autopilot", filled, defaults, is_on=False)),
         ask_again_ns=tuple(sorted(given.get("ask_again", ()))),
         redact=tuple(dict.fromkeys(defaults.given.get("redact", ()) + filled.given.get("redact", ()))),
         fallback=_fallback(given.get("fallback")),
@@ -274,28 +286,21 @@ def _shadow(filled: Filled, defaults: Filled, base_dir: Path, reader: Reader) ->
     return ShadowSpec(**fields)
 
 
-def _noise(filled: Filled, defaults: Filled) -> NoiseSpec | None:
-    """Join the two noise sections key by key; ``off`` replaces what stands before it."""
-    fields: dict[str, Any] | None = None  # the table's kinds decide the types
+def _joined(name: str, filled: Filled, defaults: Filled, *, is_on: bool) -> dict[str, Any] | None:
+    """Join two sections key by key; ``off`` replaces what stands before it. *is_on*: also without any section."""
+    fields: dict[str, Any] | None = {} if is_on else None  # the table's kinds decide the types
     for layer in (defaults, filled):
-        value = layer.given.get("noise")
+        value = layer.given.get(name)
         if value == "off":
             fields = None
         elif value is not None:
             fields = (fields or {}) | value.fields()
-    return None if fields is None else NoiseSpec(**fields)
+    return fields
 
 
-def _gate(filled: Filled, defaults: Filled) -> GateSpec | None:
-    """Join the two gate sections key by key; without one the gate has its defaults, ``off`` replaces what is before."""
-    fields: dict[str, Any] | None = {}  # the table's kinds decide the types
-    for layer in (defaults, filled):
-        value = layer.given.get("gate")
-        if value == "off":
-            fields = None
-        elif value is not None:
-            fields = (fields or {}) | value.fields()
-    return None if fields is None else GateSpec(**fields)
+def _made(spec: Callable[..., T], fields: dict[str, Any] | None) -> T | None:
+    """Make what a joined section asks for, if it is on."""
+    return None if fields is None else spec(**fields)
 
 
 def _fallback(filled: Filled | None) -> FallbackSpec:

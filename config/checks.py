@@ -13,6 +13,7 @@ from config.forms import format_address
 from config.kinds import Filled
 from config.reader import REFUSED, Reader
 from config.spec import AddressSpec, BackendSpec, ConfigSpec, MatchSpec, RouteSpec
+from config.units import format_share
 
 MAX_LISTENERS: Final = 64
 """Each worker slot holds a socket for each address; every address is held against every other."""
@@ -167,6 +168,7 @@ def check_routes(
         _check_sides(filled, defaults, route, backends, reader)
         _check_journey(filled, route, journeys, reader)
         _check_matches(filled, route, matches, reader)
+        _check_autopilot(filled, defaults, route, reader)
     for filled, route in zip(written, routes, strict=True):
         if route is not None and route.was in names and route.was != route.name:
             message = f"found {route.was!r}, which is still a route, expected a former name; remove was"
@@ -239,12 +241,33 @@ def _check_journey(filled: Filled, route: RouteSpec, journeys: dict[str, RouteSp
             f"and the same percent as {first.name}; routes of one journey flip together"
         )
         reader.report(filled.places["journey"], f"{filled.where}.journey", message)
+    if first.autopilot != route.autopilot:
+        message = (
+            f"found another autopilot than that of {first.name}, expected the same in the journey {route.journey}; "
+            "its routes flip together"
+        )
+        reader.report(filled.places["journey"], f"{filled.where}.journey", message)
     if first.sticky != route.sticky:
         message = (
             f"found another sticky than that of {first.name}, expected the same in the journey {route.journey}; "
             "otherwise its clients are split between the sides"
         )
         reader.report(filled.places["journey"], f"{filled.where}.journey", message)
+
+
+def _check_autopilot(filled: Filled, defaults: Filled, route: RouteSpec, reader: Reader) -> None:
+    """Refuse steps that do not rise, and a number of bake times that fits no step."""
+    pilot = route.autopilot
+    if pilot is None:
+        return
+    layer = filled if "autopilot" in filled.places else defaults
+    place, where = layer.places["autopilot"], f"{layer.where}.autopilot"
+    if list(pilot.steps_bp) != sorted(set(pilot.steps_bp)):
+        shown = ", ".join(map(format_share, pilot.steps_bp))
+        reader.report(place, f"{where}.steps", f"found {shown}, expected rising shares, such as 1%, 5%, 25%")
+    if len(pilot.bake_ns) not in (1, len(pilot.steps_bp)):
+        message = f"found {len(pilot.bake_ns)} durations, expected one, or one for each of {len(pilot.steps_bp)} steps"
+        reader.report(place, f"{where}.bake", message)
 
 
 def _check_matches(

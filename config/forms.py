@@ -43,6 +43,8 @@ MAX_SHORT_TEXT: Final = 200
 SHORT_TEXT: Final = f"a text of at most {MAX_SHORT_TEXT} characters on one line"
 DAY: Final = "a day such as 2027-01-31"
 DAY_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+HOOK: Final = "a URL such as https://ci.example.com/hook"
+HOOK_PATTERN: Final = r"^https?://[^/?#@]+(/[^#]*)?$"
 RATIO: Final = "a number from 0.1 to 100, such as 1.1"
 MIN_RATIO: Final = 0.1
 MAX_RATIO: Final = 100.0
@@ -381,6 +383,21 @@ def apart(written: str) -> str:
     if written.endswith("%") and float(bare) > 100:
         raise UnfitError(written, APART, "at most 100%")
     return f"{bare}%" if written.endswith("%") else bare
+
+
+def hook(written: str) -> str:
+    """Check the URL of a webhook.
+
+    Raises: UnfitError that does not repeat the text: a path of such a URL is often a secret.
+    """
+    parts = urlsplit(written) if written.isascii() and written.isprintable() and " " not in written else None
+    try:
+        is_whole = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if parts is None or not is_whole or "@" in parts.netloc or parts.fragment:
+        raise UnfitError("a text", HOOK, "no user, no password, no fragment")
+    return written
 
 
 def ratio(written: str) -> float:

@@ -99,6 +99,8 @@ def _references(spec: ConfigSpec) -> Iterator[tuple[str, str]]:
         yield "override.token", spec.override.token
     for number, key in enumerate(spec.evidence.keys):
         yield f"evidence.keys[{number}]", key
+    for number, webhook in enumerate(spec.webhooks):
+        yield f"webhooks[{number}].secret", webhook.secret
     for route in spec.routes:
         if route.shadow.replace_authorization is not None:
             yield f"routes.{route.name}.shadow.replace_authorization", route.shadow.replace_authorization

@@ -168,6 +168,48 @@ class FallbackSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WatchdogSpec:
+    """Say when a route is taken back by itself (docs/decisions/0025-watchdog.md)."""
+
+    window_ns: int = 60_000_000_000
+    """How far back the watchdog looks; it looks at the newest twelfth of it alone, too."""
+    error_delta_max_bp: int = 100
+    """The share of its requests that new fails, less the share that legacy fails, at most."""
+    min_requests: int = 100
+    """Fewer requests to new within the window: the watchdog is blind, and says so."""
+    min_errors: int = 10
+    """Fewer failures of new never trip."""
+    p95_ratio_max: float | None = None
+    """p95 of new over p95 of legacy on the same requests, at most; ``None``: latency never trips."""
+    divergent_max_bp: int | None = None
+    """The share of divergent comparisons within the window, at most; ``None``: divergence never trips."""
+    cool_down_ns: int = 900_000_000_000
+    """After a trip the autopilot keeps its hands off for so long, and until the hold is released."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutopilotSpec:
+    """Say which steps a route takes by itself (docs/decisions/0026-autopilot.md)."""
+
+    steps_bp: tuple[int, ...] = (100, 500, 2_500, 5_000, 10_000)
+    """Shares of the clients that new answers in canary, rising."""
+    bake_ns: tuple[int, ...] = (3_600_000_000_000,)
+    """How long each step stays at least; a single one is for all of them."""
+    to: Literal["canary", "live"] = "live"
+    """Where it ends: on the last step, or in the stage live."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSpec:
+    """Name somebody who is told what the watchdog and the autopilot do."""
+
+    url: str
+    secret: str
+    """A secret reference; it signs what is sent."""
+    events: tuple[str, ...] = ("autopilot.before", "autopilot.after", "watchdog.tripped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OverrideSpec:
     """Name the header that chooses the side for one request."""
 
@@ -262,6 +304,10 @@ class RouteSpec:
     """Of this route only; those for every route stand in the configuration."""
     gate: GateSpec | None = GateSpec()
     """What must pass before new gets more clients; ``None``: nothing."""
+    watchdog: WatchdogSpec | None = WatchdogSpec()
+    """``None``: nothing is taken back by itself (``off`` in the file)."""
+    autopilot: AutopilotSpec | None = None
+    """``None``: nobody but people raises new's share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,3 +388,5 @@ class ConfigSpec:
     """For every route."""
     stamps: tuple[tuple[str, str], ...] = ()
     """Each file that TLS reads with its age and size then: a renewed certificate makes another configuration."""
+    webhooks: tuple[WebhookSpec, ...] = ()
+    """Who is told of steps and trips."""

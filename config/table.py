@@ -15,6 +15,7 @@ from config.kinds import Key, Many, Section, Table, Word, boolean, choice, whole
 from config.spec import (
     AddressSpec,
     AdminSpec,
+    AutopilotSpec,
     BackendSpec,
     BackendTlsSpec,
     EvidenceSpec,
@@ -28,6 +29,8 @@ from config.spec import (
     ShadowSpec,
     TokenSpec,
     ToleranceSpec,
+    WatchdogSpec,
+    WebhookSpec,
 )
 
 MAX_WORKERS: Final = 64
@@ -494,6 +497,98 @@ GATE: Final = Section(
     instead={"off": "flips ask for no evidence, and the audit says so"},
 )
 
+WATCHDOG: Final = Section(
+    title="watchdog",
+    doc="When a route is taken back by itself, always new against legacy (docs/operations.md).",
+    spec=WatchdogSpec,
+    keys=(
+        Key(
+            name="window",
+            kind=duration(10_000_000_000, 600_000_000_000),
+            doc="How far back it looks; its newest twelfth is looked at alone, too.",
+            field="window_ns",
+        ),
+        Key(
+            name="error_delta_max",
+            kind=share(1, 10_000),
+            doc="The share of its requests that new fails (5xx, no answer, fallback), less legacy's own, at most.",
+            field="error_delta_max_bp",
+        ),
+        Key(
+            name="min_requests",
+            kind=whole(20, 10_000_000),
+            doc="Fewer requests to new within the window: it is blind, and says so.",
+        ),
+        Key(name="min_errors", kind=whole(2, 1_000_000), doc="Fewer failures of new within the window never trip."),
+        Key(
+            name="p95_ratio_max",
+            kind=RATIO,
+            doc="The 95th percentile of new's time to a response head over legacy's, on the same requests, at most; "
+            "without it latency never trips.",
+        ),
+        Key(
+            name="divergent_max",
+            kind=share(1, 10_000),
+            doc="The share of divergent comparisons within the window, at most: beyond it the route goes back to "
+            "`shadow`. Without it divergence never trips.",
+            field="divergent_max_bp",
+        ),
+        Key(
+            name="cool_down",
+            kind=duration(0, 7 * 86_400_000_000_000),
+            doc="So long after a trip, and until the hold is released, the autopilot does nothing.",
+            field="cool_down_ns",
+        ),
+    ),
+    instead={"off": "nothing is taken back by itself"},
+)
+
+AUTOPILOT: Final = Section(
+    title="autopilot",
+    doc="Which steps a canary takes by itself while its gate passes. Without this section only people flip.",
+    spec=AutopilotSpec,
+    keys=(
+        Key(
+            name="steps",
+            kind=Many(of=share(1, 10_000), or_one=True, at_least=1, at_most=20),
+            doc="Shares of the clients that new answers, rising.",
+            field="steps_bp",
+        ),
+        Key(
+            name="bake",
+            kind=Many(of=duration(10_000_000_000, 30 * 86_400_000_000_000), or_one=True, at_least=1, at_most=20),
+            doc="How long each step stays at least: one duration, or one for each step.",
+            field="bake_ns",
+        ),
+        Key(
+            name="to",
+            kind=choice("canary", "live"),
+            doc="Where it ends: on the last step, or in the stage `live`.",
+        ),
+    ),
+    instead={"off": "only people flip, whatever the defaults say"},
+)
+
+WEBHOOK: Final = Section(
+    title="webhook",
+    doc="Somebody who is told, signed, what the watchdog and the autopilot do (docs/operations.md).",
+    spec=WebhookSpec,
+    keys=(
+        Key(
+            name="url",
+            kind=Word(words=forms.HOOK, parse=forms.hook, limits={"pattern": forms.HOOK_PATTERN}, secret=True),
+            doc="Where to; it may not carry a user or a password.",
+            required=True,
+        ),
+        Key(name="secret", kind=SECRET, doc="Where the key is found that signs each message.", required=True),
+        Key(
+            name="events",
+            kind=Many(of=choice("autopilot.before", "autopilot.after", "watchdog.tripped"), or_one=True, at_least=1),
+            doc="What is told. An `autopilot.before` that is not answered 2xx holds the step back.",
+        ),
+    ),
+)
+
 RULE: Final = Section(
     title="rule",
     doc="The shape that both values must have. Exactly one key.",
@@ -606,19 +701,15 @@ _POLICY: Final = (
     ),
     Key(name="fallback", kind=FALLBACK, doc=FALLBACK.doc),
     Key(name="gate", kind=GATE, doc=GATE.doc),
+    Key(name="watchdog", kind=WATCHDOG, doc=WATCHDOG.doc),
+    Key(name="autopilot", kind=AUTOPILOT, doc=AUTOPILOT.doc),
 )
-
-_LATER: Final = {
-    "watchdog": "the watchdog",
-    "autopilot": "flips on evidence without a person",
-}
 
 DEFAULTS: Final = Section(
     title="defaults",
-    doc="Given once for every route; a route's own value wins, and `shadow`, `noise` and `gate` are joined key by key.",
+    doc="Given once for every route; a route's own value wins, and its sections are joined key by key (`fallback` is not).",
     spec=RouteSpec,
     keys=_POLICY,
-    later=_LATER,
     elsewhere={
         "match": "each route has its own",
         "tolerate": "for every route it stands at the top level, for one inside it",
@@ -678,7 +769,6 @@ ROUTE: Final = Section(
         ),
         Key(name="tolerate", kind=_TOLERATE, doc="Differences that are permitted on this route."),
     ),
-    later=_LATER,
     elsewhere={
         "path": "it stands inside match",
         "methods": "they stand inside match",
@@ -845,6 +935,7 @@ INCLUDED: Final = Section(
             "undeclared",
             "limits",
             "evidence",
+            "webhooks",
             "flags",
             "tolerate",
         ),
@@ -917,8 +1008,8 @@ ROOT: Final = Section(
         Key(name="access_log", kind=boolean(), doc="Write one JSON line per answered request.", default=True),
         Key(name="limits", kind=LIMITS, doc=LIMITS.doc),
         Key(name="evidence", kind=EVIDENCE, doc=EVIDENCE.doc),
+        Key(name="webhooks", kind=Many(of=WEBHOOK, at_most=8), doc=WEBHOOK.doc, default=()),
     ),
-    later=_LATER,
     elsewhere={
         "tls": "it stands inside an item of listen, beside its address, or inside admin or a backend",
         "tokens": "they stand inside admin",

@@ -12,6 +12,7 @@ from config.build import MAX_ROUTES
 from config.spec import (
     AddressSpec,
     AdminSpec,
+    AutopilotSpec,
     BackendSpec,
     BackendTlsSpec,
     FallbackSpec,
@@ -22,6 +23,8 @@ from config.spec import (
     RouteSpec,
     ShadowSpec,
     TokenSpec,
+    WatchdogSpec,
+    WebhookSpec,
 )
 
 BACKENDS = 'backends: {old: {url: "http://old"}, new: {url: "http://new"}}\n'
@@ -309,6 +312,48 @@ def test_a_gate_stands_unless_it_is_switched_off_and_is_joined_key_by_key() -> N
     given = GateSpec(divergent_max_bp=50, over_ns=2 * 86_400_000_000_000)
     assert joined == [given, replace(given, divergent_max_bp=100, p95_ratio_max=2.0), None, given]
     assert alone == [GateSpec(), GateSpec(divergent_max_bp=100, p95_ratio_max=2.0), None, GateSpec()]
+
+
+def test_the_watchdog_stands_unless_it_is_switched_off() -> None:
+    """Every route is watched with safe defaults; a route's keys win over the defaults', and `off` ends it."""
+    text = "defaults: {legacy: old, new: new, watchdog: {window: 30s}}\nroutes:\n"
+    lines = ["", ", watchdog: {divergent_max: 1%, p95_ratio_max: 2}", ", watchdog: off"]
+    routes = "".join(f"  - {{name: r{n}, match: {{path: /r{n}}}{line}}}\n" for n, line in enumerate(lines))
+
+    joined = [route.watchdog for route in routes_of(text + routes)]
+    alone = routes_of("defaults: {legacy: old, new: new}\nroutes:\n  - {name: a, match: {path: /a}}")
+
+    given = WatchdogSpec(window_ns=30_000_000_000)
+    assert joined == [given, replace(given, divergent_max_bp=100, p95_ratio_max=2.0), None]
+    assert alone[0].watchdog == WatchdogSpec(
+        window_ns=60_000_000_000, error_delta_max_bp=100, min_requests=100, min_errors=10
+    )
+
+
+def test_the_autopilot_is_off_until_asked() -> None:
+    """Without `autopilot` nobody but people flips; an empty section walks 1, 5, 25, 50, 100 % and then to live."""
+    text = "defaults: {legacy: old, new: new}\nroutes:\n"
+    lines = ["", ", autopilot: {}", ", autopilot: {steps: 10%, bake: 5m, to: canary}"]
+    routes = "".join(f"  - {{name: r{n}, match: {{path: /r{n}}}{line}}}\n" for n, line in enumerate(lines))
+
+    assert [route.autopilot for route in routes_of(text + routes)] == [
+        None,
+        AutopilotSpec(steps_bp=(100, 500, 2_500, 5_000, 10_000), bake_ns=(3_600_000_000_000,), to="live"),
+        AutopilotSpec(steps_bp=(1_000,), bake_ns=(300_000_000_000,), to="canary"),
+    ]
+
+
+def test_a_webhook_has_a_url_a_secret_and_events(tmp_path: Path) -> None:
+    """A webhook hears of everything unless it says what; its secret stays a reference, and its URL has no password."""
+    text = BACKENDS + "webhooks: [{url: 'http://h/%s', secret: 'file:s'%s}]"
+
+    first = load_text(text % ("a", ""), base_dir=tmp_path, environ={}).webhooks
+    second = load_text(text % ("b?c=1", ", events: watchdog.tripped"), base_dir=tmp_path, environ={}).webhooks
+
+    secret = f"file:{tmp_path / 's'}"
+    assert first == (WebhookSpec(url="http://h/a", secret=secret),)
+    assert second == (WebhookSpec(url="http://h/b?c=1", secret=secret, events=("watchdog.tripped",)),)
+    assert "hunter2" not in problem_of("webhooks: [{url: 'http://u:hunter2@h/', secret: 'env:A'}]")
 
 
 def test_noise_is_off_until_asked_and_joined_key_by_key() -> None:

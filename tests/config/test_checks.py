@@ -57,6 +57,12 @@ def problems_of(text: str) -> list[str]:
             "- {name: a, match: {path: /a}, journey: j}\n- {name: b, match: {path: /b}, journey: j, sticky: ip}",
             "its clients are split between the sides",
         ),
+        (
+            "- {name: a, match: {path: /a}, journey: j}\n- {name: b, match: {path: /b}, journey: j, autopilot: {}}",
+            "found another autopilot than that of a",
+        ),
+        ("- {name: a, match: {path: /a}, autopilot: {steps: [5%, 1%]}}", "a.autopilot.steps: found 5%, 1%, expected"),
+        ("- {name: a, match: {path: /a}, autopilot: {bake: [1h, 2h]}}", "one for each of 5 steps"),
     ],
 )
 def test_a_route_that_cannot_work_is_refused(routes: str, said: str) -> None:

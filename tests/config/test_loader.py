@@ -166,7 +166,6 @@ NOT_YET = [
     "database: postgresql://db/matapalo",
     "flags: openfeature",
     "defaults: {shadow: {writes: marked}}",
-    "defaults: {watchdog: {window: 60s}}",
 ]
 
 

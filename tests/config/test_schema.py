@@ -38,7 +38,10 @@ routes:
     noise: {sample: 2%, max_per_second: off}
     ask_again: [1s, 10s]
     gate: {comparisons: 500, divergent_max: 0.5%, p95_ratio_max: 2, error_delta_max: 1%, over: 2d}
+    watchdog: {window: 30s, error_delta_max: 2%, min_requests: 50, min_errors: 5, p95_ratio_max: 2, divergent_max: 1%}
+    autopilot: {steps: [1%, 10%], bake: [1h, 2h], to: canary}
     redact: [$.a.*.b, "header:X-Token"]
+webhooks: [{url: "https://ci.example.com/hook", secret: env:HOOK, events: watchdog.tripped}]
 """,
 }
 WRONG = {
@@ -49,7 +52,7 @@ WRONG = {
     "range": BACKENDS + "workers: 140",
     "word": BACKENDS + "strict: maybe",
     "missing": BACKENDS + "routes: [{name: a}]",
-    "later": BACKENDS + "defaults: {watchdog: {window: 60s}}",
+    "later": BACKENDS + "defaults: {shadow: {writes: marked}}",
     "secret": BACKENDS + "override: {header: X-Side, token: hunter2}",
     "name": BACKENDS + "routes: [{name: 'a|b', match: {path: /a}, legacy: old}]",
     "type": BACKENDS + "routes: {name: a}",

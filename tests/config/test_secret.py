@@ -81,6 +81,7 @@ def test_check_names_every_missing_secret(tmp_path: Path) -> None:
         admin: {tokens: [{name: ops, role: operator, token: "env:OPS"}, {name: dev, role: viewer, token: "env:DEV"}]}
         backends: {old: {url: "http://old"}, new: {url: "http://new"}}
         override: {header: X-Side, token: "file:side"}
+        webhooks: [{url: "http://hook", secret: "env:HOOK"}]
         routes:
           - name: a
             match: {path: /a}
@@ -97,6 +98,7 @@ def test_check_names_every_missing_secret(tmp_path: Path) -> None:
     assert [problem.where for problem in problems] == [
         "admin.tokens.ops.token",
         "override.token",
+        "webhooks[0].secret",
         "routes.a.shadow.replace_authorization",
     ]
     assert missing_secrets(load_text("backends: {old: {url: 'http://old'}}")) == ()
