@@ -20,10 +20,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.support.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ROOT / ".cache" / "parts" / "bin"
@@ -85,6 +89,21 @@ def part_path() -> Callable[[str], Path]:
         return found
 
     return path_of
+
+
+@pytest.fixture(scope="session")
+def postgres_server(part_path: Callable[[str], Path]) -> Iterator[PostgresServer]:
+    """Run one PostgreSQL for the whole session; a test that stops it starts it again."""
+    from tests.support.postgres import PostgresServer  # psycopg: only for a test that asks for a server
+
+    with PostgresServer(part_path("postgres").resolve().parent) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """Make an empty database and give its URL."""
+    return postgres_server.url(postgres_server.database())
 
 
 @pytest.fixture(scope="session")
