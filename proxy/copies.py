@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy import again, wire
 from proxy.answers import Answer, Unkept, is_identical, is_stream, pair_frame
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from proxy.exchange import Exchange
     from proxy.tally import PrimaryCounts
     from proxy.worker import Worker
+
+
+NOBODYS_FAULT: Final = frozenset({"client", "internal"})
+"""Why a pair broke without telling anything about a side."""
 
 
 class Rate:
@@ -93,9 +97,10 @@ class Copy:
     failed: bool = False
     primary_done: bool = False
     primary_failed: str = ""
-    """Why there is no complete primary answer: ``primary``, ``client``, ``both`` sides, ``internal``."""
+    """Why there is no complete primary answer: ``primary``, ``client``, ``internal``."""
     deadline: float = 0.0
     sent_at: float = 0.0
+    head_at: float = 0.0
     _has_place: bool = True
     _body: bytearray | None = None
     _request: tuple[bytes, bytes | None] = (b"", None)
@@ -188,7 +193,8 @@ class Copy:
         """Remember status and fields."""
         self.answer.status = head.status
         self.answer.fields = head.fields
-        self.worker.counts.observe("shadow_duration", self.route, self.side, monotonic() - self.sent_at)
+        self.head_at = now = monotonic()
+        self.worker.counts.observe("shadow_duration", self.route, self.side, now - self.sent_at)
 
     def on_body(self, data: bytes) -> None:
         """Keep or digest."""
@@ -281,12 +287,18 @@ class Copy:
         if self.settled:
             return
         self.primary_done = True
-        self.primary_failed = "both" if who == "primary" and self.failed else who
+        self.primary_failed = who
         if not self.counted:
             if not self.launched:
                 self.skip("client" if who == "client" else "primary_failed")
                 return
             self.count()
+        if who == "primary" and not (self.complete or self.failed):
+            # Whether the other side fails as well is what tells a sick service from a bad request: hear it out.
+            self.primary.release()
+            self.answer.release()
+            self.answer = Unkept(self.worker.budget, self.answer.status, self.answer.fields)
+            return
         self._stop()
         self._settle()
 
@@ -363,8 +375,13 @@ class Copy:
         if self.primary_failed or self.failed:
             self.settled = True
             which = self.primary_failed or "shadow"
+            if which == "primary" and self.failed:
+                which = "both"
             self.worker.counts.totals["errored", self.route, self.primary_side, which] += 1
+            if which not in NOBODYS_FAULT:
+                self._count_broken()
         elif is_identical(self.primary, self.answer, policy.watch):
+            self._count_pair()
             self.settled = True
             counts.identical += 1
             if policy.new_version:
@@ -373,6 +390,7 @@ class Copy:
             sequence = self.worker.next_pair()
             frame = self._pair(sequence)
             asked = again.remembered(self) if policy.spec.ask_again_ns else None
+            self._count_pair()
             self.settled = True
             counts.unequal += 1
             pair = WaitingPair(sequence, self.route, self.primary_side, policy.wishes, frame, on_verdict=asked)
@@ -381,6 +399,30 @@ class Copy:
         if policy.noise is not None:
             again.ask_noise(self)
         self._release()
+
+    def _count_pair(self) -> None:
+        """Count what gates judge of two complete answers.
+
+        Order: before the verdict is counted; where there is no more room only the classes are (:data:`tally.ROOM`).
+        """
+        pairs = self.policy.counts.pairs
+        exchange = self.exchange
+        head = exchange.head
+        if self.primary_side == "legacy":
+            pairs.recent[head.method, self.primary.status, self.answer.status] += 1
+        else:
+            pairs.recent[head.method, self.answer.status, self.primary.status] += 1
+        if pairs.room:
+            times = exchange.head_at - exchange.sent_at, self.head_at - self.sent_at
+            legacy_s, new_s = times if self.primary_side == "legacy" else times[::-1]
+            pairs.add((head.method, head.target, self._request[1]), legacy_s, new_s)
+
+    def _count_broken(self) -> None:
+        """Count what gates judge of two answers of which at least one never became whole."""
+        primary = 0 if self.primary_failed else self.primary.status
+        shadow = 0 if self.failed else self.answer.status
+        legacy, new = (primary, shadow) if self.primary_side == "legacy" else (shadow, primary)
+        self.policy.counts.pairs.recent[self.exchange.head.method, legacy, new] += 1
 
     def _pair(self, sequence: int) -> bytes:
         """Write the pair for the comparer."""

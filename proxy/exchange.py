@@ -384,7 +384,7 @@ class Exchange:
         self.worker.counts.totals["upstream_errors", self.lane.target.name, phase] += 1
         self.worker.log_failure(self, phase, reason)
         if self.started:
-            self._abort()
+            self._break()
         elif failure.may_retry(self, connection, phase) and self._take_retry():
             self.retried = True
             self._lease(self.lane)
@@ -438,7 +438,7 @@ class Exchange:
         self.worker.counts.totals["upstream_errors", self.lane.target.name, "timeout"] += 1
         self.worker.log_failure(self, "timeout", f"no progress in phase {phase}")
         if self.started:
-            self._abort()
+            self._break()
         elif failure.may_fall_back(self, "timeout"):
             self._fall_back("timeout")
         else:
@@ -452,6 +452,11 @@ class Exchange:
         self._drop_upstream()
         self._fail_copy("client")
         self._finish()
+
+    def _break(self) -> None:
+        """The backend broke its answer off: it counts under the status that its head said, and as broken."""
+        self.worker.counts.totals["broken", self.decision.route, self.side] += 1
+        self._abort()
 
     def _abort(self) -> None:
         """The answer broke after its head was out: the client must see that, too."""

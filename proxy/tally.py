@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,7 +12,10 @@ from time import time
 from typing import Final
 
 import msgspec
+from xxhash import xxh64
 
+from rules.distinct import BITS
+from rules.latency import bin_of
 from shadow import redact
 from shadow.lines import Lines
 from shadow.link import DURATION_BOUNDS_S, Tally
@@ -25,17 +29,100 @@ _BUCKETS: Final = len(DURATION_BOUNDS_S) + 2
 CODE_CLASS: Final = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx", "5xx", "5xx", "5xx", "5xx")
 """By the first digit; what is beyond 599 counts as a server's error (RFC 9110 section 15)."""
 
+_PAIR_CLASS: Final = ("none", *CODE_CLASS[1:])
+"""The same; 0 stands for a side that gave no complete answer."""
+
+
+METHODS: Final = {
+    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+}
+"""Those of RFC 9110 and RFC 5789; clients may invent any other, and a label has a bound."""
+
+OTHER_METHOD: Final = "other"
+
+
+ROOM: Final = 64
+"""Pairs per route and tally of which more is counted than the classes: 256 a second and worker tell a quantile, and
+which requests come, well enough, and a flood of copies does not pay for it."""
+
+
+class PairCounts:
+    """Count the finished comparisons of one route: what both sides answered, how soon, and to which requests.
+
+    Shape: a request that the client or a fault of ours ended stands nowhere here: it says nothing about a side.
+    """
+
+    __slots__ = ("bits", "classes", "legacy_bins", "new_bins", "recent", "room")
+
+    def __init__(self) -> None:
+        self.recent: defaultdict[tuple[bytes, int, int], int] = defaultdict(int)
+        """Method, legacy's status and new's, since the last tally; status 0: no complete answer."""
+        self.classes: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        """The same as the tally names them, since this worker began."""
+        self.legacy_bins: list[int] = []
+        """From request sent to response head in the bins of :mod:`rules.latency`: only requests that both answered."""
+        self.new_bins: list[int] = []
+        self.bits: set[int] = set()
+        """What :mod:`rules.distinct` counts, since the last tally."""
+        self.room = ROOM
+
+    def add(self, request: tuple[bytes, bytes, bytes | None], legacy_s: float, new_s: float) -> None:
+        """Count how soon both sides answered a request (its method, target and body), and which one it was.
+
+        Cost: 1.5 microseconds; the caller asks for :attr:`room` first.
+        """
+        self.room -= 1
+        for bins, seconds in ((self.legacy_bins, legacy_s), (self.new_bins, new_s)):
+            place = bin_of(seconds)
+            if place >= len(bins):
+                bins += [0] * (place + 1 - len(bins))
+            bins[place] += 1
+        method, target, body = request
+        hasher = xxh64(method + target)
+        if body is not None:
+            hasher.update(body)
+        self.bits.add(hasher.intdigest() % BITS)
+
+    def begin_anew(self) -> bytes:
+        """Name what was counted since the last tally, make room for more, and hand out the bits.
+
+        Bound: ten names of methods, six classes a side: clients invent methods, and a label has a bound.
+        """
+        recent, self.recent = self.recent, defaultdict(int)
+        for (method, legacy, new), count in recent.items():
+            labels = METHODS.get(method, OTHER_METHOD), _PAIR_CLASS[legacy // 100], _PAIR_CLASS[new // 100]
+            self.classes[labels] += count
+        bits, self.bits = self.bits, set()
+        self.room = ROOM
+        return array("H", bits).tobytes()
+
+    def totals(self, route: str) -> Iterator[tuple[str, int]]:
+        """Name the counts as the tally does."""
+        for (method, legacy, new), count in self.classes.items():
+            yield f"paired|{route}|{method}|{legacy}|{new}", count
+
+    def bins(self, route: str) -> Iterator[tuple[str, list[int]]]:
+        """Name the histograms as the tally does."""
+        if self.legacy_bins:
+            yield f"paired_head|{route}|legacy", self.legacy_bins
+            yield f"paired_head|{route}|new", self.new_bins
+
 
 class RouteCounts:
     """Count what happens on nearly every request of one route; the rest lives in :attr:`Counts.totals`."""
 
-    __slots__ = ("copies", "eligible", "sent", "unsampled")
+    __slots__ = ("copies", "eligible", "pairs", "sent", "unsampled")
 
     def __init__(self) -> None:
+        self.pairs = PairCounts()
         self.eligible = 0
         self.unsampled = 0
         self.sent = 0
         self.copies = {"legacy": 0, "new": 0}
+
+    def is_idle(self) -> bool:
+        """Tell whether nothing was ever counted here: an idle route costs a tally nothing."""
+        return not (self.eligible or self.copies["legacy"] or self.copies["new"])
 
     def totals(self, route: str) -> Iterator[tuple[str, int]]:
         """Name the counts as the tally does."""
@@ -44,6 +131,7 @@ class RouteCounts:
         yield f"sent|{route}", self.sent
         for side, count in self.copies.items():
             yield f"copies|{route}|{side}|compare", count
+        yield from self.pairs.totals(route)
 
 
 class PrimaryCounts:
@@ -112,8 +200,15 @@ class Counts:
         counts = {"|".join(key): value for key, value in self.totals.items()}
         # A gauge that is missing is zero: idle routes cost nothing.
         gauges = {"|".join(key): value for key, value in self.gauges.items() if value}
+        histograms = {"|".join(key): value for key, value in self.durations.items()}
+        distinct = {}
         for name, route in self.routes.items():
+            if route.is_idle():
+                continue
+            if route.pairs.recent and (bits := route.pairs.begin_anew()):
+                distinct[name] = bits
             counts.update(pair for pair in route.totals(name) if pair[1])
+            histograms.update(route.pairs.bins(name))
         for (name, side), primary in self.primaries.items():
             counts.update(pair for pair in primary.totals(f"{name}|{side}") if pair[1])
             if primary.in_flight:
@@ -123,9 +218,10 @@ class Counts:
             sequence=self.version,
             counts=counts,
             gauges=gauges,
-            histograms={"|".join(key): value for key, value in self.durations.items()},
+            histograms=histograms,
             last_legacy=dict(self.last_legacy),
             builds=builds,
+            distinct=distinct,
             final=final,
         )
 

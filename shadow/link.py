@@ -97,11 +97,15 @@ class Tally(Message, frozen=True, kw_only=True, tag="tally"):
     counts: dict[str, int]
     gauges: dict[str, int]
     histograms: dict[str, list[int]]
-    """Per key: one count per bound of :data:`DURATION_BOUNDS_S`, the overflow count, then the sum in microseconds."""
+    """Per key: one count per bound of :data:`DURATION_BOUNDS_S`, the overflow count, then the sum in microseconds;
+    of ``paired_head`` the counts of :mod:`rules.latency`."""
     last_legacy: dict[str, float]
     """Route to the Unix time of the last request that legacy answered."""
     builds: dict[str, str] = {}
     """Route to the build that new named in an answer identical to legacy's since the last tally: no pair tells it."""
+    distinct: dict[str, bytes] = {}
+    """Route to the bits of :mod:`rules.distinct` that compared requests have named since the last tally, two bytes
+    each; a bit may come again."""
     final: bool = False
 
 

@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-from proxy.tally import AccessLog, AccessRecord, Counts, logged_target
+from proxy.tally import ROOM, AccessLog, AccessRecord, Counts, logged_target
+from rules.distinct import positions_from
+from rules.latency import bin_of
 from shadow.link import DURATION_BOUNDS_S
 from shadow.redact import patterns_of
 
@@ -132,3 +134,69 @@ def test_a_build_is_told_once_and_never_again_unless_it_answers_again() -> None:
     first, second = counts.tally("e1"), counts.tally("e1")
 
     assert (first.builds, second.builds) == ({"orders": "v2"}, {})
+
+
+def test_pairs_are_counted_by_method_and_classes() -> None:
+    """A pair counts once under its method and the classes of both answers; a method that nobody knows is `other`."""
+    counts = Counts()
+    route = counts.route("orders")
+    route.eligible = 4
+    for method, legacy, new in ((b"GET", 200, 200), (b"GET", 404, 200), (b"BREW", 200, 503), (b"BREW2", 200, 0)):
+        route.pairs.recent[method, legacy, new] += 1
+
+    counts.tally("e")
+    route.pairs.recent[b"GET", 200, 299] += 1
+    tally = counts.tally("e")
+
+    assert {key: n for key, n in tally.counts.items() if key.startswith("paired|")} == {
+        "paired|orders|GET|2xx|2xx": 2,
+        "paired|orders|GET|4xx|2xx": 1,
+        "paired|orders|other|2xx|5xx": 1,
+        "paired|orders|other|2xx|none": 1,
+    }
+
+
+def test_paired_times_stand_in_the_bins_of_latency() -> None:
+    """Both sides' times of the same request are counted, at most 64 pairs between two tallies."""
+    counts = Counts()
+    route = counts.route("orders")
+    route.eligible = 1
+    route.pairs.recent[b"GET", 200, 200] += 1
+    route.pairs.add((b"GET", b"/a", None), 0.001, 0.01)
+
+    tally = counts.tally("e")
+
+    assert tally.histograms["paired_head|orders|legacy"] == [0] * bin_of(0.001) + [1]
+    assert tally.histograms["paired_head|orders|new"] == [0] * bin_of(0.01) + [1]
+    assert route.pairs.room == ROOM
+
+
+def test_compared_requests_are_told_apart_by_method_target_and_body() -> None:
+    """A tally names one bit per different request since the last one, and the same bit for the same request."""
+    counts = Counts()
+    route = counts.route("orders")
+    route.eligible = 1
+
+    def told(*requests: tuple[bytes, bytes, bytes | None]) -> set[int]:
+        route.pairs.recent[b"GET", 200, 200] += 1
+        for request in requests:
+            route.pairs.add(request, 0.001, 0.001)
+        return set(positions_from(counts.tally("e").distinct["orders"]))
+
+    first = told((b"GET", b"/a", None), (b"GET", b"/a", None), (b"GET", b"/b", None))
+
+    assert len(first) == 2
+    assert told((b"GET", b"/a", None)) < first
+    assert len(told((b"POST", b"/a", b"{1}"), (b"POST", b"/a", b"{2}"), (b"POST", b"/a", b"{1}"))) == 2
+    assert counts.tally("e").distinct == {}
+
+
+def test_idle_routes_cost_a_tally_nothing() -> None:
+    """Routes that nobody asked for are not in a tally."""
+    counts = Counts()
+    for number in range(1_000):
+        counts.route(f"route-{number}")
+
+    tally = counts.tally("e")
+
+    assert (tally.counts, tally.histograms, tally.distinct) == ({}, {}, {})
