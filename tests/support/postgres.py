@@ -15,7 +15,6 @@ not machines.
 from __future__ import annotations
 
 import contextlib
-import grp
 import itertools
 import os
 import pwd
@@ -64,7 +63,7 @@ class PostgresServer:
         self._settings = SETTINGS | settings
         self._guard: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count()
-        self._owner = "postgres" if os.getuid() == 0 and _is_user("postgres") else "nobody"
+        self._user, self._group = _unprivileged() if os.getuid() == 0 else (None, None)
         try:
             self._make()
             self.start()
@@ -105,7 +104,8 @@ class PostgresServer:
             env={"LOG": str(self.log), "PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
             cwd=self.directory,
             start_new_session=True,
-            **self._as_owner(),
+            user=self._user,
+            group=self._group,
         )
         deadline = time.monotonic() + START_S
         while True:
@@ -157,31 +157,26 @@ class PostgresServer:
         self._guard = None
 
     def _make(self) -> None:
-        if self._as_owner():
-            shutil.chown(self.directory, self._owner)
+        if self._user is not None:
+            os.chown(self.directory, self._user, -1)
         password = self.directory / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)  # read by the server's user; it protects nothing
         words = [str(self.bin_dir / "initdb"), "-D", str(self.data), "-U", "matapalo", "-A", "scram-sha-256"]
         words += ["--no-sync", "--locale=C.UTF-8", "--encoding=UTF8", f"--pwfile={password}"]
         made = subprocess.run(
-            words, cwd=self.directory, capture_output=True, text=True, check=False, **self._as_owner()
+            words, cwd=self.directory, capture_output=True, text=True, check=False, user=self._user, group=self._group
         )
         assert made.returncode == 0, f"initdb failed: {made.stderr}"
 
-    def _as_owner(self) -> dict[str, str]:
-        return {"user": self._owner, "group": self._group()} if os.getuid() == 0 else {}
 
-    def _group(self) -> str:
-        return grp.getgrgid(pwd.getpwnam(self._owner).pw_gid).gr_name
-
-
-def _is_user(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
+def _unprivileged() -> tuple[int, int]:
+    """Choose whom PostgreSQL runs as, because it refuses root."""
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            found = pwd.getpwnam(name)
+            return found.pw_uid, found.pw_gid
+    raise AssertionError("neither a user postgres nor nobody: PostgreSQL does not run as root")
 
 
 def _free_port() -> int:
