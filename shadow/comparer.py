@@ -31,8 +31,8 @@ from shadow.judge import Judge, body_sizes
 from shadow.parent import ParentLink
 from shadow.reports import ControlLink
 
-NICENESS: Final = 10
-"""Answering clients goes before comparing, on a busy machine too."""
+NICENESS: Final = 19
+"""Answering clients goes before comparing, on a busy machine too: a verdict may wait, a client may not."""
 
 MAX_LINE: Final = 4_000
 """Below PIPE_BUF: a pipe that can take anything can take this much at once."""
@@ -441,6 +441,20 @@ def _log(text: str) -> None:
             os.write(2, f"comparer: {text}\n".encode(errors="backslashreplace")[-MAX_LINE:])
 
 
+def _give_way() -> None:
+    """Take the place behind everybody else on this machine.
+
+    Linux shares a processor among sessions first, and the supervisor gives each child a session of its own: a nice
+    value alone would count among this process's threads only. Where sessions are not grouped (a container's cgroup,
+    ``kernel.sched_autogroup_enabled=0``) the nice value does it.
+    Source: sched(7), "The autogroup feature".
+    """
+    os.nice(NICENESS)
+    if os.getsid(0) == os.getpid():  # else the session is somebody else's, too
+        with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
+            file.write(str(NICENESS))
+
+
 def run(
     state_dir: str,
     slot: int,
@@ -453,7 +467,7 @@ def run(
 
     Bound: ``memory_bytes`` of address space, ``wall_clock_s`` per pair; a pair over it ends the process by SIGALRM.
     """
-    os.nice(NICENESS)
+    _give_way()
     _cap_memory(memory_bytes)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
