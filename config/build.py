@@ -26,9 +26,11 @@ from config.spec import (
     EvidenceSpec,
     FallbackSpec,
     GateSpec,
+    IgnoreSpec,
     LimitsSpec,
     MatchSpec,
     NoiseSpec,
+    OpenFeatureSpec,
     OverrideSpec,
     RouteSpec,
     ShadowSpec,
@@ -103,6 +105,9 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
             for item in root.get("webhooks")
             if {"url", "secret"} <= item.given.keys()
         ),
+        ignore=_ignored(root.get("ignore")),
+        openfeature=_openfeature(root, source.base_dir, reader),
+        stuck_after_ns=root.get("stuck_after"),
     )
     names = tuple(name for name, _ in named)
     checks.check_backend_names(root, defaults, written, names, reader)
@@ -218,6 +223,39 @@ def _evidence(filled: Filled, base_dir: Path) -> EvidenceSpec:
     return EvidenceSpec(**fields, keys=keys)
 
 
+def _ignored(written: Iterable[Filled] | None) -> tuple[IgnoreSpec, ...]:
+    """Make the silenced warnings that are whole."""
+    made = (filled.fields() for filled in written or ())
+    return tuple(IgnoreSpec(**fields) for fields in made if {"warning", "reason"} <= fields.keys())
+
+
+def _openfeature(root: Filled, base_dir: Path, reader: Reader) -> OpenFeatureSpec | None:
+    """Make the provider that rules the flags; it stands there exactly with ``flags: openfeature``."""
+    filled = root.given.get("openfeature")
+    if filled is not None and root.get("flags") != "openfeature":
+        message = (
+            f"found a provider, expected flags: openfeature beside it; with flags: {root.get('flags')} nobody asks"
+        )
+        reader.report(root.places["openfeature"], "openfeature", message)
+    if root.get("flags") != "openfeature":
+        return None
+    fields = {} if filled is None else filled.fields()
+    given: dict[str, Any] = dict(fields.pop("options", ()))  # the provider knows the types
+    secrets = dict(fields.pop("secrets", ()))
+    if both := given.keys() & secrets.keys():
+        assert filled is not None
+        message = f"found {', '.join(sorted(both))} in options and in secrets, expected each argument once"
+        reader.report(filled.places["secrets"], "openfeature.secrets", message)
+    source = given.get("offline_flag_source_path")
+    if fields.get("provider", "flagd") == "flagd" and isinstance(source, str):
+        given["offline_flag_source_path"] = str(base_dir.absolute() / source)
+    return OpenFeatureSpec(
+        options=tuple(given.items()),
+        secrets=tuple((name, secret.anchored(ref, base_dir)) for name, ref in secrets.items()),
+        **fields,
+    )
+
+
 def _override(filled: Filled | None, base_dir: Path) -> OverrideSpec | None:
     """Make the override, where it is wanted and whole."""
     if filled is None or len(filled.given) < 2:
@@ -254,6 +292,7 @@ def _route(filled: Filled, defaults: Filled, *, flags: str, base_dir: Path, read
         redact=tuple(dict.fromkeys(defaults.given.get("redact", ()) + filled.given.get("redact", ()))),
         fallback=_fallback(given.get("fallback")),
         tolerate=tolerances(filled.get("tolerate"), filled.given["name"], reader),
+        ignore=_ignored(filled.get("ignore")),
         **rest,
     )
 

@@ -24,13 +24,22 @@ _THIS_MACHINE: Final = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv4Addres
 
 
 def check_stage_keys(filled: Filled, flags: str, reader: Reader) -> None:
-    """Refuse the stage keys that the other flag source uses."""
-    wrong, right = ("initial_", "") if flags == "file" else ("", "initial_")
-    why = "this file rules the flags" if flags == "file" else "flips rule the flag, the file only its first value"
-    for name in ("stage", "percent"):
-        if f"{wrong}{name}" in filled.places:
-            message = f"found {wrong}{name}, expected {right}{name}; with flags: {flags}, {why}"
-            reader.report(filled.places[f"{wrong}{name}"], f"{filled.where}.{wrong}{name}", message)
+    """Refuse the stage keys that another flag source uses."""
+    wrong, right, why = _STAGE_KEYS[flags]
+    for prefix in wrong:
+        for name in ("stage", "percent"):
+            if f"{prefix}{name}" in filled.places:
+                expected = "nothing" if right is None else f"{right}{name}"
+                message = f"found {prefix}{name}, expected {expected}; with flags: {flags}, {why}"
+                reader.report(filled.places[f"{prefix}{name}"], f"{filled.where}.{prefix}{name}", message)
+
+
+_STAGE_KEYS: Final[Mapping[str, tuple[tuple[str, ...], str | None, str]]] = {
+    "database": (("",), "initial_", "flips rule the flag, the file only its first value"),
+    "file": (("initial_",), "", "this file rules the flags"),
+    "openfeature": (("", "initial_"), None, "the provider rules the flags, and without its word a route is legacy"),
+}
+"""By source of flags: prefixes of stage keys that it does not know, the one that it does, and why."""
 
 
 def check_backend_names(

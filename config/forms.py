@@ -39,6 +39,10 @@ HOST_PATTERN: Final = (
 )
 HOST_HEADER: Final = "preserve, backend, or a host such as shop.example.com"
 FAILURE: Final = "connect, timeout, or a status from 400 to 599"
+FACTORY_PATTERN: Final = r"^(flagd|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)$"
+FACTORY: Final = "flagd, or module:factory"
+ARGUMENT_PATTERN: Final = "^[A-Za-z_][A-Za-z0-9_]*$"
+ARGUMENT: Final = "the name of an argument"
 MAX_SHORT_TEXT: Final = 200
 SHORT_TEXT: Final = f"a text of at most {MAX_SHORT_TEXT} characters on one line"
 DAY: Final = "a day such as 2027-01-31"
@@ -417,3 +421,20 @@ def steps(written: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]{0,9}", written, re.ASCII) or int(written) > 10**9:
         raise UnfitError(written, STEPS)
     return written.rstrip("\n")
+
+
+def factory(written: str) -> str:
+    """Read who makes an OpenFeature provider: ``flagd``, or ``module:factory``.
+
+    Raises: UnfitError for anything else; whether it can be imported shows only where it is used.
+    """
+    if not re.fullmatch(FACTORY_PATTERN, written, re.ASCII) or written.endswith("\n"):
+        raise UnfitError(written, FACTORY, "for example my_flags.provider:make")
+    return written
+
+
+def argument(written: str) -> str:
+    """Read the name of a keyword argument."""
+    if not re.fullmatch(ARGUMENT_PATTERN, written, re.ASCII) or written.endswith("\n"):
+        raise UnfitError(written, ARGUMENT, "letters, digits and _")
+    return written

@@ -19,6 +19,9 @@ from config.reader import REFUSED, Reader, found
 Schema = dict[str, Any]  # JSON Schema is open-ended by nature
 
 
+MAX_PLAIN: Final = 4_096
+"""Characters of a value that is handed on unread."""
+
 VARIABLE: Final = {"$ref": "#/definitions/variable"}
 
 
@@ -145,6 +148,36 @@ def boolean() -> Word:
         return values[text]
 
     return Word(words="true or false", parse=parse, show=lambda value: str(value).lower(), types=("boolean",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plain:
+    """Be any one scalar, of the type that YAML gives it: for values that belong to somebody else."""
+
+    words: str = "a text, a number, true or false"
+
+    def read(self, node: Node, where: str, reader: Reader) -> Any:
+        """Take a text, a number or a boolean."""
+        try:
+            text, core = reader.written(node) if isinstance(node, TextNode) else ("", "null")
+        except UnfitError as error:
+            return reader.report(node.place, where, f"found {found(node)}, expected {error.expected}; {error.hint}")
+        if core == "null" or len(text) > MAX_PLAIN:
+            return reader.report(node.place, where, f"found {found(node)}, expected {self.words}")
+        if core == "boolean":
+            return text.lower() == "true"
+        try:
+            return int(text, 0) if core == "integer" else float(text) if core == "number" else text
+        except ValueError:  # 007: YAML's integer, but nobody's
+            return text
+
+    def show(self, value: Any) -> str:
+        """Write the scalar."""
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    def schema(self) -> Schema:
+        """Describe the scalar."""
+        return {"type": ["string", "number", "boolean"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,6 +101,8 @@ def _references(spec: ConfigSpec) -> Iterator[tuple[str, str]]:
         yield f"evidence.keys[{number}]", key
     for number, webhook in enumerate(spec.webhooks):
         yield f"webhooks[{number}].secret", webhook.secret
+    for name, ref in spec.openfeature.secrets if spec.openfeature is not None else ():
+        yield f"openfeature.secrets.{name}", ref
     for route in spec.routes:
         if route.shadow.replace_authorization is not None:
             yield f"routes.{route.name}.shadow.replace_authorization", route.shadow.replace_authorization

@@ -268,6 +268,35 @@ class GateSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IgnoreSpec:
+    """Silence one warning of ``matapalo check``, and say why."""
+
+    warning: str
+    """A name of :data:`config.warnings.WARNINGS`."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenFeatureSpec:
+    """Name the OpenFeature provider that rules the flags, and how it is asked."""
+
+    provider: str = "flagd"
+    """``flagd``, or ``module:factory``, called with the options."""
+    prefix: str = ""
+    """Before the route's or journey's name it makes the key of a flag."""
+    options: tuple[tuple[str, str | int | float | bool], ...] = ()
+    """Keyword arguments of the factory."""
+    secrets: tuple[tuple[str, str], ...] = ()
+    """Further ones, as secret references."""
+    context: tuple[tuple[str, str], ...] = ()
+    """Attributes of the evaluation context, beside ``route`` and ``journey``."""
+    poll_ns: int = 10_000_000_000
+    """Between two looks; an event of the provider makes one at once."""
+    timeout_ns: int = 5_000_000_000
+    """Of one look at every flag, and of the provider's start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSpec:
     """Describe one route: a name, what it matches and its policy."""
 
@@ -302,6 +331,8 @@ class RouteSpec:
     """What happens to open tunnels on rollback."""
     tolerate: tuple[ToleranceSpec, ...] = ()
     """Of this route only; those for every route stand in the configuration."""
+    ignore: tuple[IgnoreSpec, ...] = ()
+    """Warnings that somebody has looked at."""
     gate: GateSpec | None = GateSpec()
     """What must pass before new gets more clients; ``None``: nothing."""
     watchdog: WatchdogSpec | None = WatchdogSpec()
@@ -365,7 +396,7 @@ class ConfigSpec:
     """Absolute."""
     database: str
     """``sqlite``: files in ``state_dir``."""
-    flags: Literal["database", "file"]
+    flags: Literal["database", "file", "openfeature"]
     workers: int
     comparers: int
     watch: bool
@@ -386,6 +417,12 @@ class ConfigSpec:
     """The files that were read, the main one first; empty when the text came from elsewhere."""
     tolerate: tuple[ToleranceSpec, ...] = ()
     """For every route."""
+    ignore: tuple[IgnoreSpec, ...] = ()
+    """Warnings that are silenced for the whole file."""
+    openfeature: OpenFeatureSpec | None = None
+    """Set exactly with ``flags: openfeature``."""
+    stuck_after_ns: int = 30 * 24 * 3_600_000_000_000
+    """A route that stays so long between ``legacy`` and ``complete`` is warned of."""
     stamps: tuple[tuple[str, str], ...] = ()
     """Each file that TLS reads with its age and size then: a renewed certificate makes another configuration."""
     webhooks: tuple[WebhookSpec, ...] = ()

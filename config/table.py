@@ -11,7 +11,7 @@ from typing import Final
 
 from config import causes, forms, json_path, redaction, secret, units
 from config.errors import UnfitError
-from config.kinds import Key, Many, Section, Table, Word, boolean, choice, whole
+from config.kinds import Key, Many, Plain, Section, Table, Word, boolean, choice, whole
 from config.spec import (
     AddressSpec,
     AdminSpec,
@@ -20,9 +20,11 @@ from config.spec import (
     BackendTlsSpec,
     EvidenceSpec,
     GateSpec,
+    IgnoreSpec,
     LimitsSpec,
     MatchSpec,
     NoiseSpec,
+    OpenFeatureSpec,
     OverrideSpec,
     RouteSpec,
     RuleSpec,
@@ -32,6 +34,7 @@ from config.spec import (
     WatchdogSpec,
     WebhookSpec,
 )
+from config.warnings import WARNINGS
 
 MAX_WORKERS: Final = 64
 
@@ -655,6 +658,18 @@ TOLERANCE: Final = Section(
 
 _TOLERATE: Final = Many(of=TOLERANCE, or_one=True)
 
+IGNORE: Final = Section(
+    title="ignored warning",
+    doc="A warning of `matapalo check` that somebody has looked at; [all of them](checks.md).",
+    spec=IgnoreSpec,
+    keys=(
+        Key(name="warning", kind=choice(*WARNINGS), doc="Its name.", required=True),
+        Key(name="reason", kind=SHORT_TEXT, doc="Why it is none here.", required=True),
+    ),
+)
+
+_IGNORE: Final = Many(of=IGNORE, or_one=True)
+
 _POLICY: Final = (
     Key(name="legacy", kind=BACKEND_NAME, doc="The backend of the old side; `none` for a feature that it never had."),
     Key(name="new", kind=BACKEND_NAME, doc="The backend of the new side; needed beyond the stage legacy."),
@@ -768,6 +783,7 @@ ROUTE: Final = Section(
             doc="What happens to open tunnels (WebSockets) on rollback.",
         ),
         Key(name="tolerate", kind=_TOLERATE, doc="Differences that are permitted on this route."),
+        Key(name="ignore", kind=_IGNORE, doc="Warnings of `matapalo check` that are none on this route."),
     ),
     elsewhere={
         "path": "it stands inside match",
@@ -910,6 +926,57 @@ EVIDENCE: Final = Section(
     ),
 )
 
+OPENFEATURE: Final = Section(
+    title="openfeature",
+    doc="The OpenFeature provider that rules the flags, with `flags: openfeature`; needs `pip install "
+    "'matapalo[openfeature]'`.",
+    spec=OpenFeatureSpec,
+    keys=(
+        Key(
+            name="provider",
+            kind=Word(words=forms.FACTORY, parse=forms.factory, limits={"pattern": forms.FACTORY_PATTERN}),
+            doc="`flagd`, or the function that makes another provider, called with `options`.",
+        ),
+        Key(name="prefix", kind=TEXT, doc="Before the name of a route or journey it makes the key of its flag."),
+        Key(
+            name="options",
+            kind=Table(
+                key=Word(words=forms.ARGUMENT, parse=forms.argument, limits={"pattern": forms.ARGUMENT_PATTERN}),
+                of=Plain(),
+                words="names of arguments and their values",
+            ),
+            doc="Arguments of the provider. Of flagd: `resolver` (`rpc`, `in-process`, `file`), `host`, `port`, `tls`, "
+            "`selector`, `offline_flag_source_path` and the others of its Python provider.",
+        ),
+        Key(
+            name="secrets",
+            kind=Table(
+                key=Word(words=forms.ARGUMENT, parse=forms.argument, limits={"pattern": forms.ARGUMENT_PATTERN}),
+                of=SECRET,
+                words="names of arguments and where their values are found",
+            ),
+            doc="Arguments that are secrets, such as `sdk_key: env:FLAGS_KEY`.",
+        ),
+        Key(
+            name="context",
+            kind=Table(key=TEXT, of=SCALAR, words="names of attributes and their texts"),
+            doc="Attributes that every flag is asked with, beside `route` and `journey`: `{env: production}`.",
+        ),
+        Key(
+            name="poll",
+            kind=duration(100_000_000, 3_600_000_000_000),
+            doc="Between two looks at every flag; an event of the provider makes one at once.",
+            field="poll_ns",
+        ),
+        Key(
+            name="timeout",
+            kind=duration(100_000_000, 60_000_000_000),
+            doc="The longest that a look, or the provider's start, may take; until it ends the last values stay.",
+            field="timeout_ns",
+        ),
+    ),
+)
+
 _BACKENDS: Final = Key(
     name="backends",
     kind=Table(key=NAME, of=BACKEND, words="names of backends, each with its keys", extensions=True),
@@ -938,6 +1005,9 @@ INCLUDED: Final = Section(
             "webhooks",
             "flags",
             "tolerate",
+            "ignore",
+            "openfeature",
+            "stuck_after",
         ),
         "it stands in the main file only",
     ),
@@ -969,10 +1039,12 @@ ROOT: Final = Section(
         ),
         Key(
             name="flags",
-            kind=choice("database", "file", later={"openfeature": "flags from an OpenFeature provider"}),
-            doc="Who rules the stages: flips (`database`), or this file and its reviews (`file`).",
+            kind=choice("database", "file", "openfeature"),
+            doc="Who rules the stages: flips (`database`), this file and its reviews (`file`), or a provider of flags "
+            "(`openfeature`).",
             default="database",
         ),
+        Key(name="openfeature", kind=OPENFEATURE, doc=OPENFEATURE.doc),
         Key(name="workers", kind=whole(1, MAX_WORKERS), doc="Processes that carry traffic.", default=1),
         Key(
             name="comparers",
@@ -998,6 +1070,14 @@ ROOT: Final = Section(
         Key(name="undeclared", kind=UNDECLARED, doc=UNDECLARED.doc, default="none"),
         _ROUTES,
         Key(name="tolerate", kind=_TOLERATE, doc="Differences that are permitted on every route.", default=()),
+        Key(name="ignore", kind=_IGNORE, doc="Warnings of `matapalo check` that are none in this file.", default=()),
+        Key(
+            name="stuck_after",
+            kind=duration(3_600_000_000_000, 3_650 * 86_400_000_000_000),
+            doc="A route that stays in `shadow`, `canary` or `live` for so long is warned of.",
+            default=30 * 86_400_000_000_000,
+            field="stuck_after_ns",
+        ),
         Key(name="override", kind=OVERRIDE, doc=OVERRIDE.doc),
         Key(
             name="strict",

@@ -17,9 +17,11 @@ from config.secret import missing_secrets
 from config.spec import BackendSpec, BackendTlsSpec, ConfigSpec
 from config.tls import TlsError, client_context, read_tls
 from config.tolerance import WARN_DAYS, days_left
+from config.warnings import Warned, sifted, warnings_of
 from console.commands.options import ca_option, config_option, json_option
 from console.commands.output import print_json
 from rules.index import problems as route_problems
+from rules.reach import unreachable
 
 PROBE_TIMEOUT_S = 3.0
 MAX_PROBES = 32
@@ -60,95 +62,118 @@ def check(
         found += _probe_all(config_path, spec)
     plan = None
     if against is not None:
-        from console.commands.plan import idle_tolerances, plan_against  # httpx2: not for a check without a network
+        from console.commands.plan import plan_against, standing  # httpx2: not for a check without a network
 
         plan, refusal = plan_against(spec, url=against, token=token, ca=ca)
         if refusal:
             found.append(Problem(config_path, 0, 0, "reload", refusal))
-    expired, ending = _tolerance_ends(spec)
-    warnings = [*_warnings(spec), *_endings(ends), *expired]
+    now = time.time()
+    warned = [*warnings_of(spec, now), *_endings(ends)]
+    if not found:
+        warned += _unreachable(spec)
     if against is not None:
-        warnings += idle_tolerances(url=against, token=token, ca=ca)
-    return _report(config_path, found, warnings, plan, notes=ending, strict=strict, as_json=as_json)
+        warned += standing(spec, url=against, token=token, ca=ca)
+    warnings = _placed(sifted(warned, spec, has_server=against is not None), spec)
+    return _report(config_path, found, warnings, plan, notes=_tolerance_ends(spec, now), strict=strict, as_json=as_json)
 
 
 def _report(
     path: str,
     found: list[Problem],
-    warnings: list[str],
+    warnings: Sequence[tuple[str, Problem]],
     plan: list[str] | None,
     *,
-    notes: Sequence[str] = (),
+    notes: Sequence[Problem] = (),
     strict: bool,
     as_json: bool,
 ) -> int:
     """Print problems, warnings, notes and plan; give the exit code, which notes never change."""
     ok = not found and not (strict and warnings)
     if as_json:
-        problems = [
-            {"file": one.file, "line": one.line, "column": one.column, "where": one.where, "message": one.message}
-            for one in found
-        ]
-        print_json({"ok": ok, "problems": problems, "warnings": warnings, "notes": [*notes], "plan": plan})
+        print_json(
+            {
+                "ok": ok,
+                "problems": [_as_json(one) for one in found],
+                "warnings": [{"name": name, **_as_json(one)} for name, one in warnings],
+                "notes": [_as_json(one) for one in notes],
+                "plan": plan,
+            }
+        )
         return int(not ok)
     for problem in found:
         click.echo(str(problem), err=True)
-    for warning in warnings:
-        click.echo(f"{path}: warning: {warning}", err=True)
-    for note in notes:
-        click.echo(f"{path}: note: {note}", err=True)
+    for name, one in warnings:
+        click.echo(f"{_spot(one)}: warning: {one.where}: {one.message} [{name}]", err=True)
+    for one in notes:
+        click.echo(f"{_spot(one)}: note: {one.where}: {one.message}", err=True)
     if plan is not None:
         click.echo("\n".join(["A reload would change:", *plan]) if plan else "A reload would change nothing.")
     if found:
         click.echo(f"{len(found)} problem{'s' if len(found) > 1 else ''} in {path}.", err=True)
+    elif warnings:
+        click.echo(f"{path} is valid, with {len(warnings)} warning{'s' if len(warnings) > 1 else ''}.")
     else:
         click.echo(f"{path} is valid.")
     return int(not ok)
 
 
-def _warnings(spec: ConfigSpec) -> Iterator[str]:
-    """Name what is allowed and rarely meant."""
-    used = {name for route in spec.routes for name in (route.legacy, route.new)} | {spec.undeclared}
-    for backend in spec.backends:
-        if backend.name not in used:
-            yield f"backends.{backend.name}: no route uses it; name it in a route or remove it"
-        if backend.tls is not None and not backend.tls.verify:
-            yield f"backends.{backend.name}.tls.verify: anybody can play this backend; give its certificate as `ca`"
-    if spec.routes and all(route.legacy is None for route in spec.routes):
-        yield "routes: no route has a legacy side, so nothing is compared; name `legacy` in `defaults`"
+def _as_json(problem: Problem) -> dict[str, object]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "where": problem.where,
+        "message": problem.message,
+    }
 
 
-def _endings(ends: Iterable[tuple[str, int]]) -> Iterator[str]:
+def _spot(problem: Problem) -> str:
+    return f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
+
+
+def _placed(warned: Sequence[Warned], spec: ConfigSpec) -> list[tuple[str, Problem]]:
+    """Give each warning its file, line and column."""
+    file = spec.files[0] if spec.files else "configuration"
+    placed = located([Problem(file, 0, 0, one.where, one.message) for one in warned], spec)
+    return [(one.name, place) for one, place in zip(warned, placed, strict=True)]
+
+
+def _unreachable(spec: ConfigSpec) -> Iterator[Warned]:
+    """Name the matches that no request can reach; only a configuration without a tie can be asked."""
+    for one in unreachable(spec):
+        taken = f"every request goes to {', '.join(one.takers)}" if one.takers else "what it asks for excludes itself"
+        yield Warned(
+            name="route.unreachable",
+            where=f"routes.{one.route}.match[{one.match}]",
+            message=f"found {one.path}, which no request can reach: {taken}; remove it, or make it more specific",
+            route=one.route,
+        )
+
+
+def _endings(ends: Iterable[tuple[str, int]]) -> Iterator[Warned]:
     """Name the certificates that have ended or soon will."""
     now = time.time()
     for where, at in ends:
         day = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
         if at <= now:
-            yield f"{where}.cert: the certificate has ended on {day}; nobody will accept it, renew it"
+            message = f"the certificate has ended on {day}; nobody will accept it, renew it"
+            yield Warned(name="certificate.ended", where=f"{where}.cert", message=message)
         elif at <= now + ENDING_S:
-            yield f"{where}.cert: the certificate ends on {day}; renew it"
+            message = f"the certificate ends on {day}; renew it"
+            yield Warned(name="certificate.ending", where=f"{where}.cert", message=message)
 
 
-def _tolerance_ends(spec: ConfigSpec) -> tuple[list[str], list[str]]:
-    """Name the tolerances that have expired, and those that will within a week, each with its line."""
-    now = time.time()
+def _tolerance_ends(spec: ConfigSpec, now: float) -> tuple[Problem, ...]:
+    """Name the tolerances that expire within a week."""
     lists = [("", spec.tolerate), *((f"routes.{route.name}.", route.tolerate) for route in spec.routes)]
-    expired, ending = [], []
+    file = spec.files[0] if spec.files else "configuration"
+    ending = []
     for where, tolerances in lists:
         for index, tolerance in enumerate(tolerances):
-            left = days_left(tolerance, now)
-            place = f"{where}tolerate[{index}]"
-            if not left:
-                told = f"it has expired on {tolerance.expires} and hides nothing; remove it, or let {tolerance.owner} "
-                expired.append(Problem(spec.files[0] if spec.files else "", 0, 0, place, f"{told}renew it"))
-            elif left <= WARN_DAYS:
+            if 0 < days_left(tolerance, now) <= WARN_DAYS:
                 told = f"it ends on {tolerance.expires}; {tolerance.owner} answers for it ({tolerance.reason})"
-                ending.append(Problem(spec.files[0] if spec.files else "", 0, 0, place, told))
-    return [_with_line(one) for one in located(expired, spec)], [_with_line(one) for one in located(ending, spec)]
-
-
-def _with_line(problem: Problem) -> str:
-    return f"{problem.where} (line {problem.line}): {problem.message}"
+                ending.append(Problem(file, 0, 0, f"{where}tolerate[{index}]", told))
+    return located(ending, spec)
 
 
 def _probe_all(path: str, spec: ConfigSpec) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from config.spec import ConfigSpec, MatchSpec, RouteSpec
+from config.warnings import Warned
 from console.commands.admin import Admin, JsonObject
 from rules.flag import Flag, Stage
 from rules.reload import OrphanError, carry_flags, diff
@@ -42,21 +43,30 @@ def plan_against(
     return diff(old.config, spec), None
 
 
-def idle_tolerances(*, url: str, token: str | None, ca: str | None = None) -> list[str]:
-    """Name the tolerances that the server at *url* has, and that do no good: expired ones, and those never hit.
+def standing(spec: ConfigSpec, *, url: str, token: str | None, ca: str | None = None) -> list[Warned]:
+    """Name what the server at *url* has and that does no good: idle tolerances, routes that stay half way.
 
-    Shape: one that expired in the file is the file's own warning. Never hit: not once in IDLE_AFTER comparisons.
+    Shape: a tolerance that expired in the file is the file's own warning. Idle: not one hit in IDLE_AFTER comparisons.
     Raises: OutOfReachError, RefusedError.
     """
+    admin = Admin(url=url, token=token, ca=ca)
     found = []
-    for one in Admin(url=url, token=token, ca=ca).get("/api/v1/tolerances")["tolerances"]:
+    for one in admin.get("/api/v1/tolerances")["tolerances"]:
         name = f"tolerance {one['id']} on {one['route'] or 'every route'} ({one['path'] or one['cause']})"
+        message = ""
         if one["state"] == "expired":
             if one["source"] == "applied":
-                found.append(f"{name}: it has expired on {one['expires']}; `matapalo tolerate --remove {one['id']}`")
+                message = f"it has expired on {one['expires']}; `matapalo tolerate --remove {one['id']}`"
         elif not one["hits"] and one["compared"] >= IDLE_AFTER:
-            found.append(f"{name}: it has hidden nothing in {one['compared']} comparisons; remove it")
-    return found
+            message = f"it has hidden nothing in {one['compared']} comparisons; remove it"
+        if message:
+            found.append(Warned(name="tolerance.idle", where=name, message=message, route=one["route"] or ""))
+    declared = {route.name for route in spec.routes}
+    stuck = [one for one in admin.get("/api/v1/status").get("stuck", ()) if one["route"] in declared]
+    return found + [
+        Warned(name="stage.stuck", where=f"routes.{one['route']}", message=one["sentence"], route=one["route"])
+        for one in stuck
+    ]
 
 
 def _route_from(shown: JsonObject, declared: RouteSpec | None) -> RouteSpec:

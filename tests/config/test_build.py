@@ -383,3 +383,32 @@ def test_asking_again_is_off_until_asked_bounded_and_in_order() -> None:
     assert RouteSpec(name="a", match=(), legacy=None, new=None, sticky=()).ask_again_ns == ()
     assert "from 100ms to 1m" in problem_of(text % "[2m]")
     assert "at most 3" in problem_of(text % "[1s, 2s, 3s, 4s]")
+
+
+def test_a_provider_of_flags_stands_with_its_source() -> None:
+    """flags: openfeature takes a provider with typed options; without that source it is refused."""
+    backends = 'backends: {old: {url: "http://old"}}\n'
+    section = (
+        "openfeature: {provider: flagd, prefix: shop., poll: 1s, context: {env: production}, "
+        "options: {resolver: file, offline_flag_source_path: flags.json, port: 8013, tls: true, name: '8'}, "
+        "secrets: {sdk_key: 'env:FLAGS_KEY'}}\n"
+    )
+    spec = load_text("flags: openfeature\n" + section + backends, base_dir="/etc/shop").openfeature
+
+    assert spec is not None
+    assert dict(spec.options) == {
+        "resolver": "file",
+        "offline_flag_source_path": "/etc/shop/flags.json",
+        "port": 8013,
+        "tls": True,
+        "name": "8",
+    }
+    assert (spec.prefix, spec.poll_ns, spec.secrets) == ("shop.", 10**9, (("sdk_key", "env:FLAGS_KEY"),))
+    assert load_text("flags: openfeature\n" + backends).openfeature is not None
+    with pytest.raises(ConfigError, match="expected flags: openfeature beside it"):
+        load_text(section + backends)
+    with pytest.raises(ConfigError, match="expected each argument once"):
+        load_text("flags: openfeature\nopenfeature: {options: {key: 1}, secrets: {key: 'env:K'}}\n" + backends)
+    route = "routes: [{name: a, match: {path: /a}, legacy: old, new: b, initial_stage: legacy}]\n"
+    with pytest.raises(ConfigError, match="the provider rules the flags"):
+        load_text("flags: openfeature\n" + backends.replace("}}", '}, b: {url: "http://b"}}') + route)

@@ -202,9 +202,9 @@ def test_a_tolerance_that_ends_is_noted_and_an_expired_one_fails_strict(cli: Cli
 
     assert (later.code, ahead.code, past.code) == (0, 0, 0)
     assert later.err.count("note: ") == 1
-    assert "note: tolerate[0] (line 9): it ends on " in ahead.err
+    assert ":9:11: note: tolerate[0]: it ends on " in ahead.err
     assert "shop answers for it (clock)" in ahead.err
-    assert "warning: tolerate[1] (line 9): it has expired on " in past.err
+    assert ":9:75: warning: tolerate[1]: it has expired on " in past.err
     assert cli("check", "--strict").code == 1
     assert len(cli("check", "--json").json["warnings"]) == 1
 
@@ -231,3 +231,21 @@ def test_against_names_tolerances_that_do_no_good(cli: Cli, admin: StandIn, tmp_
     assert "has hidden nothing in 9000 comparisons" in printed.err
     assert "`matapalo tolerate --remove t-past`" in printed.err
     assert cli("check", "--against", admin.url, "--strict").code == 1
+
+
+def test_every_warning_has_its_place_name_and_silence(cli: Cli, tmp_path: Path) -> None:
+    """A warning is printed with file, line, column and name; `ignore` with a reason silences it, also for --strict."""
+    methods = "[GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE]"
+    routes = (
+        f"  - {{name: first, match: {{path: /b, methods: {methods}}}}}\n  - {{name: rest, match: {{path: /b}}IGNORE}}\n"
+    )
+    write(tmp_path, VALID + routes.replace("IGNORE", ""))
+    loud = cli("check")
+    told = cli("check", "--json").json["warnings"]
+    write(tmp_path, VALID + routes.replace("IGNORE", ", ignore: {warning: route.unreachable, reason: for later}"))
+
+    assert loud.code == 0
+    assert "matapalo.yaml:10:25: warning: routes.rest.match[0]: found /b, which no request can reach" in loud.err
+    assert "every request goes to first" in loud.err
+    assert [(one["name"], one["line"], one["column"]) for one in told] == [("route.unreachable", 10, 25)]
+    assert cli("check", "--strict").code == 0
