@@ -508,7 +508,7 @@ WATCHDOG: Final = Section(
         Key(
             name="window",
             kind=duration(10_000_000_000, 600_000_000_000),
-            doc="How far back it looks; its newest twelfth is looked at alone, too.",
+            doc="How far back it looks; its newest twelfth (5s at least) is looked at alone, too.",
             field="window_ns",
         ),
         Key(
@@ -722,7 +722,7 @@ _POLICY: Final = (
 
 DEFAULTS: Final = Section(
     title="defaults",
-    doc="Given once for every route; a route's own value wins, and its sections are joined key by key (`fallback` is not).",
+    doc="Given once for every route; a route's own value wins; sections are joined key by key, but for `fallback`.",
     spec=RouteSpec,
     keys=_POLICY,
     elsewhere={

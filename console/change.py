@@ -137,6 +137,7 @@ class Changing:
             set_flags=after,
             holds=state.holds if kind == "rollback" else None,
             key=key_for(caller, revision, before, after),
+            remember=caller.notes,
         )
         number, pushed = await state.commit(change, spec)
         for name in entry.routes:
@@ -226,6 +227,7 @@ def entry_for(kind: str, routes: tuple[str, ...], reason: str, caller: Caller, s
         source=caller.source,
         actor=caller.actor,
         address=caller.address,
+        evidence=caller.evidence,
         builds=state.builds(),
         config=state.config.digest,
         routes=routes,

@@ -40,6 +40,7 @@ from console.state import Caller, ControlState
 from console.supervised import Supervisor
 from console.tolerating import Tolerating
 from console.views import Views
+from console.watchdog import Watchdog
 from rules.flag import Hold
 from shadow import link
 from shadow.lines import take_stderr
@@ -160,10 +161,11 @@ class Control:
         await state.peers.open(os.path.join(self._state_dir, "control.sock"))
         # Before Ready: whoever kills us from now on must find this configuration at the next start.
         await state.write_snapshot()
+        watchdog = Watchdog(state, Holds(state))
         api = Api(
             state.config.admin,
             (
-                Views(state, self._recorder),
+                Views(state, self._recorder, watchdog),
                 Reading(state, self._recorder),
                 Rechecks(state, self._recorder),
                 Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
@@ -178,6 +180,7 @@ class Control:
         if self._early_holds is not None:
             self._holds_came(self._early_holds)
         self._keep("recorder", self._recorder.run)
+        self._keep("watchdog", watchdog.run)
         self._keep("watch", self._reloads.watch)
         self._keep("signals", self._reload_when_asked)
         self._keep("certificates", self._reloads.watch_certificates)

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from console.totals import Record, Sums, sum_up
 from rules.flag import Stage
+from rules.watch import STATES
 from shadow.link import DURATION_BOUNDS_S
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -50,6 +51,8 @@ class RouteScene:
     new_share: float
     """0 to 1: the share of the clients that new answers, the hold respected."""
     held: bool
+    watchdog: str = ""
+    """The watchdog's state; empty: it has not looked yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +156,17 @@ FAMILIES: Final = (
         "Share of the clients that new answers by flag and hold, 0 to 1.",
     ),
     _gauge("matapalo_route_held", "route", "1 while a hold keeps the route on legacy."),
-    _counter("matapalo_flips_total", "route kind", "Flips, rollbacks and undos: manual, watchdog, autopilot, file."),
+    _gauge(
+        "matapalo_watchdog_state",
+        "route state",
+        "1 for what the watchdog makes of the route, 0 for the others: off, idle (new answers nobody), watching, blind "
+        "(too little traffic, or nothing known of legacy), suspicious, alert, tripped.",
+    ),
+    _counter(
+        "matapalo_flips_total",
+        "route kind",
+        "Flips, rollbacks and undos: manual, watchdog, autopilot, file, openfeature.",
+    ),
     _counter("matapalo_fallbacks_total", "route reason", "Canary requests that legacy answered because new failed."),
     _counter("matapalo_refused_total", "reason", "Requests that Matapalo refused before any backend."),
     _counter(
@@ -347,6 +360,8 @@ def _add_scene(series: Series, scene: Scene) -> None:
     for route, shown in scene.routes.items():
         for stage in Stage:
             _add(series, "matapalo_route_stage", (route, stage.value), stage is shown.stage)
+        for watched in STATES if shown.watchdog else ():
+            _add(series, "matapalo_watchdog_state", (route, watched), watched == shown.watchdog)
         _add(series, "matapalo_route_new_weight_ratio", (route,), shown.new_share)
         _add(series, "matapalo_route_held", (route,), shown.held)
     for backend in scene.backends:

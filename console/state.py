@@ -14,7 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from config.errors import MatapaloError
@@ -59,6 +59,10 @@ class Caller:
     key: str | None = None
     digest: str = ""
     """Of the call, so that a key cannot stand for two different ones."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON
+    """What a part of control that flips by itself rests on; stands in the audit."""
+    notes: Mapping[str, str | None] = field(default_factory=dict)
+    """What it wants remembered with the change (``store.flags.Commit.remember``)."""
 
 
 @dataclass(slots=True, kw_only=True)

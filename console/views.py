@@ -30,6 +30,7 @@ from console.shapes import (
 )
 from console.state import ControlState
 from console.totals import sum_up
+from console.watchdog import Watchdog
 from rules.explain import explain
 from rules.flag import BUCKETS, Flag, Hold
 from rules.snapshot import EVERYWHERE, SnapshotError
@@ -44,7 +45,16 @@ SIDES: Final = ("legacy", "new", "undeclared", "none")
 RENDER_S: Final = 10.0
 
 _METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
-_KIND_OF_SOURCE: Final = {"api": "manual", "local": "manual", "signal": "file", "watch": "file", "file": "file"}
+_KIND_OF_SOURCE: Final = {
+    "api": "manual",
+    "local": "manual",
+    "signal": "file",
+    "watch": "file",
+    "file": "file",
+    "openfeature": "openfeature",
+    "watchdog": "watchdog",
+    "autopilot": "autopilot",
+}
 
 
 def product_version() -> str:
@@ -61,8 +71,8 @@ class Views:
     Raises: every method ProblemError.
     """
 
-    def __init__(self, state: ControlState, recorder: Recorder) -> None:
-        self._state, self._recorder = state, recorder
+    def __init__(self, state: ControlState, recorder: Recorder, watchdog: Watchdog) -> None:
+        self._state, self._recorder, self._watchdog = state, recorder, watchdog
         self._version = product_version()
 
     async def metrics(self, asked: Asked) -> Reply:
@@ -72,6 +82,7 @@ class Views:
         for (route, source), count in state.flips.items():
             key = (route, _KIND_OF_SOURCE.get(source, "manual"))
             flips[key] = flips.get(key, 0) + count
+        watched = self._watchdog.states()
         scene = Scene(
             version=self._version,
             records=state.totals.records(),
@@ -81,6 +92,7 @@ class Views:
                     stage=state.flag(route).stage,
                     new_share=_asked_bp(state.flag(route), state.holds.get(route.name), route) / BUCKETS,
                     held=route.name in state.holds,
+                    watchdog=watched.get(route.name, ""),
                 )
                 for route in state.config.routes
             },
@@ -147,6 +159,7 @@ class Views:
                 "copying": copying_as_json(state.spec.copying_off),
                 "deploys": {name: deploy_as_json(deploys[0]) for name, deploys in sorted(state.deploys.items())},
                 "drift": _drift(state),
+                "watchdog": self._watchdog.summary(),
                 "degraded": state.degraded(),
             }
         )
@@ -204,6 +217,7 @@ class Views:
             "last_legacy": None if last_legacy is None else moment_text(last_legacy),
             "last_flip": None if flip is None else flip_as_json(flip),
             "gate": None,
+            "watchdog": self._watchdog.shown(route.name),
         }
 
     async def share(self, asked: Asked) -> Reply:

@@ -38,7 +38,9 @@ DOUBT: Final = 1e-3
 """When legacy's past already says that new is at fault, its present must be this unlikely to be as bad as new."""
 
 SHORT: Final = 12
-"""The newest twelfth of the window is looked at alone, so that a sudden failure is not thinned by the minute before."""
+SHORT_S: Final = 5.0
+"""The newest twelfth of the window, but five seconds at least, is looked at alone, so that a sudden failure is not
+thinned by the minute before."""
 
 P95: Final = 0.95
 
@@ -131,17 +133,17 @@ def judge(
 ) -> Judgement:
     """Decide what to make of a route that no hold keeps on legacy.
 
-    Shape: *windows* are the newest twelfth and the whole window, in this order; *known* is legacy's past, ``None``
+    Shape: *windows* are those of :func:`looks`; *known* is legacy's past, ``None``
     if it never answered; *bounds* are the upper bounds of the latency bins in seconds, the last bin has none.
     Unit: *suspicious_s* says for how long the route has been suspicious without a break.
     """
-    whole = windows[-1]
-    if not _answers(flag) and flag.stage is not Stage.SHADOW:
+    if not is_watched(flag):
         return Judgement(state="idle", sentence="new answers nobody")
+    whole = windows[-1]
     for window in windows:
-        for finding in _certain(spec, window, bounds, has_clients=_answers(flag)):
+        for finding in _certain(spec, window, bounds, has_clients=answers(flag)):
             return _told(finding, flag)
-    if not _answers(flag):
+    if not answers(flag):
         return Judgement(state="idle", sentence="new answers nobody; its copies do not fail more than legacy")
     if whole.new < spec.min_requests:
         return Judgement(state="blind", sentence=f"blind: {whole.new} of {spec.min_requests} requests {_within(whole)}")
@@ -345,7 +347,7 @@ def _quiet(window: Window, known: Known | None) -> Judgement:
 def _told(finding: _Finding, flag: Flag) -> Judgement:
     """Turn a finding into what is to be done about it at this stage."""
     to: Literal["", "legacy", "shadow"] = ""
-    if _answers(flag):
+    if answers(flag):
         to = "shadow" if finding.rule == "divergence" else "legacy"
     return Judgement(
         state="tripped" if to else "alert",
@@ -388,8 +390,20 @@ def _percent(share: float) -> str:
 # --- counts --------------------------------------------------------------------------------------------------------
 
 
-def _answers(flag: Flag) -> bool:
+def looks(spec: WatchdogSpec) -> tuple[float, float]:
+    """Name the windows that *judge* wants, in seconds: the newest part, and the whole."""
+    whole = spec.window_ns / 1e9
+    return max(SHORT_S, whole / SHORT), whole
+
+
+def answers(flag: Flag) -> bool:
+    """Tell whether new answers clients at all, so that there is something to take back."""
     return flag.stage in (Stage.LIVE, Stage.COMPLETE) or (flag.stage is Stage.CANARY and flag.percent_bp > 0)
+
+
+def is_watched(flag: Flag) -> bool:
+    """Tell whether new is asked at all, by clients or by copies; *judge* needs no window where it is not."""
+    return answers(flag) or flag.stage is Stage.SHADOW
 
 
 def _new(window: Window) -> _Seen:

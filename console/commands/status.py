@@ -31,6 +31,10 @@ def status(admin: Admin, as_json: bool) -> int:
     for hold in found["holds"]:
         why = f": {hold['reason']}" if hold["reason"] else ""
         click.echo(f"held on legacy: {hold['route']} by {hold['actor'] or '?'} at {hold['at']}{why}")
+    for state, told in (found.get("watchdog") or {}).items():
+        for name, sentence in told.items():
+            said = "" if state == "blind" else f" is {state}"  # the sentence of a blind one begins so
+            click.echo(f"watchdog: {name}{said}: {sentence}")
     for name, deploy in found["deploys"].items():
         click.echo(f"{name} runs {deploy['version']} since {deploy['at']}")
     for item in found["drift"]:
@@ -99,6 +103,8 @@ def _show_one(route: JsonObject) -> None:
         f"verdicts identical {counts['identical']} · tolerated {counts['tolerated']} · divergent {counts['divergent']}"
         f" · errored {counts['errored']} · undecided: {undecided} · in flight {counts['in_flight']}"
     )
+    if watchdog := route.get("watchdog"):
+        click.echo(f"watchdog {watchdog['state']}: {watchdog['sentence']}")
     if flip := route["last_flip"]:
         why = f": {flip['reason']}" if flip["reason"] else ""
         click.echo(f"changed  {flip['at']} by {flip['actor']} ({flip['kind']}, {flip['id']}){why}")

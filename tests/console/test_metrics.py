@@ -102,7 +102,7 @@ def scene(**changed: object) -> Scene:
             )
         ],
         "last_legacy": {"orders": 1_700_000_000.5},
-        "routes": {"orders": RouteScene(stage=Stage.CANARY, new_share=0.05, held=False)},
+        "routes": {"orders": RouteScene(stage=Stage.CANARY, new_share=0.05, held=False, watchdog="blind")},
         "backends": ("django", "shop"),
         "flips": {("orders", "manual"): 3},
         "renewals": {"taken": 1},
@@ -155,6 +155,8 @@ def test_values_are_those_of_the_workers() -> None:
     assert value("route_stage", route="orders", stage="canary") == 1
     assert value("route_stage", route="orders", stage="live") == 0
     assert value("route_new_weight_ratio", route="orders") == 0.05
+    assert value("watchdog_state", route="orders", state="blind") == 1
+    assert value("watchdog_state", route="orders", state="tripped") == 0
     assert value("request_duration_seconds_count", route="orders", side="new") == 3
     assert value("request_duration_seconds_sum", route="orders", side="new") == 65.0
     assert value("request_duration_seconds_bucket", route="orders", side="new", le="30.0") == 1

@@ -11,7 +11,7 @@ import pytest
 
 from config.spec import WatchdogSpec
 from rules.flag import Flag, Stage
-from rules.watch import CHANCE, Judgement, Known, Window, at_least, excess, judge
+from rules.watch import CHANCE, Judgement, Known, Window, at_least, excess, judge, looks
 
 SPEC = WatchdogSpec(divergent_max_bp=100, p95_ratio_max=2.0)
 BOUNDS = (0.01, 0.02, 0.05, 0.1)
@@ -208,6 +208,13 @@ def test_a_legacy_that_always_failed_so_often_is_no_alert() -> None:
     news = judge(SPEC, FLAGS["canary"], (seen,), known=HEALTHY)
 
     assert (usual.state, news.state) == ("watching", "alert")
+
+
+def test_the_windows_are_the_newest_part_and_the_whole() -> None:
+    """A twelfth of the window is looked at alone, but never less than five seconds."""
+    assert looks(WatchdogSpec()) == (5.0, 60.0)
+    assert looks(WatchdogSpec(window_ns=10_000_000_000)) == (5.0, 10.0)
+    assert looks(WatchdogSpec(window_ns=600_000_000_000)) == (50.0, 600.0)
 
 
 @pytest.mark.parametrize("counts", [(3, 10, 1, 30), (0, 5, 0, 5), (5, 5, 0, 5), (40, 100, 20, 300), (2, 9, 2, 9)])

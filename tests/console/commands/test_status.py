@@ -84,6 +84,7 @@ def test_a_degraded_server_is_exit_code_1(cli: Cli, admin: StandIn) -> None:
         "copying": {"on": False, "off": []},
         "holds": [{"route": "orders", "keep_copying": False, "reason": "slow", "actor": "ops", "at": "2026"}],
         "drift": [{"route": "orders", "file": {"stage": "shadow", "percent": 0.0}, "flag": FLAG | {"stage": "live"}}],
+        "watchdog": {"tripped": {"orders": "new failed 47.3 %"}, "blind": {"cart": "blind: 30 of 100 requests"}},
         "degraded": ["the database cannot be written"],
     }
     admin.answers["*"] = (200, unusual)
@@ -96,6 +97,8 @@ def test_a_degraded_server_is_exit_code_1(cli: Cli, admin: StandIn) -> None:
         "switched off for every route",
         "held on legacy: orders by ops at 2026: slow",
         "drift: orders is live (copies 100%), the file says shadow",
+        "watchdog: orders is tripped: new failed 47.3 %",
+        "watchdog: cart: blind: 30 of 100 requests",
         "degraded: the database cannot be written",
     ):
         assert part in printed.out

@@ -1,0 +1,413 @@
+"""Take routes back by themselves: look at each route's windows, decide, roll back, and say what was seen.
+
+Rules of this file:
+
+1. What is decided stands in :mod:`rules.watch`; here is only where the counts come from and what is done.
+2. A trip is a rollback like any other (:class:`console.holds.Holds`): the hold first, by the supervisor, then flag and
+   audit. So it works on this node's own counts with the database away; what could not be audited then is written when
+   the database is back, as long as the hold stands.
+3. A route that the watchdog holds is ``tripped`` until a person releases it; there is no second trip before that. This
+   is what the hold itself says, so a restart forgets nothing.
+4. A flip is no blind time: the next look judges. Only a release begins the windows anew, for what they hold belongs to
+   the trip before.
+5. A trip takes the whole journey back, because its routes flip together.
+6. No rollback is waited for: one route that is slow to go back delays nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from config.spec import RouteSpec, WatchdogSpec
+from console.change import listed
+from console.holds import Chosen, Holds, RollbackAsk
+from console.journal import now_text
+from console.problem import ProblemError
+from console.shapes import Json
+from console.state import Caller, ControlState
+from console.totals import Record
+from console.windows import Window as Counted
+from console.windows import Windows
+from rules.flag import Flag
+from rules.latency import BOUNDS_S, added
+from rules.snapshot import EVERYWHERE
+from rules.watch import FAILED, Judgement, Known, Window, is_watched, judge, looks
+
+LOOK_S: Final = 0.5
+"""Between two looks; workers tally twice as often."""
+
+BUSY: Final = 10
+"""A look that takes long is followed by a rest this many times as long: the watchdog takes no tenth of a core."""
+
+PAST_S: Final = 5.0
+"""How old legacy's past may be: it is the sum of everything that was ever counted, and moves slowly."""
+
+AGAIN_S: Final = 5.0
+"""Between two tries to take a route back that could not be."""
+
+ACTOR: Final = "watchdog"
+"""Who holds, in the holds, the audit and the log."""
+
+NOTE: Final = "watchdog:"
+"""Before a route's name, as a key of the notes: when it last tripped, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trip:
+    """Say what was taken back, and why."""
+
+    routes: tuple[str, ...]
+    to: str
+    reason: str
+    at: str
+    evidence: Json
+    audit_id: str | None
+
+
+@dataclass(slots=True)
+class _RouteState:
+    """Follow one route from look to look."""
+
+    judgement: Judgement = field(default_factory=lambda: Judgement(state="idle", sentence="not looked at yet"))
+    counted: Counted | None = None
+    since: str = ""
+    suspicious_at: float | None = None
+    was_held: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unwritten:
+    """Keep a trip whose audit entry could not be written."""
+
+    chosen: Chosen
+    ask: RollbackAsk
+    caller: Caller
+
+
+class Watchdog:
+    """Look at every route twice a second, and take back what harms clients.
+
+    Runs: :meth:`run` as one task on control's loop; a rollback is a task of its own.
+    Bound: one rollback at a time per route or journey.
+    """
+
+    def __init__(
+        self,
+        state: ControlState,
+        holds: Holds,
+        *,
+        on_trip: Callable[[Trip], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state, self._holds, self._on_trip, self._clock = state, holds, on_trip, clock
+        self._windows = Windows()
+        self._latencies = Latencies()
+        self._routes: dict[str, _RouteState] = {}
+        self._past: Mapping[str, Known] = {}
+        self._past_at = float("-inf")
+        self._going: set[str] = set()
+        """Routes or journeys that are being taken back."""
+        self._tried_at: dict[str, float] = {}
+        self._unwritten: dict[str, _Unwritten] = {}
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            began = self._clock()
+            if began - self._past_at > PAST_S:
+                self._past = await asyncio.to_thread(past_of, self._state.totals.records())
+                self._past_at = began
+            began = self._clock()
+            self.look(began)
+            await asyncio.sleep(max(LOOK_S, BUSY * (self._clock() - began)))
+
+    def look(self, now: float) -> None:
+        """Judge every route once, and begin to take back what has to be."""
+        state = self._state
+        records = state.totals.records()
+        self._windows.tick(records, now)
+        self._latencies.tick(records, state.config.routes, now)
+        for route in state.config.routes:
+            seen = self._routes.setdefault(route.name, _RouteState())
+            found = self._judged(route, seen, now)
+            self._note(route, seen, found, now)
+            if found.to:
+                self._take_back(route, found, now)
+        for name in self._routes.keys() - {route.name for route in state.config.routes}:
+            del self._routes[name]
+        for unit in list(self._unwritten):
+            self._write_late(unit, now)
+
+    # --- what is seen ----------------------------------------------------------------------------------------------
+
+    def _judged(self, route: RouteSpec, seen: _RouteState, now: float) -> Judgement:
+        state, spec = self._state, route.watchdog
+        hold = state.holds.get(route.name)
+        if hold is None and seen.was_held:
+            self._windows.begin_anew(route.name)
+            self._latencies.begin_anew(route.name)
+        seen.was_held = hold is not None
+        if hold is not None and hold.actor == ACTOR:
+            return Judgement(state="tripped", sentence=hold.reason)
+        if spec is None:
+            return Judgement(state="off", sentence="`watchdog: off`")
+        if route.legacy is None:
+            return Judgement(state="idle", sentence="there is no legacy side to go back to")
+        if hold is not None:
+            return Judgement(state="idle", sentence=f"held on legacy by {hold.actor or '?'}")
+        flag = self._flag(route)
+        if not is_watched(flag):
+            return judge(spec, flag, ())
+        counted = [self._windows.window(route.name, seconds, now) for seconds in looks(spec)]
+        seen.counted = counted[-1]
+        return judge(
+            spec,
+            flag,
+            [window_of(one, self._latencies.within(route.name, one.seconds, now)) for one in counted],
+            known=self._past.get(route.name),
+            suspicious_s=0.0 if seen.suspicious_at is None else now - seen.suspicious_at,
+            bounds=BOUNDS_S,
+        )
+
+    def _flag(self, route: RouteSpec) -> Flag:
+        """Give the flag as it copies now: where copying is switched off there is nothing to wait for."""
+        flag, off = self._state.flag(route), self._state.spec.copying_off
+        is_off = EVERYWHERE in off or route.name in off or route.shadow.mode == "never"
+        return replace(flag, sample_bp=0) if is_off else flag
+
+    def _note(self, route: RouteSpec, seen: _RouteState, found: Judgement, now: float) -> None:
+        """Remember what was found; what an operator should know of stands in the log once."""
+        before = seen.judgement
+        if found.to:
+            found = replace(found, state="alert")  # tripped is what the hold says, once it stands
+        if found.state != before.state or not seen.since:
+            seen.since = now_text()
+            if found.state in ("alert", "suspicious") and not found.to:
+                self._state.journal.say(f"watchdog.{found.state}", f"{route.name}: {found.sentence}", route=route.name)
+        if found.state == "suspicious":
+            seen.suspicious_at = now if seen.suspicious_at is None else seen.suspicious_at
+        elif not found.to:
+            seen.suspicious_at = None
+        seen.judgement = found
+
+    # --- what is done ----------------------------------------------------------------------------------------------
+
+    def _take_back(self, route: RouteSpec, found: Judgement, now: float) -> None:
+        unit = route.journey or route.name
+        if unit in self._going or now - self._tried_at.get(unit, float("-inf")) < AGAIN_S:
+            return
+        self._tried_at[unit] = now
+        chosen = self._holds.choose_many(journey=route.journey) if route.journey else self._holds.choose(route.name)
+        at = now_text()
+        evidence: Json = {"rule": found.rule, "value": found.value, "limit": found.limit, "against": found.against}
+        evidence |= {"route": route.name, "stage": self._state.flag(route).stage.value, "window": self._numbers(route)}
+        note = json.dumps({"at": at, "unix": time.time(), "to": found.to, "reason": found.sentence})
+        whose = f"{route.name}: " if route.journey else ""
+        ask = RollbackAsk(to=found.to, reason=f"{whose}{found.sentence}")
+        caller = Caller(
+            actor=ACTOR,
+            source=ACTOR,
+            evidence=evidence,
+            notes={f"{NOTE}{one.name}": note for one in chosen.routes if one.legacy is not None},
+        )
+        self._going.add(unit)
+        self._state.start(self._roll_back(unit, chosen, ask, caller, at), f"watchdog takes {unit} back")
+
+    async def _roll_back(self, unit: str, chosen: Chosen, ask: RollbackAsk, caller: Caller, at: str) -> None:
+        """Roll back, and tell those who want to know."""
+        state, names = self._state, tuple(route.name for route in chosen.routes)
+        try:
+            answer = await self._holds.rollback(chosen, ask, caller)
+        except ProblemError as error:
+            state.complaints[f"{NOTE}{unit}"] = f"the watchdog cannot take {listed(names)} back: {error.detail}"
+            state.journal.say("watchdog.failed", f"{listed(names)}: {error.detail}", routes=names, reason=ask.reason)
+            return
+        finally:
+            self._going.discard(unit)
+        state.complaints.pop(f"{NOTE}{unit}", None)
+        audit_id = answer.body["audit_id"]
+        state.journal.say("watchdog.tripped", f"{listed(names)} to {ask.to}: {ask.reason}", routes=names)
+        if audit_id is None:
+            self._unwritten[unit] = _Unwritten(chosen=chosen, ask=ask, caller=caller)
+        self._on_trip(
+            Trip(
+                routes=names,
+                to=ask.to,
+                reason=ask.reason,
+                at=at,
+                evidence=dict(caller.evidence),
+                audit_id=audit_id,
+            )
+        )
+
+    def _write_late(self, unit: str, now: float) -> None:
+        """Write a trip to the audit that happened while the database was away, unless somebody has released it."""
+        state, trip = self._state, self._unwritten[unit]
+        holds = [state.holds.get(route.name) for route in trip.chosen.routes if route.legacy is not None]
+        if not all(hold is not None and hold.actor == ACTOR for hold in holds):
+            del self._unwritten[unit]
+        elif state.database_error() is None and unit not in self._going and now - self._tried_at[unit] >= AGAIN_S:
+            self._tried_at[unit] = now
+            self._going.add(unit)
+            state.start(self._written_late(unit, trip), f"audit of the watchdog's rollback of {unit}")
+
+    async def _written_late(self, unit: str, trip: _Unwritten) -> None:
+        try:
+            answer = await self._holds.rollback(trip.chosen, replace(trip.ask, anyway=True), trip.caller)
+        except ProblemError:
+            return  # tried again
+        finally:
+            self._going.discard(unit)
+        if answer.body["audit_id"] is not None:
+            self._unwritten.pop(unit, None)
+
+    # --- what is shown ---------------------------------------------------------------------------------------------
+
+    def shown(self, name: str) -> Json | None:
+        """Show what the watchdog makes of one route; ``None``: it was not looked at yet."""
+        seen = self._routes.get(name)
+        if seen is None:
+            return None
+        found = seen.judgement
+        return {
+            "state": found.state,
+            "sentence": found.sentence,
+            "since": seen.since,
+            "rule": found.rule or None,
+            "value": found.value,
+            "limit": found.limit,
+            "against": found.against,
+            "window": None if seen.counted is None else _as_json(seen.counted),
+        }
+
+    def states(self) -> dict[str, str]:
+        """Name the state of every route that was looked at."""
+        return {name: seen.judgement.state for name, seen in self._routes.items()}
+
+    def summary(self) -> Json:
+        """Show which routes are in which state that an operator should know of, with the sentence."""
+        told = ("tripped", "alert", "suspicious", "blind")
+        return {
+            state: {
+                name: seen.judgement.sentence
+                for name, seen in sorted(self._routes.items())
+                if seen.judgement.state == state
+            }
+            for state in told
+        }
+
+    def _numbers(self, route: RouteSpec) -> Json | None:
+        counted = self._routes[route.name].counted
+        return None if counted is None else _as_json(counted)
+
+
+def cools_down_until(notes: Mapping[str, str], route: str, spec: WatchdogSpec) -> float:
+    """Say until when, in Unix time, the autopilot does nothing on a route that tripped; 0.0: it never tripped."""
+    note = notes.get(f"{NOTE}{route}")
+    return 0.0 if note is None else float(json.loads(note)["unix"]) + spec.cool_down_ns / 1e9
+
+
+def window_of(counted: Counted, latency: Mapping[str, Sequence[int]]) -> Window:
+    """Turn what was counted into what is judged."""
+    compared = sum(counted.total(family) for family in ("identical", "tolerated", "divergent", "undecided"))
+    return Window(
+        seconds=counted.seconds,
+        new=counted.answered("new"),
+        # An answer that was a 5xx and broke off, too, would count twice.
+        new_failed=min(counted.failed("new"), counted.answered("new")),
+        fallbacks=counted.total("fallbacks"),
+        legacy=counted.answered("legacy"),
+        legacy_failed=min(counted.failed("legacy"), counted.answered("legacy")),
+        pairs=counted.pairs(),
+        compared=compared,
+        divergent=counted.total("divergent"),
+        latency=latency,
+    )
+
+
+def past_of(records: Iterable[Record]) -> dict[str, Known]:
+    """Sum up how often legacy ever failed each route, towards clients and in copies.
+
+    Runs: in a thread; pure.
+    Cost: 0.1 microseconds per key and epoch.
+    """
+    requests: dict[str, list[int]] = {}
+    for record in records:
+        for key, count in record.counts.items():
+            if key.startswith("requests|"):
+                _, route, side, _, code = key.split("|")
+                if side != "legacy":
+                    continue
+            elif key.startswith("paired|"):
+                _, route, _, code, _ = key.split("|")
+            else:
+                continue
+            held = requests.setdefault(route, [0, 0])
+            held[0] += count
+            held[1] += count if code in FAILED else 0
+    return {route: Known(requests=total, failed=failed) for route, (total, failed) in requests.items()}
+
+
+class Latencies:
+    """Keep how the paired times of both sides grew, for routes whose watchdog wants to know.
+
+    Bound: :data:`KEPT` snapshots per route and side, one a second at most.
+    """
+
+    KEPT: Final = 600
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[tuple[float, Mapping[str, Sequence[int]]]]] = {}
+
+    def tick(self, records: Sequence[Record], routes: Iterable[RouteSpec], now: float) -> None:
+        """Take a snapshot of each watched route once per second."""
+        wanted = {route.name for route in routes if route.watchdog is not None and route.watchdog.p95_ratio_max}
+        self._kept = {name: kept for name, kept in self._kept.items() if name in wanted}
+        for name in wanted:
+            kept = self._kept.setdefault(name, [])
+            if kept and now - kept[-1][0] < 1.0:
+                continue
+            sums: dict[str, Sequence[int]] = {}
+            for side in ("legacy", "new"):
+                sums[side] = []
+                for record in records:
+                    sums[side] = added(sums[side], record.histograms.get(f"paired_head|{name}|{side}", ()))
+            kept.append((now, sums))
+            del kept[: -self.KEPT]
+
+    def within(self, name: str, seconds: float, now: float) -> Mapping[str, Sequence[int]]:
+        """Give what came within the last *seconds*; empty: this route's times are not wanted."""
+        kept = self._kept.get(name)
+        if not kept:
+            return {}
+        first = next((sums for at, sums in kept if at >= now - seconds), kept[-1][1])
+        return {side: _grown(kept[-1][1][side], first[side]) for side in ("legacy", "new")}
+
+    def begin_anew(self, name: str) -> None:
+        """Forget what a route did until now."""
+        self._kept.pop(name, None)
+
+
+def _grown(now: Sequence[int], before: Sequence[int]) -> list[int]:
+    return [max(0, count - (before[at] if at < len(before) else 0)) for at, count in enumerate(now)]
+
+
+def _as_json(counted: Counted) -> Json:
+    seen = window_of(counted, {})
+    return {
+        "seconds": seen.seconds,
+        "covers_s": round(counted.covers_s, 1),
+        "new": seen.new,
+        "new_failed": seen.new_failed,
+        "fallbacks": seen.fallbacks,
+        "legacy": seen.legacy,
+        "legacy_failed": seen.legacy_failed,
+        "compared": seen.compared,
+        "divergent": seen.divergent,
+        "pairs": {f"{legacy} {new}": count for (legacy, new), count in sorted(seen.pairs.items())},
+    }

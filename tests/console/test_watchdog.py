@@ -1,0 +1,223 @@
+"""The watchdog: what it makes of workers' tallies, what it does about it, and what survives it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.spec import WatchdogSpec
+from console.totals import Record
+from console.watchdog import Latencies, cools_down_until, past_of
+from rules.watch import Known
+from tests.support.controlnode import ControlNode, FakeWorker, running, until
+
+pytestmark = pytest.mark.anyio
+
+CANARY = {"stage": "canary", "percent": 50}
+ROUTES = """\
+  - name: orders
+    match: {path: "/orders/{id:int}"}
+  - name: cart
+    match: {path: /cart}
+    journey: checkout
+  - name: pay
+    match: {path: /pay}
+    journey: checkout
+  - name: done
+    match: {path: /done}
+  - name: quiet
+    match: {path: /quiet}
+    watchdog: off
+"""
+
+
+class Traffic:
+    """Count, as a worker would, what clients got."""
+
+    def __init__(self, worker: FakeWorker) -> None:
+        self._worker, self._counts = worker, dict[str, int]()
+
+    def add(self, route: str, **answered: int) -> None:
+        """Add answers: ``new_5xx=10`` is ten of new."""
+        for key, count in answered.items():
+            side, _, code = key.partition("_")
+            name = f"requests|{route}|{side}|{'fresh' if side == 'new' else 'old'}|{code}"
+            self._counts[name] = self._counts.get(name, 0) + count
+        self._worker.tally(dict(self._counts))
+
+
+async def watched(node: ControlNode, route: str) -> dict[str, Any]:
+    """Ask what the watchdog makes of a route."""
+    found: dict[str, Any] = (await node.get(f"/api/v1/routes/{route}")).json()["watchdog"]
+    return found
+
+
+async def is_state(node: ControlNode, route: str, state: str) -> dict[str, Any]:
+    """Wait until the watchdog says so."""
+    deadline = time.monotonic() + 20
+    while (found := await watched(node, route) or {}).get("state") != state:
+        assert time.monotonic() < deadline, f"{route} is not {state}: {found}"
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def test_new_that_fails_is_taken_back_with_its_value_in_the_audit(tmp_path: Path) -> None:
+    """A trip holds, flips and audits with the value; blindness, equal failure and a switched-off watchdog do not trip;
+    a journey goes back whole; a second trip waits for a release; all of that survives a restart of control."""
+    async with running(tmp_path, routes=ROUTES) as node:
+        worker = await node.worker()
+        for path in ("routes/orders", "journeys/checkout", "routes/quiet"):
+            assert (await node.post(f"/api/v1/{path}/flip", CANARY)).status_code == 200
+        traffic = Traffic(worker)
+        traffic.add("orders", new_2xx=30)
+
+        blind = await is_state(node, "orders", "blind")
+        traffic.add("quiet", new_5xx=400, legacy_2xx=400)
+        traffic.add("pay", new_5xx=300, legacy_5xx=300)
+        both = await is_state(node, "pay", "alert")
+        traffic.add("orders", new_5xx=200, new_2xx=170, legacy_2xx=400)
+        tripped = await is_state(node, "orders", "tripped")
+        held = dict(node.holds)
+        await is_state(node, "quiet", "off")
+
+        traffic.add("cart", new_5xx=300, legacy_2xx=400)
+        await is_state(node, "cart", "tripped")
+        status = (await node.get("/api/v1/status")).json()["watchdog"]
+        metrics = (await node.get("/metrics")).text
+        audit = (await node.get("/api/v1/audit")).json()["entries"]
+        flags = {one["name"]: one["flag"]["stage"] for one in (await node.get("/api/v1/routes")).json()["routes"]}
+
+        assert blind["sentence"].startswith("blind: ")
+        assert "both sides fail: new failed 100 % of 300 requests" in both["sentence"]
+        assert re.fullmatch(
+            r"new failed 5\S+ % of (370|400) requests \(5xx or no answer\) within (5|60) s "
+            "against 0 % of 400 of legacy, limit 1 % more",
+            tripped["sentence"],
+        ), tripped["sentence"]
+        assert held["orders"].actor == "watchdog"
+        assert not held["orders"].keep_copying
+        assert flags == {"orders": "legacy", "cart": "legacy", "pay": "legacy", "done": "legacy", "quiet": "canary"}
+        journey, single = audit[0], audit[1]
+        assert (single["actor"], single["source"], single["kind"]) == ("watchdog", "watchdog", "rollback")
+        assert single["reason"] == tripped["sentence"]
+        assert single["routes"] == ["orders"]
+        assert journey["routes"] == ["cart", "pay"]
+        assert journey["reason"].startswith("cart: new failed 100 % of 300 requests")
+        assert set(status["tripped"]) == {"orders", "cart", "pay"}
+        assert 'matapalo_flips_total{kind="watchdog",route="orders"} 1.0' in metrics
+        assert 'matapalo_watchdog_state{route="orders",state="tripped"} 1.0' in metrics
+        assert 'matapalo_watchdog_state{route="quiet",state="off"} 1.0' in metrics
+
+        # A person may flip it meanwhile: the hold still rules, and that is said.
+        flip = (await node.post("/api/v1/routes/orders/flip", CANARY)).json()
+        assert any("held on legacy" in note for note in flip["notes"])
+        before = len((await node.get("/api/v1/audit")).json()["entries"])
+        await node.unlink()
+        node.kill()
+        await node.ended()
+        await node.start()
+        worker = await node.worker()
+        traffic = Traffic(worker)
+        assert (await is_state(node, "orders", "tripped"))["sentence"] == tripped["sentence"]
+        assert len((await node.get("/api/v1/audit")).json()["entries"]) == before
+
+        # Released, it is watched again from nothing: what failed before does not trip it once more.
+        await node.post("/api/v1/routes/orders/release")
+        await is_state(node, "orders", "blind")
+        traffic.add("orders", new_2xx=300, legacy_2xx=300)
+        await is_state(node, "orders", "watching")
+        traffic.add("orders", new_5xx=300, legacy_2xx=300)
+        await is_state(node, "orders", "tripped")
+
+
+async def test_a_trip_works_without_a_database_and_never_leads_to_a_dead_legacy(tmp_path: Path) -> None:
+    """With flags.db away the hold is in force at once, and audited when it is back; from complete, where legacy does
+    not accept connections, nobody is sent there: it is an alert that says why."""
+    async with running(tmp_path, routes=ROUTES) as node:
+        worker = await node.worker()
+        await node.post("/api/v1/routes/orders/flip", CANARY)
+        await node.post("/api/v1/routes/done/flip", {"stage": "complete", "force": True})
+        traffic = Traffic(worker)
+        traffic.add("done", legacy_2xx=1_000, new_2xx=1)
+        traffic.add("orders", new_2xx=1)
+        await is_state(node, "orders", "blind")
+        await is_state(node, "done", "blind")
+        database = node.state_dir / "flags.db"
+        database.rename(node.state_dir / "away.db")
+
+        traffic.add("orders", new_5xx=300, legacy_2xx=300)
+        await is_state(node, "orders", "tripped")
+        traffic.add("done", new_5xx=300)
+        await until(lambda: "watchdog.failed" in node.log.read_text(), "the watchdog says that it cannot")
+        status = (await node.get("/api/v1/status")).json()
+        held = dict(node.holds)
+        (node.state_dir / "away.db").rename(database)
+        entry = await audited(node)
+
+    assert set(held) == {"orders"}
+    assert held["orders"].actor == "watchdog"
+    assert any("the watchdog cannot take done back: Legacy" in reason for reason in status["degraded"])
+    assert (entry["actor"], entry["routes"]) == ("watchdog", ["orders"])
+
+
+async def audited(node: ControlNode) -> dict[str, Any]:
+    """Wait until the newest audit entry is one of the watchdog."""
+    deadline = time.monotonic() + 20
+    while True:
+        answer = await node.get("/api/v1/audit")
+        if answer.status_code == 200 and (entry := answer.json()["entries"][0])["source"] == "watchdog":
+            return dict(entry)
+        assert time.monotonic() < deadline, "the trip is audited when the database is back"
+        await asyncio.sleep(0.1)
+
+
+def test_legacy_s_past_is_what_it_answered_to_clients_and_copies() -> None:
+    """All epochs count; only legacy's answers do, and what has no whole answer failed."""
+    records = [
+        Record(
+            epoch="a",
+            slot=0,
+            counts={
+                "requests|orders|legacy|old|2xx": 90,
+                "requests|orders|legacy|old|5xx": 10,
+                "requests|orders|new|fresh|5xx": 7,
+                "paired|orders|GET|none|2xx": 3,
+            },
+        ),
+        Record(epoch="b", slot=1, counts={"paired|orders|GET|2xx|5xx": 7, "eligible|orders": 4}),
+    ]
+
+    assert past_of(records) == {"orders": Known(requests=110, failed=13)}
+
+
+def test_times_are_those_of_the_window() -> None:
+    """Only what came within the window counts, summed over workers."""
+
+    class Route:
+        name = "orders"
+        watchdog = WatchdogSpec(p95_ratio_max=2.0)
+
+    def records(*new: int) -> list[Record]:
+        return [Record(epoch="a", slot=0, histograms={"paired_head|orders|new": list(new)})]
+
+    kept = Latencies()
+    kept.tick(records(5), (Route,), 100.0)  # type: ignore[arg-type]  # all that is asked of a route
+    kept.tick(records(5, 2), (Route,), 110.0)  # type: ignore[arg-type]  # as above
+    kept.tick(records(9, 2), (Route,), 120.0)  # type: ignore[arg-type]  # as above
+
+    assert kept.within("orders", 15, 120.0) == {"legacy": [], "new": [4, 0]}
+    assert kept.within("orders", 60, 120.0) == {"legacy": [], "new": [4, 2]}
+    assert kept.within("cart", 60, 120.0) == {}
+
+
+def test_the_cool_down_is_read_from_the_note() -> None:
+    """A route that never tripped is not cooling down; after a trip it is for as long as configured."""
+    spec = WatchdogSpec(cool_down_ns=60_000_000_000)
+
+    assert cools_down_until({}, "orders", spec) == 0.0
+    assert cools_down_until({"watchdog:orders": '{"unix": 100.0}'}, "orders", spec) == 160.0
