@@ -29,6 +29,7 @@ from rules.stage import initial_flag, is_possible
 from store.database import StoreError
 from store.evidence import EvidenceStore
 from store.flags import Commit, Entry, FlagStore, Remembered, flag_as_json
+from store.gatehours import this_hour
 
 READ_S: Final = 20.0
 
@@ -71,7 +72,8 @@ async def open_evidence(state_dir: str) -> tuple[EvidenceStore | None, Totals, s
     try:
         store = await EvidenceStore.open(os.path.join(state_dir, "evidence.db"))
         epochs, last_legacy = await store.load_epochs(), await store.load_last_legacy()
-        return store, Totals(epochs.values(), last_legacy), ""
+        hours = await store.gate_hours.mine(this_hour())
+        return store, Totals(epochs.values(), last_legacy, hours), ""
     except (StoreError, ValueError) as error:  # ValueError: totals that this version cannot read
         if store is not None:
             await store.close()

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Final
 
 import msgspec
@@ -17,6 +17,7 @@ from shadow.link import Finding, Repeated, Seen
 from shadow.ranks import Rank, rank_of_pair
 from store.database import StoreError
 from store.evidence import EvidenceStore
+from store.gatehours import this_hour
 from store.groups import Example, Sighting
 from store.repeats import place_of
 
@@ -72,7 +73,12 @@ class Recorder:
         if build and at >= self._said.get(route, (0.0, ""))[0]:
             self._said[route] = (at, build)
 
-    def _builds_of_new(self, now: float) -> Callable[[str], str]:
+    def _mark_of(self, route: str) -> Hashable:
+        """Name what a route's evidence rests on: after a flip or a reset it begins anew."""
+        state = self._state
+        return state.spec.flags.get(route), state.notes.get(f"evidence:{route}")
+
+    def builds_of_new(self, now: float) -> Callable[[str], str]:
         """Say which build of new each route compares now: what it said last, or what was deployed after that."""
         state = self._state
         new = {route.name: route.new for route in state.config.routes}
@@ -113,7 +119,7 @@ class Recorder:
             evidence = state.evidence
             assert evidence is not None
             now = time.time()
-            pending = state.totals.batch(now, self._builds_of_new(now))
+            pending = state.totals.batch(now, self.builds_of_new(now), self._mark_of)
             kept = state.config.evidence
             evidence.bound(max_age_s=kept.max_age_ns / 1e9, cap_bytes=kept.max_bytes)
             written = False
@@ -141,7 +147,7 @@ class Recorder:
             return False
         try:
             epochs, last_legacy = await opened.load_epochs(), await opened.load_last_legacy()
-            state.totals.join(epochs.values(), last_legacy, now)
+            state.totals.join(epochs.values(), last_legacy, now, await opened.gate_hours.mine(this_hour()))
         except (StoreError, ValueError) as error:  # ValueError: totals that this version cannot read
             state.evidence_error = str(error)
             await opened.close()

@@ -37,8 +37,9 @@ from rules.snapshot import EVERYWHERE, SnapshotError
 from rules.stage import initial_flag, new_share_bp
 from shadow.ranks import Rank
 from store.database import StoreError
-from store.evidence import HOUR_S, EvidenceStore
+from store.evidence import EvidenceStore
 from store.flags import Entry, FlagStore, flag_as_json, hold_as_json
+from store.gatehours import HOUR_S
 
 DAY_HOURS: Final = 24
 SIDES: Final = ("legacy", "new", "undeclared", "none")

@@ -1,4 +1,5 @@
-"""``evidence.db``: who answered how much and when, the last legacy request, totals of epochs, and what differed.
+"""``evidence.db``: who answered how much and when, the last legacy request, totals of epochs, what differed, and what
+gates judge.
 
 Rules of this file:
 
@@ -21,6 +22,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.database import Database
 from store.divergences import DivergenceStore
+from store.gatehours import GateHourStore, Key
 from store.groups import Groups, GroupState
 from store.merge import merge
 from store.repeats import Observed, RepeatLog, RepeatStore
@@ -33,8 +35,6 @@ MAX_AGE_S: Final = 30 * 24 * 3_600.0
 CAP_CHECK_S: Final = 60.0
 CAP_SHARE: Final = 0.05
 """The share of the oldest rows that goes at once when the file has reached its cap."""
-
-HOUR_S: Final = 3_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +50,14 @@ class Batch:
     last_legacy: Mapping[str, float] = field(default_factory=dict)
     compared: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(route, build of new) to the pairs compared since the last batch."""
+    gate_hours: Mapping[Key, bytes] = field(default_factory=dict)
+    """Whole rows of what gates judge."""
     at: float = 0.0
     """Unix time at which the batch was made."""
 
     def __bool__(self) -> bool:
         """Say whether there is anything to write."""
-        return bool(self.epochs or self.gone or self.answered or self.last_legacy or self.compared)
+        return bool(self.epochs or self.gone or self.answered or self.last_legacy or self.compared or self.gate_hours)
 
 
 class EvidenceStore:
@@ -67,6 +69,7 @@ class EvidenceStore:
         """Unix time at which this file began: before it, nothing is known."""
         self.divergences = DivergenceStore(database)
         self.repeats = RepeatStore(database)
+        self.gate_hours = GateHourStore(database)
         self._cap_bytes, self._max_age_s = cap_bytes, MAX_AGE_S
         self._cap_checked = 0.0
 
@@ -137,6 +140,7 @@ class EvidenceStore:
                 await tx.run_many(
                     _RAISE_LAST_LEGACY, [{"route": route, "at": at} for route, at in batch.last_legacy.items()]
                 )
+                await self.gate_hours.write(tx, batch.gate_hours)
                 forgotten = await merge(tx, pending, batch.compared, batch.at or time.time())
                 await self.repeats.write(tx, observed)
         return forgotten
@@ -189,13 +193,14 @@ class EvidenceStore:
         await self.shrink()
 
     async def forget(self, now: float) -> None:
-        """Forget divergences that were not seen for too long, and noise of days that say nothing any more.
+        """Forget divergences that were not seen for too long, noise of days that say nothing any more, and old hours.
 
         Raises: StoreError.
         """
         async with self.database.transaction() as tx:
             await self.divergences.forget(tx, now - self._max_age_s)
             await self.repeats.forget(tx, now)
+            await self.gate_hours.forget(tx, now - self._max_age_s)
 
     async def weigh_noise(self, now: float) -> None:
         """Let noise rank the divergences of every route that legacy is asked twice about.
@@ -220,6 +225,7 @@ class EvidenceStore:
                 if first is not None and last > first:
                     span = max(1, int((last - first) * CAP_SHARE))
                     await tx.run(delete(answered).where(answered.c.hour < first + span))
+                await self.gate_hours.forget_oldest(tx, CAP_SHARE)
 
     async def _used_bytes(self) -> int:
         database = self.database

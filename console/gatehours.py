@@ -1,0 +1,192 @@
+"""Gather what gates judge: what all workers of this node counted, by route, build of new and hour.
+
+Rules of this file:
+
+1. What grew between two looks joins the part that was open at the earlier one. A new build, a flip or a reset of the
+   evidence closes it; whatever is counted afterwards stands in a part of its own, which begins with that look. So a
+   part never holds anything from before its beginning. Where no part was open (control or the route is new) what grew
+   is closed at once, as nobody knows since when.
+2. Of a dead worker's open copies and pairs what :func:`console.totals.left_open` assumes is gathered; if the worker
+   lives after all, it is taken back. Sums over parts are therefore exact, single parts may be below zero.
+3. Rows of this hour stay in memory; each change is written by replacing the whole row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Final
+
+from rules.distinct import bitmap_of, positions_from
+from rules.latency import added
+from store.gatehours import HOUR_S, Key, Part, encode_parts
+
+COMPARED: Final = frozenset({"identical", "tolerated", "divergent", "undecided"})
+"""Cells whose growth is a comparison: their time is the evidence's age."""
+
+FAULT: Final = {
+    ("legacy", "primary"): "legacy",
+    ("legacy", "shadow"): "new",
+    ("new", "primary"): "new",
+    ("new", "shadow"): "legacy",
+    ("legacy", "both"): "both",
+    ("new", "both"): "both",
+}
+"""(Primary, who gave no complete answer) to the side; a client that left, or a fault of ours, is no side's."""
+
+
+def cell_of(key: str) -> tuple[str, str] | None:
+    """Turn a tally's key into route and cell; ``None``: no gate asks for it.
+
+    Shape: ``eligible`` · ``skipped`` · ``identical`` · ``tolerated`` · ``divergent`` · ``undecided|reason`` ·
+    ``errored|side`` · ``paired|method|legacy class|new class`` · ``tolerance_hits|id`` · ``requests|side|class`` ·
+    ``fallbacks`` · ``broken|side``.
+    """
+    match key.split("|"):
+        case [("eligible" | "skipped" | "identical" | "tolerated" | "divergent" | "fallbacks") as family, route, *_]:
+            return route, family
+        case ["undecided", route, _, reason]:
+            return route, f"undecided|{reason}"
+        case ["errored", route, primary, which] if (primary, which) in FAULT:
+            return route, f"errored|{FAULT[primary, which]}"
+        case ["requests", route, side, _, code]:
+            return route, f"requests|{side}|{code}"
+        case [("paired" | "tolerance_hits" | "broken") as family, route, *labels]:
+            return route, "|".join((family, *labels))
+    return None
+
+
+MAX_CELLS: Final = 400_000
+"""Keys of tallies whose meaning is remembered."""
+
+_UNKNOWN: Final = object()
+"""A mark that no route has."""
+
+
+class _RouteState:
+    """Follow one route: under which build and mark its open part stands."""
+
+    __slots__ = ("build", "mark", "part")
+
+    def __init__(self, build: str) -> None:
+        self.build = build
+        self.mark: Hashable = _UNKNOWN
+        self.part: tuple[Key, Part] | None = None
+
+
+class GateHours:
+    """Hold this node's rows of the current hour, and what of them is not written.
+
+    Runs: on control's loop.
+    Bound: the routes that were asked in this hour, times their builds; 1 KB each.
+    """
+
+    def __init__(self, rows: Mapping[Key, list[Part]] | None = None) -> None:
+        self._rows: dict[Key, list[Part]] = {}
+        self._routes: dict[str, _RouteState] = {}
+        self._dirty: set[Key] = set()
+        self._cells: dict[str, tuple[str, str] | None] = {}
+        self._bits: dict[str, set[int]] = {}
+        self._looked_at = 0.0
+        self.join(rows or {})
+
+    def join(self, rows: Mapping[Key, list[Part]]) -> None:
+        """Take over what the file already has of this hour; parts that are here, too, are newer here."""
+        for key, parts in rows.items():
+            mine = self._rows.setdefault(key, [])
+            here = {part.began for part in mine}
+            mine[:0] = [part for part in parts if part.began not in here]
+
+    def rewrite(self) -> None:
+        """Write every row again with the next batch: the file may be another one."""
+        self._dirty.update(self._rows)
+
+    def note(self, distinct: Mapping[str, bytes]) -> None:
+        """Take the bits of a tally in; what no version of ours wrote is left out."""
+        for route, raw in distinct.items():
+            if len(raw) % 2 == 0:
+                self._bits.setdefault(route, set()).update(positions_from(raw))
+
+    def gather(
+        self,
+        grown: Iterable[tuple[str, int]],
+        bins: Iterable[tuple[str, list[int]]],
+        *,
+        now: float,
+        build_of: Callable[[str], str],
+        mark_of: Callable[[str], Hashable],
+    ) -> None:
+        """Add what grew since the last look.
+
+        Shape: *grown* and *bins* are keys of tallies with what they grew by; *mark_of* says what evidence of a route
+        rests on: when it changes, evidence begins anew.
+        Unit: *now* is Unix time.
+        """
+        counts = self._by_route(grown)
+        heads: dict[str, list[tuple[str, list[int]]]] = {}
+        for key, grew in bins:
+            _, route, side = key.split("|")
+            heads.setdefault(route, []).append((side, grew))
+        bits, self._bits = self._bits, {}
+        hour = int(now // HOUR_S)
+        for route in counts.keys() | heads.keys() | bits.keys():
+            part = self._part(route, hour, build_of)
+            found = counts.get(route, {})
+            part.grow(found)
+            if any(cell.partition("|")[0] in COMPARED for cell in found):
+                part.first, part.last = part.first or now, now
+            for side, grew in heads.get(route, ()):
+                part.bins[side] = added(part.bins.get(side, ()), grew)
+            if route in bits:
+                part.bits |= bitmap_of(bits[route])
+        self._close(build_of, mark_of)
+        self._looked_at = now
+
+    def take(self) -> dict[Key, bytes]:
+        """Hand out every row that the file does not have as it is."""
+        dirty, self._dirty = self._dirty, set()
+        return {key: encode_parts(self._rows[key]) for key in dirty}
+
+    def settle(self, rows: Mapping[Key, bytes], *, written: bool) -> None:
+        """Remember that rows are in the file, or that they are not; rows of past hours that are need no memory."""
+        if not written:
+            self._dirty.update(rows)
+            return
+        hour = int(self._looked_at // HOUR_S)
+        for key in [key for key in self._rows if key[2] < hour and key not in self._dirty]:
+            del self._rows[key]
+
+    def _by_route(self, grown: Iterable[tuple[str, int]]) -> dict[str, dict[str, int]]:
+        cells = self._cells
+        if len(cells) > MAX_CELLS:
+            cells.clear()
+        counts: dict[str, dict[str, int]] = {}
+        for key, count in grown:
+            try:
+                place = cells[key]
+            except KeyError:
+                place = cells[key] = cell_of(key)
+            if place is not None:
+                found = counts.setdefault(place[0], {})
+                found[place[1]] = found.get(place[1], 0) + count
+        return counts
+
+    def _part(self, route: str, hour: int, build_of: Callable[[str], str]) -> Part:
+        """Give the open part of a route, a new one where there is none."""
+        state = self._routes.get(route)
+        if state is None:
+            state = self._routes[route] = _RouteState(build_of(route))
+        state.build = state.build or build_of(route)
+        key = (route, state.build, hour)
+        if state.part is None or state.part[0] != key:
+            # Before the first look nobody knows since when it grew: since this hour began, at least by its row.
+            state.part = (key, Part(began=self._looked_at or float(hour * HOUR_S)))
+            self._rows.setdefault(key, []).append(state.part[1])
+        self._dirty.add(key)
+        return state.part[1]
+
+    def _close(self, build_of: Callable[[str], str], mark_of: Callable[[str], Hashable]) -> None:
+        """Close the parts of routes on which something has changed (rule 1)."""
+        for route, state in self._routes.items():
+            build, mark = build_of(route), mark_of(route)
+            if build != state.build or mark != state.mark:
+                state.build, state.mark, state.part = build, mark, None
