@@ -26,6 +26,7 @@ from config.spec import (
     EvidenceSpec,
     FallbackSpec,
     GateSpec,
+    IdentitySpec,
     IgnoreSpec,
     LimitsSpec,
     MatchSpec,
@@ -205,9 +206,30 @@ def _admin(filled: Filled, base_dir: Path, reader: Reader) -> AdminSpec:
             message = f"found the name {fields['name']!r} again, expected each name once; the audit tells them apart"
             reader.report(token.places["name"], f"{token.where}.name", message)
         tokens[fields["name"]] = TokenSpec(**fields | {"token": secret.anchored(fields["token"], base_dir)})
-    own = filled.fields("metrics_public", "behind_tls")
+    own = filled.fields("metrics_public", "behind_tls", "hosts")
     listen = replace(filled.get("listen"), tls=_tls(filled.given.get("tls"), base_dir))
-    return AdminSpec(listen=listen, tokens=tuple(tokens.values()), **own)
+    identity = _identity(filled.given.get("identity"), reader)
+    return AdminSpec(listen=listen, tokens=tuple(tokens.values()), identity=identity, **own)
+
+
+def _identity(filled: Filled | None, reader: Reader) -> IdentitySpec | None:
+    """Make who names people, where it is wanted and whole; a network of everybody names no proxy."""
+    if filled is None or not {"header", "from"} <= filled.given.keys():
+        return None
+    if any(network.endswith("/0") for network in filled.given["from"]):
+        message = "found every address there is, expected those of the proxies that ask people who they are"
+        reader.report(filled.places["from"], f"{filled.where}.from", message)
+    if not filled.given.get("roles") and not filled.given.get("groups"):
+        message = "found nobody who may do anything, expected roles or groups, such as roles: {alice: operator}"
+        reader.report(filled.place, filled.where, message)
+    if filled.given.get("groups") and "groups_header" not in filled.places:
+        message = "found groups without groups_header, expected the header that lists a person's groups"
+        reader.report(filled.places["groups"], f"{filled.where}.groups", message)
+    fields = filled.fields()
+    groups_header = fields.pop("groups_header", None)
+    return IdentitySpec(
+        header=fields.pop("header").lower(), groups_header=groups_header and groups_header.lower(), **fields
+    )
 
 
 def _undeclared(value: Any) -> str | None:

@@ -101,7 +101,7 @@ def _check_admin(spec: ConfigSpec, place: Place, admin: Filled | None, reader: R
     if ipaddress.ip_address(spec.admin.listen.host).is_loopback:
         return
     missing = []
-    if not spec.admin.tokens and (admin is None or "tokens" not in admin.places):
+    if not spec.admin.tokens and (admin is None or not {"tokens", "identity"} & admin.places.keys()):
         missing.append("tokens")
     if spec.admin.listen.tls is None and not spec.admin.behind_tls and (admin is None or "tls" not in admin.places):
         missing.append("tls: {cert: PATH, key: PATH} (or behind_tls: true where something in front speaks TLS)")

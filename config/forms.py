@@ -37,6 +37,7 @@ HOST: Final = "a host name without port, such as shop.example.com"
 HOST_PATTERN: Final = (
     r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*)$"
 )
+HOSTS: Final = "a host name without port, such as matapalo.example.com or *.example.com"
 HOST_HEADER: Final = "preserve, backend, or a host such as shop.example.com"
 FAILURE: Final = "connect, timeout, or a status from 400 to 599"
 FACTORY_PATTERN: Final = r"^(flagd|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)$"
@@ -218,6 +219,16 @@ def host(written: str) -> str:
     if not _is_host(written):
         hint = "without the port" if ":" in written else "the whole name, without wildcards" if "*" in written else ""
         raise UnfitError(written, HOST, hint)
+    return written.lower()
+
+
+def hosts(written: str) -> str:
+    """Read a host name, in lower case, or with ``*.`` in front every name below it.
+
+    Raises: UnfitError for a port or another wildcard.
+    """
+    if not _is_host(written.removeprefix("*.")):
+        raise UnfitError(written, HOSTS, "without the port" if ":" in written else "")
     return written.lower()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ from config.spec import ConfigSpec
 
 EXPECTED: Final = "a secret reference: env:NAME or file:PATH"
 PATTERN: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
+OR_HASH_EXPECTED: Final = "env:NAME, file:PATH, or sha256: and the 64 hex digits of a token's hash"
+OR_HASH_PATTERN: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|sha256:[0-9a-f]{64})$"
 MAX_SECRET_BYTES: Final = 1 << 20
 """The largest secret file: a bundle of authorities has 250 KiB, a wrong path may have any size."""
 
@@ -48,6 +51,29 @@ def reference(written: str) -> str:
     if not re.fullmatch(PATTERN, written) or not written.isprintable():
         raise UnfitError("a text", EXPECTED)
     return written
+
+
+def token_reference(written: str) -> str:
+    """Check what stands for a token: a reference, or its hash; a hash of 256 random bits gives nothing away.
+
+    Raises: UnfitError that does not repeat the text, because people do write tokens there.
+    """
+    if not re.fullmatch(OR_HASH_PATTERN, written) or not written.isprintable():
+        raise UnfitError("a text", OR_HASH_EXPECTED)
+    return written
+
+
+def token_digest(value: str) -> str:
+    """Give the hex SHA-256 of a token; a value that is ``sha256:`` and a hash already is that hash.
+
+    Raises: SecretError for ``sha256:`` before anything else.
+    """
+    scheme, colon, digest = value.partition(":")
+    if not (colon and scheme == "sha256"):
+        return hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise SecretError("a hash is sha256: and 64 hex digits; `matapalo token hash` writes it")
+    return digest
 
 
 def file_reference(written: str) -> str:
@@ -94,6 +120,8 @@ def missing_secrets(spec: ConfigSpec, environ: Mapping[str, str] | None = None) 
 def _references(spec: ConfigSpec) -> Iterator[tuple[str, str]]:
     """Yield every reference of a configuration with the key that holds it."""
     for token in spec.admin.tokens:
+        if token.token.startswith("sha256:"):
+            continue
         yield f"admin.tokens.{token.name}.token", token.token
     if spec.override is not None:
         yield "override.token", spec.override.token

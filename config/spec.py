@@ -49,7 +49,22 @@ class TokenSpec:
     name: str
     role: Role
     token: str
-    """A secret reference, never the value."""
+    """A secret reference or ``sha256:`` and a hash, never the value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySpec:
+    """Say which proxies have asked people who they are, and what each of those people may do."""
+
+    header: str
+    """The header, in lower case, in which such a proxy names the person."""
+    sources: tuple[str, ...]
+    """The networks of the proxies; from anywhere else the header is refused."""
+    roles: tuple[tuple[str, Role], ...] = ()
+    """Person to role; the highest that fits is taken, and who fits none may do nothing."""
+    groups_header: str | None = None
+    """The header, in lower case, that lists the person's groups, with commas between them."""
+    groups: tuple[tuple[str, Role], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +73,10 @@ class AdminSpec:
 
     listen: AddressSpec
     tokens: tuple[TokenSpec, ...] = ()
-    """Empty: no token needed, allowed on loopback only."""
+    """Empty, and no ``identity``: no token needed, allowed on loopback only."""
+    hosts: tuple[str, ...] = ()
+    """Names beside ``localhost`` by which the API may be called; ``*.`` in front stands for everything below a name."""
+    identity: IdentitySpec | None = None
     metrics_public: bool = False
     behind_tls: bool = False
     """A declared TLS terminator stands in front; allows a non-loopback address."""

@@ -20,6 +20,7 @@ from config.spec import (
     BackendTlsSpec,
     EvidenceSpec,
     GateSpec,
+    IdentitySpec,
     IgnoreSpec,
     LimitsSpec,
     MatchSpec,
@@ -54,8 +55,13 @@ ADDRESS: Final = Word(
     show=forms.format_address,
     limits={"pattern": forms.ADDRESS_PATTERN},
 )
+ROLE: Final = choice("viewer", "developer", "operator", "admin")
+PERSON: Final = Word(words="a name on one line", parse=forms.short_text)
 NETWORK: Final = Word(words=forms.NETWORK, parse=forms.network)
 SECRET: Final = Word(words=secret.EXPECTED, parse=secret.reference, limits={"pattern": secret.PATTERN}, secret=True)
+TOKEN_SECRET: Final = Word(
+    words=secret.OR_HASH_EXPECTED, parse=secret.token_reference, limits={"pattern": secret.OR_HASH_PATTERN}, secret=True
+)
 FILE: Final = Word(words="a file: file:PATH", parse=secret.file_reference, limits={"pattern": "^file:.+$"})
 PATH: Final = Word(words="the path of a file", parse=secret.file_path, secret=True)
 DURATION: Final = Word(
@@ -192,11 +198,37 @@ TOKEN: Final = Section(
         Key(name="name", kind=NAME, doc="Who it is; this name stands in the audit.", required=True),
         Key(
             name="role",
-            kind=choice("viewer", "developer", "operator", "admin"),
+            kind=ROLE,
             doc="What it may do: numbers, bodies, flips, tokens.",
             required=True,
         ),
-        Key(name="token", kind=SECRET, doc="Where the value is found; never the value itself.", required=True),
+        Key(
+            name="token",
+            kind=TOKEN_SECRET,
+            doc="Where the value is found, or `sha256:` and its hash (`matapalo token hash`); never the value itself.",
+            required=True,
+        ),
+    ),
+)
+
+_ROLES: Final = Table(key=PERSON, of=ROLE, words="names and roles")
+
+IDENTITY: Final = Section(
+    title="identity",
+    doc="A proxy that has asked people who they are, and what each of them may do. Who is not named may do nothing.",
+    spec=IdentitySpec,
+    keys=(
+        Key(name="header", kind=HEADER, doc="The header in which it names the person.", required=True),
+        Key(
+            name="from",
+            kind=Many(of=NETWORK, or_one=True, at_least=1),
+            doc="Its addresses; the header from anywhere else is refused and counted.",
+            field="sources",
+            required=True,
+        ),
+        Key(name="roles", kind=_ROLES, doc="Person to role."),
+        Key(name="groups_header", kind=HEADER, doc="The header that lists the person's groups, commas between them."),
+        Key(name="groups", kind=_ROLES, doc="Group to role; of several roles the highest holds."),
     ),
 )
 
@@ -209,8 +241,15 @@ ADMIN: Final = Section(
         Key(
             name="tokens",
             kind=Many(of=TOKEN),
-            doc="Who may call. Without tokens anybody may, and only on this machine.",
+            doc="Who may call. Without tokens and `identity` anybody may, and only on this machine.",
         ),
+        Key(
+            name="hosts",
+            kind=Many(of=Word(words=forms.HOSTS, parse=forms.hosts)),
+            doc="Names by which it may be called, beside `localhost` and IP addresses; others are refused, because a "
+            "page can point a name of its own here (DNS rebinding).",
+        ),
+        Key(name="identity", kind=IDENTITY, doc=IDENTITY.doc),
         Key(name="metrics_public", kind=boolean(), doc="Let `/metrics` be read without a token."),
         Key(
             name="behind_tls",

@@ -15,31 +15,43 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from config.spec import AdminSpec
 from console.asks import read
-from console.auth import Doorkeeper, Visitor, require
+from console.auth import Doorkeeper, Visitor, refuse_foreign, require
 from console.calls import CALLS, Asked, Call, Handler, Reply
 from console.change import Answer
 from console.deploys import Deploys
 from console.flips import FlipAsk, Flips
 from console.holds import Chosen, Holds, RollbackAsk
-from console.journal import Journal
 from console.problem import ProblemError, unknown
 from console.reloads import Reloads
-from console.state import Caller
+from console.state import Caller, ControlState
 
 MAX_BODY: Final = 64 << 10
 BODY_S: Final = 10.0
 CALL_S: Final = 60.0
 """The longest call is a reload: 20 s to read the files, 3 s for the first worker, 2 s for the others."""
+
+SAFE_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    # No answer is a page: one that a browser is made to show as one runs nothing and stands in no frame.
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+REFUSALS: Final = frozenset(("no-token", "bad-token", "role", "host", "identity", "cross-site", "rate-limited"))
+"""Kinds of problem with which somebody was not let in; counted in ``matapalo_admin_refused_total``."""
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -132,26 +144,26 @@ class Handlers:
 class Api:
     """Admit requests and hand them to their handlers: the methods of *parts* that are named like a call."""
 
-    def __init__(self, admin: AdminSpec, parts: Sequence[object], journal: Journal) -> None:
-        self._admin, self._journal = admin, journal
-        self.doorkeeper = Doorkeeper(admin)
+    def __init__(self, state: ControlState, doorkeeper: Doorkeeper, parts: Sequence[object]) -> None:
+        self._state, self._doorkeeper = state, doorkeeper
         self._handlers: dict[str, Handler] = {
             call.name: next(getattr(part, call.name) for part in parts if hasattr(part, call.name)) for call in CALLS
         }
-        routes = [Route(call.path, self._endpoint(call), methods=[call.method]) for call in CALLS]
-        self.app = Starlette(
-            routes=routes,
+        self.routes = [Route(call.path, self._endpoint(call), methods=[call.method]) for call in CALLS]
+        starlette = Starlette(
+            routes=self.routes,
             exception_handlers={HTTPException: self._not_found, Exception: self._broken},
         )
         # A redirect would lead past the role check of what it redirects to.
-        self.app.router.redirect_slashes = False
+        starlette.router.redirect_slashes = False
+        self.app = armoured(starlette)
 
     def _endpoint(self, call: Call) -> Any:  # Any: what Starlette takes as an endpoint
         async def endpoint(request: Request) -> Response:
             try:
                 return await self._serve(call, request)
             except ProblemError as problem:
-                return problem_response(problem)
+                return self._refused(problem)
             except ClientDisconnect:
                 return Response(status_code=499)
             except TimeoutError:
@@ -176,29 +188,49 @@ class Api:
             values=values,
             name=name,
             accept=request.headers.get("accept", ""),
+            last_event=request.headers.get("last-event-id", ""),
+            may_still=lambda: self._may_still(call, request),
         )
         async with asyncio.timeout(CALL_S):
             reply = await self._handlers[call.name](asked)
         return _response(reply)
 
     def _admit(self, call: Call, request: Request) -> Visitor:
-        if call.name == "metrics" and self._admin.metrics_public:
+        admin = self._state.config.admin
+        if call.name == "metrics" and admin.metrics_public:
+            refuse_foreign(admin, request.headers)
             return Visitor(name="public", role="viewer")
-        return self.doorkeeper.admit(request.headers, request.client.host if request.client else "")
+        return self._doorkeeper.admit(admin, request.headers, _peer(request))
+
+    def _may_still(self, call: Call, request: Request) -> bool:
+        """Say whether a call that was begun long ago would still be allowed: tokens end."""
+        try:
+            require(self._admit(call, request), call.role)
+        except ProblemError:
+            return False
+        return True
+
+    def _refused(self, problem: ProblemError) -> Response:
+        """Answer with a problem; who was not let in is counted by why."""
+        if problem.kind in REFUSALS:
+            self._state.refusals[problem.kind] += 1
+        return problem_response(problem)
 
     async def _not_found(self, request: Request, error: Exception) -> Response:
         """Answer what no call takes, but only to somebody who may ask."""
         try:
-            self.doorkeeper.admit(request.headers, request.client.host if request.client else "")
+            self._doorkeeper.admit(self._state.config.admin, request.headers, _peer(request))
         except ProblemError as problem:
-            return problem_response(problem)
+            return self._refused(problem)
         if isinstance(error, HTTPException) and error.status_code == 405:
-            allowed = ", ".join(sorted(call.method for call in CALLS if _matches(call, request.url.path)))
-            response = problem_response(
-                ProblemError("method", f"{request.method} is not taken by {request.url.path}; expected {allowed}.")
+            allowed = ", ".join(sorted({call.method for call in CALLS if _matches(call, request.url.path)}))
+            return problem_response(
+                ProblemError(
+                    "method",
+                    f"{request.method} is not taken by {request.url.path}; expected {allowed}.",
+                    headers={"allow": allowed},
+                )
             )
-            response.headers["allow"] = allowed
-            return response
         known = unknown("route", request.url.path, (call.path for call in CALLS))
         return problem_response(
             ProblemError(
@@ -209,7 +241,7 @@ class Api:
         )
 
     async def _broken(self, request: Request, error: Exception) -> Response:
-        self._journal.say("api.failed", f"{request.method} {request.url.path} failed: {error!r}")
+        self._state.journal.say("api.failed", f"{request.method} {request.url.path} failed: {error!r}")
         return problem_response(
             ProblemError(
                 "internal", f"{request.method} {request.url.path} failed inside ({type(error).__name__}); see the log."
@@ -217,20 +249,38 @@ class Api:
         )
 
 
+def armoured(app: ASGIApp) -> ASGIApp:
+    """Put :data:`SAFE_HEADERS` on every answer, whoever wrote it."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *SAFE_HEADERS]
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    return wrapped
+
+
 def problem_response(problem: ProblemError) -> Response:
     """Answer with a problem."""
-    headers = {"www-authenticate": "Bearer"} if problem.status == 401 else None
     return Response(
-        json.dumps(problem.body()), status_code=problem.status, media_type="application/problem+json", headers=headers
+        json.dumps(problem.body()),
+        status_code=problem.status,
+        media_type="application/problem+json",
+        headers=problem.headers,
     )
 
 
 def _response(reply: Reply) -> Response:
-    headers = {"cache-control": "no-store"}
+    headers = {"content-type": reply.content_type}
     if reply.replayed:
         headers["idempotency-replayed"] = "true"
+    if reply.stream is not None:
+        return StreamingResponse(reply.stream, status_code=reply.status, headers=headers)
     body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-    return Response(body, status_code=reply.status, headers={**headers, "content-type": reply.content_type})
+    return Response(body, status_code=reply.status, headers=headers)
 
 
 def _reply(answer: Answer) -> Reply:
@@ -305,10 +355,10 @@ def _query(call: Call, request: Request) -> Mapping[str, object]:
 
 
 def _caller(visitor: Visitor, call: Call, request: Request, raw_body: bytes) -> Caller:
-    address = request.client.host if request.client else ""
+    caller = Caller(actor=visitor.name, source=visitor.source, address=_peer(request))
     key = request.headers.get("idempotency-key")
     if key is None or call.method != "POST":
-        return Caller(actor=visitor.name, address=address)
+        return caller
     if not _KEY.fullmatch(key):
         raise ProblemError(
             "invalid-request",
@@ -316,7 +366,12 @@ def _caller(visitor: Visitor, call: Call, request: Request, raw_body: bytes) -> 
             faults=[{"where": "Idempotency-Key", "detail": "Expected 1 to 200 visible ASCII characters."}],
         )
     digest = hashlib.sha256(f"{request.url.path}\n".encode() + raw_body).hexdigest()
-    return Caller(actor=visitor.name, address=address, key=key, digest=digest)
+    return replace(caller, key=key, digest=digest)
+
+
+def _peer(request: Request) -> str:
+    """Name the address that the connection comes from; what headers say about it is not asked."""
+    return request.client.host if request.client else ""
 
 
 def _matches(call: Call, path: str) -> bool:

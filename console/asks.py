@@ -12,7 +12,18 @@ from config.units import duration_ns, percent_bp
 from console.problem import Fault, ProblemError, invalid
 
 Kind = Literal[
-    "text", "choice", "flag", "percent", "integer", "names", "audit_id", "window", "address", "headers", "rule"
+    "text",
+    "choice",
+    "flag",
+    "percent",
+    "integer",
+    "names",
+    "audit_id",
+    "window",
+    "lasting",
+    "address",
+    "headers",
+    "rule",
 ]
 
 MAX_TEXT: Final = 2_000
@@ -50,6 +61,7 @@ EXPECTED: Final[Mapping[Kind, str]] = {
     "names": "a list of names",
     "audit_id": "an id such as a-42",
     "window": "a duration from 1h to 31d, such as 24h",
+    "lasting": "a duration such as 90d, at most 3650d",
     "address": "an IP address",
     "headers": "a header such as X-User-Id:42",
     "rule": "the name of a rule, or an object with one rule",
@@ -64,6 +76,7 @@ _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
     "names": {"type": "array", "items": {"type": "string"}, "maxItems": 10_000},
     "audit_id": {"type": "string", "pattern": "^a-[0-9]+$"},
     "window": {"type": "string", "pattern": "^[0-9]+(h|d|m|s)$"},
+    "lasting": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"},
     "address": {"type": "string"},
     "headers": {"type": "array", "items": {"type": "string"}},
     "rule": {"oneOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]},
@@ -160,6 +173,8 @@ def _value(kind: Kind, value: object) -> object:
             window_ns = duration_ns(value)
             if HOUR_NS <= window_ns <= MAX_WINDOW_NS:
                 return window_ns
+        case "lasting", str():
+            return duration_ns(value)
         case "address", str():
             import ipaddress
 

@@ -1,31 +1,47 @@
-"""Who may call the admin API: bearer tokens with roles, and no browser page of another site.
+"""Who may call the admin API: tokens with roles, people whom a proxy names, and no page of another site.
 
 Rules of this file:
 
-1. Deny by default: a call without a role does not exist, a request without a known token is nobody.
-2. Loopback is not authentication: a page in the operator's browser also comes from loopback, so without tokens a
-   request that names a foreign origin or a foreign host is refused (DNS rebinding).
-3. Token values are compared in constant time, never logged, never stored.
+1. Deny by default: a call without a role does not exist, a request that nothing speaks for is nobody.
+2. What is shown must be right: a wrong token is refused, also where none would be needed.
+3. Loopback is not authentication: a page in the operator's browser also comes from loopback, so a foreign host (DNS
+   rebinding), a foreign origin and a foreign site are refused in every mode, before anything else is looked at.
+4. Who a person is counts from the proxies that the configuration names; from anywhere else the header is refused,
+   whatever else the request carries.
+5. Too many wrong credentials make an address wait, with a right one too: otherwise it could go on guessing. Loopback
+   and such a proxy never wait: nobody at another address must be able to stop a rollback.
+6. Token values are never logged, never stored, never answered.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
-from config.errors import SecretError
-from config.secret import resolve
-from config.spec import AdminSpec, Role
+from starlette.datastructures import Headers
+
+from config.spec import AdminSpec, IdentitySpec, Role
+from console.guesses import Guesses
+from console.keyring import Keyring
 from console.problem import ProblemError
+from store.tokens import Token
 
 ROLES: Final[tuple[Role, ...]] = ("viewer", "developer", "operator", "admin")
 """Lowest first; each may do what the ones before it may."""
 
 _FOREIGN_SITES: Final = frozenset(("cross-site", "same-site"))
+_GUESSED: Final = frozenset(("bad-token", "identity"))
+"""Problems that a wrong credential causes. A missing one is none: health checks and people without a token guess
+nothing, and must not make others at their address wait."""
+
+_PERSON: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,73 +50,82 @@ class Visitor:
 
     name: str
     role: Role
+    source: str = "api"
+    """``identity``: a proxy named the person; as :attr:`store.flags.Entry.source`."""
 
 
 class Doorkeeper:
-    """Recognise visitors by the tokens of one configuration."""
+    """Recognise visitors, and refuse everybody else with the reason.
 
-    def __init__(self, admin: AdminSpec) -> None:
-        self._admin = admin
-        self._tokens: list[tuple[bytes, Visitor]] = []
-        self.complaints: list[str] = []
-        """Tokens that could not be resolved: nobody can use them."""
-        for token in admin.tokens:
-            try:
-                value = resolve(token.token).encode()
-            except SecretError as error:
-                self.complaints.append(f"the admin token {token.name!r} cannot be used: {error}")
-            else:
-                self._tokens.append((value, Visitor(name=token.name, role=token.role)))
+    Runs: on control's loop; *admin* is looked at with every request, so that a reload counts at once.
+    """
 
-    def admit(self, headers: Mapping[str, str], client_host: str) -> Visitor:
-        """Say who is calling.
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._guesses = Guesses()
 
-        Shape: *headers* maps lower-case names to values.
-        Raises: ProblemError ``no-token`` or ``cross-site``.
+    def admit(self, admin: AdminSpec, headers: Headers, address: str) -> Visitor:
+        """Say who is calling; *address* is the peer's own, never one from a header.
+
+        Raises: ProblemError ``host``, ``cross-site``, ``identity``, ``no-token``, ``bad-token`` or ``rate-limited``.
         """
-        if not self._admin.tokens:
-            self._refuse_foreign(headers)
-            if not _is_loopback(client_host):
-                raise ProblemError(
-                    "no-token", "No tokens are configured, so only loopback may call; configure admin.tokens."
-                )
-            return Visitor(name="local", role="admin")
-        scheme, _, value = headers.get("authorization", "").partition(" ")
-        raw_value = value.strip().encode("utf-8", "surrogateescape")
-        found: Visitor | None = None
-        if scheme.lower() == "bearer":
-            for known, visitor in self._tokens:
-                if hmac.compare_digest(known, raw_value):
-                    found = visitor
+        refuse_foreign(admin, headers)
+        if _never_waits(admin, address):
+            return self._recognise(admin, headers, address)
+        if wait_s := self._guesses.wait_s(address, time.monotonic()):
+            raise ProblemError(
+                "rate-limited",
+                f"Too many wrong credentials came from this address; try again in {wait_s} s with a right one.",
+                headers={"retry-after": str(wait_s)},
+            )
+        try:
+            return self._recognise(admin, headers, address)
+        except ProblemError as problem:
+            if problem.kind in _GUESSED:
+                self._guesses.note(address, time.monotonic())
+            raise
+
+    def _recognise(self, admin: AdminSpec, headers: Headers, address: str) -> Visitor:
+        identity = admin.identity
+        if identity is not None:
+            names = [name for raw in headers.getlist(identity.header) if (name := raw.strip())]
+            if _shows_identity(identity, headers):
+                _refuse_impostor(identity, address)
+            if names:
+                return _person(identity, names, headers)
+        shown = headers.getlist("authorization")
+        if shown:
+            return self._owner(shown)
+        if admin.tokens or identity is not None:
+            raise ProblemError("no-token", "The request carries no token; expected `Authorization: Bearer <token>`.")
+        if not _is_loopback(address):
+            raise ProblemError(
+                "no-token", "No tokens are configured, so only loopback may call; configure admin.tokens."
+            )
+        return Visitor(name="local", role="admin")
+
+    def _owner(self, shown: Sequence[str]) -> Visitor:
+        """Say whose token it is.
+
+        Raises: ProblemError ``bad-token``.
+        """
+        scheme, _, value = shown[0].partition(" ")
+        now = time.time()
+        found = self._keyring.find(value.strip(), now) if scheme.lower() == "bearer" and len(shown) == 1 else None
         if found is None:
             raise ProblemError(
-                "no-token",
-                "The request carries no token that is known; expected `Authorization: Bearer <token>` with one of "
-                "admin.tokens.",
+                "bad-token",
+                "The token is not known: it was mistyped, revoked, or belongs to another server; expected "
+                "`Authorization: Bearer <token>` with one of admin.tokens or of `matapalo token list`.",
             )
-        return found
-
-    def _refuse_foreign(self, headers: Mapping[str, str]) -> None:
-        host = headers.get("host", "")
-        if not self._is_our_host(host):
+        if isinstance(found, Token) and found.is_over(now):
+            at = datetime.fromtimestamp(found.expires_at, UTC).isoformat(timespec="seconds")
             raise ProblemError(
-                "cross-site",
-                f"The Host {host!r} is neither loopback nor the listen address; call it by that, or configure tokens.",
+                "bad-token",
+                f"The token {found.name!r} was valid until {at}; an admin makes a new value with "
+                f"`matapalo token rotate {found.name}`.",
             )
-        origin = headers.get("origin")
-        if origin is not None and urlsplit_host(origin) != host.lower():
-            raise ProblemError(
-                "cross-site", f"The request comes from a page of {origin!r}; configure tokens to allow other programs."
-            )
-        if headers.get("sec-fetch-site") in _FOREIGN_SITES:
-            raise ProblemError(
-                "cross-site", "The request comes from a page of another site; configure tokens to allow other programs."
-            )
-
-    def _is_our_host(self, host: str) -> bool:
-        name = host_name(host)
-        listen = self._admin.listen.host
-        return _is_loopback(name) or name == "localhost" or (name == listen and not _is_wildcard(listen))
+        return Visitor(name=found.name, role=found.role)
 
 
 def require(visitor: Visitor, role: Role) -> None:
@@ -109,37 +134,125 @@ def require(visitor: Visitor, role: Role) -> None:
     Raises: ProblemError ``role``.
     """
     if ROLES.index(visitor.role) < ROLES.index(role):
+        who = "person" if visitor.source == "identity" else "token"
         raise ProblemError(
             "role",
-            f"The token {visitor.name!r} has the role {visitor.role}; expected {role} or higher.",
+            f"The {who} {visitor.name!r} has the role {visitor.role}; expected {role} or higher.",
             extra={"needs": role},
         )
+
+
+def refuse_foreign(admin: AdminSpec, headers: Headers) -> None:
+    """Refuse what a browser sends for a page of another site, and names that are not ours.
+
+    Raises: ProblemError ``host`` or ``cross-site``.
+    """
+    host = headers.get("host", "")
+    if not _is_our_host(admin, host_name(host)):
+        raise ProblemError(
+            "host",
+            f"The Host {host[:100]!r} is not a name of this API; call it by localhost, by its IP address, or put the "
+            "name into admin.hosts.",
+        )
+    origin = headers.get("origin")
+    if origin is not None and not _is_same_host(origin, host):
+        raise ProblemError(
+            "cross-site",
+            f"The request comes from a page of {origin[:100]!r}; only programs and our own may call.",
+        )
+    if headers.get("sec-fetch-site") in _FOREIGN_SITES:
+        raise ProblemError(
+            "cross-site", "The request comes from a page of another site; only programs and our own may call."
+        )
+
+
+def _is_our_host(admin: AdminSpec, name: str) -> bool:
+    """Say whether a host is ours. An IP address is: rebinding needs a name that its owner can point elsewhere."""
+    if name == "localhost" or _is_address(name):
+        return True
+    return any(name.endswith(own[1:]) if own.startswith("*.") else name == own for own in admin.hosts)
+
+
+def _is_same_host(origin: str, host: str) -> bool:
+    """Say whether an Origin names the host that was called; a port that its scheme implies may stand on one side."""
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return False
+    implied = {"http": 80, "https": 443}.get(parts.scheme)
+    if implied is None or not parts.hostname:
+        return False
+    return (parts.hostname.lower(), port or implied) == (host_name(host), _port(host) or implied)
 
 
 def host_name(host: str) -> str:
     """Take the port off a Host header; lower case, without the brackets of IPv6."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    return host.partition(":")[0].lower().removesuffix(".")
 
 
-def urlsplit_host(origin: str) -> str:
-    """Take host and port out of an Origin header; empty if it has none."""
+def _port(host: str) -> int | None:
+    text = host.rpartition("]")[2].partition(":")[2]
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+
+
+def _shows_identity(identity: IdentitySpec, headers: Headers) -> bool:
+    return identity.header in headers or (identity.groups_header is not None and identity.groups_header in headers)
+
+
+def _refuse_impostor(identity: IdentitySpec, address: str) -> None:
+    if not _is_within(address, identity.sources):
+        raise ProblemError(
+            "identity",
+            f"The request names a person in {identity.header}, but comes from {address or 'nowhere'}, which is not in "
+            "admin.identity.from; only the proxies there may say who somebody is.",
+        )
+
+
+def _person(identity: IdentitySpec, names: Sequence[str], headers: Headers) -> Visitor:
+    """Say what a person whom a proxy names may do: the highest role of the person and the groups.
+
+    Raises: ProblemError ``identity`` for two names, ``role`` for somebody who has no role.
+    """
+    if len(names) > 1 or not _PERSON.fullmatch(names[0]):
+        raise ProblemError("identity", f"{identity.header} names {len(names)} people; expected one name on one line.")
+    raw_groups = headers.getlist(identity.groups_header) if identity.groups_header is not None else []
+    groups = {group.strip() for raw in raw_groups for group in raw.split(",")}
+    roles = [role for name, role in identity.roles if name == names[0]]
+    roles += [role for group, role in identity.groups if group in groups]
+    if not roles:
+        raise ProblemError(
+            "role",
+            f"{names[0]!r} has no role here; expected one in admin.identity, by name or group.",
+            extra={"needs": "viewer"},
+        )
+    return Visitor(name=names[0], role=max(roles, key=ROLES.index), source="identity")
+
+
+def _never_waits(admin: AdminSpec, address: str) -> bool:
+    return _is_loopback(address) or (admin.identity is not None and _is_within(address, admin.identity.sources))
+
+
+@lru_cache(maxsize=256)
+def _is_within(address: str, networks: tuple[str, ...]) -> bool:
     try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
+        found = ipaddress.ip_address(address)
     except ValueError:
         return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return any(found in ipaddress.ip_network(network) for network in networks)
 
 
-def _is_wildcard(host: str) -> bool:
+def _is_loopback(address: str) -> bool:
+    return _is_within(address, ("127.0.0.0/8", "::1/128"))
+
+
+def _is_address(name: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_unspecified
+        ipaddress.ip_address(name)
     except ValueError:
         return False
+    return True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from config.spec import Role
 from console.asks import Field, schema_of
-from console.auth import Visitor
+from console.auth import ROLES, Visitor
 from console.problem import KINDS
 from console.state import Caller
 from rules.flag import Stage
@@ -28,6 +28,10 @@ class Asked:
     name: str = ""
     """The path's parameter."""
     accept: str = ""
+    last_event: str = ""
+    """Where a stream that broke off is to go on; empty: it begins."""
+    may_still: Callable[[], bool] = lambda: True
+    """Ask, in a call that lasts, whether the visitor would still be let in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,8 @@ class Reply:
     """Hold one answer: JSON, or raw bytes with their own content type."""
 
     body: Json | bytes
+    stream: AsyncIterator[bytes] | None = None
+    """In place of the body: what is sent piece by piece."""
     status: int = 200
     content_type: str = "application/json"
     replayed: bool = False
@@ -349,6 +355,40 @@ CALLS: Final = (
         partly=True,
     ),
     Call(name="totals", method="GET", path="/api/v1/totals", role="viewer", summary="The raw sums."),
+    Call(name="tokens", method="GET", path="/api/v1/tokens", role="admin", summary="All tokens; never their values."),
+    Call(
+        name="make_token",
+        method="POST",
+        path="/api/v1/tokens",
+        role="admin",
+        summary="Make a token; the answer shows its value, this once.",
+        fields=(
+            Field(name="name", kind="text", help="Who uses it; stands in the audit.", required=True),
+            Field(name="role", kind="choice", help="What it may do.", required=True, choices=ROLES),
+            Field(name="expires", kind="lasting", help="How long it lasts, such as 90d; absent: until revoked."),
+            _REASON,
+        ),
+    ),
+    Call(
+        name="rotate_token",
+        method="POST",
+        path="/api/v1/tokens/{name}/rotate",
+        role="admin",
+        summary="Give a token a new value; the former one stays valid for an overlap.",
+        fields=(
+            Field(name="overlap", kind="lasting", help="How long both are valid.", default=24 * 3600 * 10**9),
+            Field(name="expires", kind="lasting", help="How long the new one lasts; absent: as long as the former."),
+            _REASON,
+        ),
+    ),
+    Call(
+        name="revoke_token",
+        method="POST",
+        path="/api/v1/tokens/{name}/revoke",
+        role="admin",
+        summary="End a token and its former values now.",
+        fields=(_REASON,),
+    ),
     Call(
         name="reload",
         method="POST",

@@ -25,11 +25,13 @@ import uvloop
 from config.tls import TlsError
 from console.admin import Admin
 from console.api import Api, Handlers
+from console.auth import Doorkeeper
 from console.beginning import Beginning, BeginningError, begin, open_evidence, open_flags
 from console.deploys import Deploys
 from console.flips import Flips
 from console.holds import Holds
 from console.journal import Journal, now_text
+from console.keyring import Keyring
 from console.peers import Peer, Peers, PeersError
 from console.problem import ProblemError
 from console.reading import Reading
@@ -38,6 +40,7 @@ from console.recorder import Recorder
 from console.reloads import Reloads
 from console.state import Caller, ControlState
 from console.supervised import Supervisor
+from console.tokens import Tokens
 from console.tolerating import Tolerating
 from console.views import Views
 from console.watchdog import Watchdog
@@ -162,19 +165,21 @@ class Control:
         # Before Ready: whoever kills us from now on must find this configuration at the next start.
         await state.write_snapshot()
         watchdog = Watchdog(state, Holds(state))
+        keyring = Keyring()
+        tokens = Tokens(state, keyring)
+        await tokens.refresh()
         api = Api(
-            state.config.admin,
+            state,
+            Doorkeeper(keyring),
             (
                 Views(state, self._recorder, watchdog),
+                tokens,
                 Reading(state, self._recorder),
                 Rechecks(state, self._recorder),
                 Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
                 Tolerating(state, self._recorder),
             ),
-            self._journal,
         )
-        if api.doorkeeper.complaints:
-            state.complaints["tokens"] = "; ".join(api.doorkeeper.complaints)
         self._admin = Admin(api.app, self._journal, state.complaints)
         self._listen(state)
         if self._early_holds is not None:
@@ -183,6 +188,7 @@ class Control:
         self._keep("watchdog", watchdog.run)
         self._keep("watch", self._reloads.watch)
         self._keep("signals", self._reload_when_asked)
+        self._keep("tokens", tokens.run)
         self._keep("certificates", self._reloads.watch_certificates)
         if state.config.admin.listen.tls is not None:
             self._keep("admin certificate", partial(self._admin.renew, state.config.admin.listen.tls))

@@ -70,6 +70,8 @@ class Scene:
     """Result to how many."""
     rechecks: Mapping[tuple[str, str], int]
     """(route, side) to how many requests."""
+    refusals: Mapping[str, int]
+    """Kind of problem to how often the admin API did not let somebody in."""
     worker_revisions: Mapping[int, int]
     reload_ok: bool
     reload_success_at: float
@@ -200,6 +202,12 @@ FAMILIES: Final = (
         "matapalo_certificate_expiry_timestamp_seconds",
         "listener",
         "Unix time at which the certificate in use ends; with several workers the earliest.",
+    ),
+    _counter(
+        "matapalo_admin_refused_total",
+        "reason",
+        "Requests to the admin API that were not let in: no_token, bad_token (unknown, expired, revoked), role (too "
+        "low), host (not a name of ours), identity (a person named from elsewhere), cross_site, rate_limited.",
     ),
     _counter(
         "matapalo_certificate_renewals_total",
@@ -369,6 +377,8 @@ def _add_scene(series: Series, scene: Scene) -> None:
     _add(series, "matapalo_shadow_shedding", (), 0)
     for labels, count in scene.flips.items():
         _add(series, "matapalo_flips_total", labels, count)
+    for kind, count in scene.refusals.items():
+        _add(series, "matapalo_admin_refused_total", (kind.replace("-", "_"),), count)
     for result, count in scene.renewals.items():
         _add(series, "matapalo_certificate_renewals_total", (result,), count)
     for (route, side), count in scene.rechecks.items():

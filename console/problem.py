@@ -14,7 +14,10 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "bad-json": (400, "The body is not a JSON object"),
     "bad-cursor": (400, "The cursor is not one of this server"),
     "no-token": (401, "A token is needed"),
-    "role": (403, "The token's role is too low"),
+    "bad-token": (401, "The token is not valid"),
+    "role": (403, "The role is too low"),
+    "host": (403, "The name is not one of this API"),
+    "identity": (403, "Nobody there may say who somebody is"),
     "cross-site": (403, "Requests from pages of other sites are refused"),
     "unknown-route": (404, "There is no such route"),
     "unknown-journey": (404, "There is no such journey"),
@@ -22,6 +25,7 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "unknown-divergence": (404, "There is no such divergence"),
     "unknown-comparison": (404, "There is no such comparison"),
     "unknown-tolerance": (404, "There is no such applied tolerance"),
+    "unknown-token": (404, "There is no such token"),
     "unknown-audit": (404, "There is no such audit entry"),
     "not-found": (404, "There is no such call"),
     "method": (405, "The call takes another method"),
@@ -35,17 +39,26 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "flags-in-file": (409, "The file rules the flags"),
     "tolerance": (409, "That tolerance cannot be changed here"),
     "undo": (409, "That entry cannot be undone"),
+    "token": (409, "That token cannot be made or changed here"),
     "stale-revision": (412, "The revision is stale"),
     "too-large": (413, "The body is too large"),
     "content-type": (415, "The body must be JSON"),
     "invalid-request": (422, "The request is not valid"),
     "config": (422, "The configuration is not valid"),
+    "rate-limited": (429, "Too many wrong credentials"),
     "internal": (500, "Something broke inside"),
     "database": (503, "The database cannot be used"),
     "evidence": (503, "The evidence cannot be read"),
     "supervisor": (503, "The supervisor does not answer"),
+    "too-many": (503, "Too many listen already"),
 }
 """Every kind of problem: its status and title; docs/admin-api.md lists them."""
+
+
+_HEADERS: Final[Mapping[str, Mapping[str, str]]] = {
+    "no-token": {"www-authenticate": "Bearer"},
+    "bad-token": {"www-authenticate": 'Bearer error="invalid_token"'},  # RFC 6750, 3.1
+}
 
 
 class Fault(TypedDict):
@@ -59,12 +72,19 @@ class ProblemError(MatapaloError):
     """A call cannot be answered as asked; carries the whole problem."""
 
     def __init__(
-        self, kind: str, detail: str, *, faults: Sequence[Fault] = (), extra: Mapping[str, object] | None = None
+        self,
+        kind: str,
+        detail: str,
+        *,
+        faults: Sequence[Fault] = (),
+        extra: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind, self.detail = kind, detail
         self.faults = tuple(faults) or (Fault(where="", detail=detail),)
         self.extra = dict(extra or {})
+        self.headers = {**_HEADERS.get(kind, {}), **(headers or {})}
         self.status, self.title = KINDS[kind]
 
     def __reduce__(self) -> tuple[type[ProblemError], tuple[str, str]]:

@@ -13,6 +13,7 @@ from console.totals import Sums
 from rules.flag import Flag
 from rules.snapshot import EVERYWHERE
 from store.flags import Deploy, Entry, flag_as_json
+from store.flags import entry_as_json as exported
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -111,19 +112,8 @@ def tolerance_yaml(spec: ToleranceSpec) -> str:
 
 
 def entry_as_json(entry: Entry) -> Json:
-    """Show one audit entry."""
-    return {
-        "id": f"a-{entry.id}",
-        "at": entry.at,
-        "actor": entry.actor,
-        "source": entry.source,
-        "kind": entry.kind,
-        "routes": list(entry.routes),
-        "reason": entry.reason,
-        "revision": entry.revision,
-        "before": entry.before,
-        "after": entry.after,
-    }
+    """Show one audit entry: as an export does, but for its name."""
+    return {**exported(entry), "id": f"a-{entry.id}"}
 
 
 def copying_as_json(off: Iterable[str]) -> Json:

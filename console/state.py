@@ -120,6 +120,8 @@ class ControlState:
         """(route, source) to flips, as the audit counts them."""
         self.renewals: Counter[str] = Counter()
         """Replaced files of TLS since this process began: ``taken`` over, or ``refused``."""
+        self.refusals: Counter[str] = Counter()
+        """Kind of problem to how often the admin API did not let somebody in since this process began."""
         self.holds = dict(holds)
         self.deploys: dict[str, tuple[Deploy, ...]] = {}
         """What each backend runs and ran, the newest first."""

@@ -101,6 +101,7 @@ class Views:
             flips=flips,
             renewals=dict(state.renewals),
             rechecks=dict(state.rechecks),
+            refusals=dict(state.refusals),
             worker_revisions={peer.hello.slot: peer.acked for peer in state.peers.workers()},
             reload_ok=state.reload.ok,
             reload_success_at=state.reload.success_at,

@@ -106,6 +106,8 @@ def _opened(config: ConfigSpec, name: str) -> object:
     """Give what is open for a key; a listener may show another certificate, but not begin to show one."""
     if name == "listen":
         return [(address.host, address.port, address.tls is None) for address in config.listen]
+    if name == "admin":  # who may call is looked at with each call
+        return (config.admin.listen, config.admin.behind_tls)
     return getattr(config, name)
 
 

@@ -25,6 +25,7 @@ from rules.flag import Flag, Hold, Stage
 from store import chain
 from store.database import Database, Row, StoreError, Transaction
 from store.schema import audit, audit_routes, copying_off, flags, holds, idempotency, meta
+from store.tokens import Token, write_tokens
 
 KEEP_KEYS_S: Final = 24 * 3600
 """How long an Idempotency-Key is remembered: a retry comes within minutes, a script's re-run within a day."""
@@ -80,9 +81,10 @@ class Entry:
 
     kind: str
     """``flip``, ``rollback``, ``hold``, ``release``, ``shadow``, ``undo``, ``deployed``, ``tolerate``, ``untolerate``,
-    ``triage``, ``reload`` or ``start``."""
+    ``triage``, ``token``, ``reload`` or ``start``."""
     source: str
-    """``api``, ``signal``, ``watch``, ``local``, ``file``, ``openfeature``, ``watchdog`` or ``autopilot``."""
+    """``api``, ``identity`` (a person whom a proxy names), ``signal``, ``watch``, ``local``,
+    ``file``, ``openfeature``, ``watchdog`` or ``autopilot``."""
     actor: str
     address: str = ""
     """The IP address that the call came from; empty: it did not come over the network."""
@@ -134,6 +136,10 @@ class Commit:
     """What is remembered of one backend from now on, the newest first; empty: unchanged."""
     tolerate: tuple[ToleranceSpec, ...] | None = None
     """The whole new set of applied tolerances; ``None``: unchanged."""
+    put_tokens: tuple[Token, ...] = ()
+    """Tokens of the admin API to write, in place of those with the same key."""
+    drop_tokens: tuple[str, ...] = ()
+    """Keys of tokens that end."""
     remember: Mapping[str, str | None] = field(default_factory=dict)
     """Notes to keep, by a key that begins with one of :data:`NOTES`; ``None`` forgets one."""
     key: Key | None = None
@@ -343,6 +349,7 @@ async def _write(tx: Transaction, change: Commit) -> None:
         await tx.run(delete(meta).where(meta.c.key.startswith(_TOLERANCE, autoescape=True)))
         for spec in change.tolerate:
             await _remember(tx, f"{_TOLERANCE}{spec.id}", msgspec.json.encode(spec).decode())
+    await write_tokens(tx, change.put_tokens, change.drop_tokens)
     for note, value in change.remember.items():
         if value is None:
             await tx.run(delete(meta).where(meta.c.key == note))

@@ -52,6 +52,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Say which version a backend runs from now on, so that evidence is kept per build.",
     ),
     "audit": (f"{_IN}.audit:audit", "Show who changed what, newest first."),
+    "token": (
+        f"{_IN}.token:token",
+        "Make, list, rotate and revoke tokens of the admin API, or hash one for the configuration.",
+    ),
     "diffs": (
         f"{_IN}.diffs:diffs",
         "List the divergences, of one route or of all: what needs work first.",

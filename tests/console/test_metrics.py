@@ -106,6 +106,7 @@ def scene(**changed: object) -> Scene:
         "backends": ("django", "shop"),
         "flips": {("orders", "manual"): 3},
         "renewals": {"taken": 1},
+        "refusals": {"bad-token": 2},
         "rechecks": {("orders", "legacy"): 2},
         "worker_revisions": {0: 13},
         "reload_ok": True,
