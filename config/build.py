@@ -85,6 +85,7 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
         health=root.given.get("health", _empty(HEALTH)).get("listen"),
         state_dir=str((source.base_dir / root.get("state_dir")).absolute()),
         database=root.get("database"),
+        node=root.get("node"),
         flags=flags,
         workers=root.get("workers"),
         comparers=root.get("comparers"),

@@ -441,6 +441,8 @@ class ConfigSpec:
     """Set exactly with ``flags: openfeature``."""
     stuck_after_ns: int = 30 * 24 * 3_600_000_000_000
     """A route that stays so long between ``legacy`` and ``complete`` is warned of."""
+    node: str = ""
+    """The name of this node among those that share the database; empty: the machine's."""
     stamps: tuple[tuple[str, str], ...] = ()
     """Each file that TLS reads with its age and size then: a renewed certificate makes another configuration."""
     webhooks: tuple[WebhookSpec, ...] = ()

@@ -1077,6 +1077,12 @@ ROOT: Final = Section(
             default="sqlite",
         ),
         Key(
+            name="node",
+            kind=TEXT,
+            doc="The name of this node where several share a database, such as `${HOSTNAME}`; default: the machine's.",
+            default="",
+        ),
+        Key(
             name="flags",
             kind=choice("database", "file", "openfeature"),
             doc="Who rules the stages: flips (`database`), this file and its reviews (`file`), or a provider of flags "

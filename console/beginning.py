@@ -7,12 +7,14 @@ Rules of this file:
 2. A configuration that differs from the one in force is not applied here: it is reloaded like any other, one worker
    first.
 3. A revision is never used again for something else.
+4. A database that several nodes share is joined as :mod:`console.truth` says: nothing in it is dropped at a start.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -22,6 +24,7 @@ from config.spec import ConfigSpec, ToleranceSpec
 from console.journal import now_text
 from console.state import read_snapshot
 from console.totals import Totals
+from console.truth import join, start_commit
 from rules.flag import Flag
 from rules.reload import OrphanError, carry_flags
 from rules.snapshot import SnapshotError, SnapshotSpec
@@ -54,11 +57,36 @@ class Beginning:
     """What else was wrong; empty: nothing."""
 
 
-async def open_flags(state_dir: str) -> tuple[FlagStore | None, Remembered | None, str]:
-    """Open ``flags.db`` and read it; without it, say why."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Say where what is remembered lies, and as whom we write it."""
+
+    flags: str
+    """The path of a file, or what names a database that several nodes share."""
+    evidence: str
+    node: str
+    """Empty: nobody else writes there."""
+
+
+async def find_places(state_dir: str, config_path: str) -> Places:
+    """Read from the snapshot at rest, else from the configuration, where the database is.
+
+    Only a restart changes that, and a restart lays the snapshot anew before control begins.
+    """
+    at_rest, _ = await _at_rest(state_dir)
+    config = at_rest.config if at_rest is not None else (await _load(config_path))[0]
+    if config is None or config.database == "sqlite":
+        return Places(
+            flags=os.path.join(state_dir, "flags.db"), evidence=os.path.join(state_dir, "evidence.db"), node=""
+        )
+    return Places(flags=config.database, evidence=config.database, node=config.node or socket.gethostname())
+
+
+async def open_flags(place: str) -> tuple[FlagStore | None, Remembered | None, str]:
+    """Open where the flags are and read them; without them, say why."""
     store: FlagStore | None = None
     try:
-        store = await FlagStore.open(os.path.join(state_dir, "flags.db"))
+        store = await FlagStore.open(place)
         return store, await store.load(), ""
     except StoreError as error:
         if store is not None:
@@ -66,11 +94,11 @@ async def open_flags(state_dir: str) -> tuple[FlagStore | None, Remembered | Non
         return None, None, str(error)
 
 
-async def open_evidence(state_dir: str) -> tuple[EvidenceStore | None, Totals, str]:
-    """Open ``evidence.db`` and continue its totals; without it, begin at zero and say why."""
+async def open_evidence(place: str, node: str = "") -> tuple[EvidenceStore | None, Totals, str]:
+    """Open the evidence and continue this node's totals; without it, begin at zero and say why."""
     store: EvidenceStore | None = None
     try:
-        store = await EvidenceStore.open(os.path.join(state_dir, "evidence.db"))
+        store = await EvidenceStore.open(place, node=node)
         epochs, last_legacy = await store.load_epochs(), await store.load_last_legacy()
         hours = await store.gate_hours.mine(this_hour())
         return store, Totals(epochs.values(), last_legacy, hours), ""
@@ -92,6 +120,15 @@ async def begin(state_dir: str, config_path: str, remembered: Remembered | None)
     is_changed = config is not None and config.digest != in_force.digest
     if config is not None and not is_changed:
         in_force = config
+    if in_force.database != "sqlite" and remembered is not None:
+        joined = join(in_force, remembered, at_rest)
+        return Beginning(
+            spec=joined.spec,
+            commit=start_commit(joined, remembered) if joined.is_news else None,
+            config_error=config_error,
+            is_changed=is_changed,
+            complaint="; ".join(filter(None, (complaint, joined.complaint))),
+        )
     flags, lost = _flags(in_force, remembered, at_rest)
     copying_off = _copying_off(remembered, at_rest)
     revision = 0 if remembered is None else remembered.revision

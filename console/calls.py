@@ -104,6 +104,21 @@ CALLS: Final = (
         content_type="text/plain",
     ),
     Call(name="status", method="GET", path="/api/v1/status", role="viewer", summary="How this node is."),
+    Call(
+        name="nodes",
+        method="GET",
+        path="/api/v1/nodes",
+        role="viewer",
+        summary="Every node that shares the database, with its revisions.",
+    ),
+    Call(
+        name="forget_node",
+        method="POST",
+        path="/api/v1/nodes/{name}/forget",
+        role="operator",
+        summary="Forget a silent node that will not come back.",
+        fields=(_REASON,),
+    ),
     Call(name="routes", method="GET", path="/api/v1/routes", role="viewer", summary="All routes, in file order."),
     Call(name="route", method="GET", path="/api/v1/routes/{name}", role="viewer", summary="One route."),
     Call(

@@ -5,22 +5,37 @@ Rules of this file:
 1. Validate everything, then commit with the audit entry, then push, then wait for workers: an answer never promises
    more than is true.
 2. Nothing waits for workers or for the supervisor while it holds ``turn``.
+3. What changes flags, switches, tolerances or deploys stands under :func:`on_newest_truth`, outside of ``turn``: where
+   another node was faster it is planned again on what that node left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from console.journal import now_text
 from console.peers import Spread
 from console.problem import ProblemError, invalid
-from console.shapes import Json, copying_as_json, routes_as_json
-from console.state import Caller, ControlState, Pushed
-from rules.flag import Flag
+from console.shapes import Json, copying_as_json, reached_as_json, routes_as_json
+from console.state import Caller, ControlState, OvertakenError, Pushed
+from rules.flag import Flag, Hold
 from shadow import link
 from store.database import StoreError
 from store.flags import Commit, Entry, Key, flag_as_json
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound="Changing")
+
+RECALL_S: Final = 0.5
+"""How long a rollback looks for an answer that it gave before; then it is made, once more if need be."""
+
+OVERTAKEN: Final = 10
+"""How often a change is planned again because another node was faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,26 +94,34 @@ class Changing:
         answer = dict(held.answer)
         spread = await state.peers.spread(answer["revision"], state.peers.workers(), 0)
         answer["workers"] = {"acked": list(spread.acked), "missing": list(spread.missing)}
+        others = () if state.replicas is None else await state.replicas.reached(answer["revision"])
+        answer["nodes"] = [reached_as_json(node, answer["revision"]) for node in others]
         answer |= {"changed": True, "gate": None, "flags_written": True, "notes": []}
         answer["held"] = [shown["route"] for shown in answer["routes"] if shown["route"] in state.holds]
         return Answer(status=202 if spread.missing else 200, body=answer, replayed=True)
 
     async def replay_if_possible(self, caller: Caller) -> Answer | None:
-        """Like :meth:`replay`, for changes that must work without a database."""
+        """Like :meth:`replay`, for changes that must work without a database, and soon."""
+        if self.state.replicas is not None and self.state.replicas.away:
+            return None
         try:
-            return await self.replay(caller)
+            async with asyncio.timeout(RECALL_S):
+                return await self.replay(caller)
+        except TimeoutError:
+            return None
         except ProblemError as error:
             if error.kind == "database":
                 return None
             raise
 
-    def check_revision(self, if_revision: int | None) -> None:
+    async def check_revision(self, if_revision: int | None) -> None:
         """Refuse a change that was made up for another revision.
 
         Raises: ProblemError ``stale-revision``.
         """
         revision = self.state.revision
         if if_revision is not None and if_revision != revision:
+            await self.state.confirm()
             raise ProblemError(
                 "stale-revision",
                 f"if_revision is {if_revision}, but the revision is {revision}: somebody changed something since; look "
@@ -122,6 +145,7 @@ class Changing:
         after = {name: flag for name, flag in planned.items() if flag != before[name]}
         before = {name: before[name] for name in after}
         if not after and not always:
+            await state.confirm()
             return Done(pushed=pushed_now(state), audit_id=None)
         revision = state.next_revision() if after else state.revision
         entry = entry_for(kind, routes or tuple(planned), reason, caller, state)
@@ -135,7 +159,7 @@ class Changing:
             revision=revision,
             entry=entry,
             set_flags=after,
-            holds=state.holds if kind == "rollback" else None,
+            hold=held_of(state, entry.routes) if kind == "rollback" else (),
             key=key_for(caller, revision, before, after),
             remember=caller.notes,
         )
@@ -178,6 +202,7 @@ class Changing:
         """Wait for the workers, then say what is true."""
         state = self.state
         spread = await state.settled(done.pushed)
+        others = () if state.replicas is None else await state.replicas.reached(done.pushed.revision)
         names = dict.fromkeys([*done.after, *(holds.routes if holds else ())])
         notes = [*done.notes, *_spread_notes(spread, done.pushed.revision, state)]
         if done.after and not holds:
@@ -195,6 +220,7 @@ class Changing:
                 "acked": list(spread.acked),
                 "missing": [*spread.missing, *(slot for slot, _ in spread.refused)],
             },
+            "nodes": [reached_as_json(node, done.pushed.revision) for node in others],
             "held": [name for name in names if name in state.holds],
             "gate": None,
             "flags_written": done.flags_written,
@@ -220,6 +246,29 @@ class Changing:
         )
 
 
+def on_newest_truth(
+    change: Callable[Concatenate[C, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[C, P], Coroutine[Any, Any, R]]:
+    """Plan a change again, on the new truth, as long as other nodes are faster.
+
+    Raises: ProblemError ``database`` when the new truth cannot be read, ``overtaken`` after :data:`OVERTAKEN` tries.
+    """
+
+    async def planned(self: C, *args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(OVERTAKEN):
+            try:
+                return await change(self, *args, **kwargs)
+            except OvertakenError:
+                await self.state.catch_up()
+        raise ProblemError(
+            "overtaken",
+            f"Nothing was changed: other nodes changed something {OVERTAKEN} times meanwhile; look at the routes "
+            "again, then repeat.",
+        )
+
+    return wraps(change)(planned)  # type: ignore[return-value]  # what wraps gives is called, never looked at
+
+
 def entry_for(kind: str, routes: tuple[str, ...], reason: str, caller: Caller, state: ControlState) -> Entry:
     """Begin an audit entry; what was before and after is filled in by the change."""
     return Entry(
@@ -236,6 +285,11 @@ def entry_for(kind: str, routes: tuple[str, ...], reason: str, caller: Caller, s
         before={},
         after={},
     )
+
+
+def held_of(state: ControlState, names: Iterable[str]) -> tuple[Hold, ...]:
+    """Give the holds that are in force here on some routes."""
+    return tuple(state.holds[name] for name in names if name in state.holds)
 
 
 def key_for(caller: Caller, revision: int, before: Mapping[str, Flag], after: Mapping[str, Flag]) -> Key | None:

@@ -26,29 +26,33 @@ from config.tls import TlsError
 from console.admin import Admin
 from console.api import Api, Handlers
 from console.auth import Doorkeeper
-from console.beginning import Beginning, BeginningError, begin, open_evidence, open_flags
+from console.beginning import Beginning, BeginningError, begin, find_places, open_evidence, open_flags
+from console.change import held_of
 from console.deploys import Deploys
 from console.flips import Flips
 from console.holds import Holds
 from console.journal import Journal, now_text
 from console.keyring import Keyring
+from console.nodes import Nodes
 from console.peers import Peer, Peers, PeersError
 from console.problem import ProblemError
 from console.reading import Reading
 from console.recheck import Rechecks
 from console.recorder import Recorder
 from console.reloads import Reloads
-from console.state import Caller, ControlState
+from console.replicas import Replicas, hear
+from console.state import Caller, ControlState, OvertakenError
 from console.supervised import Supervisor
 from console.tokens import Tokens
 from console.tolerating import Tolerating
-from console.views import Views
+from console.views import Views, product_version
 from console.watchdog import Watchdog
 from rules.flag import Hold
 from shadow import link
 from shadow.lines import take_stderr
 from store.database import StoreError
 from store.flags import Commit, Entry, hold_as_json
+from store.notices import notices
 
 FIRST_WORKER_S: Final = 5.0
 """How long a configuration that changed while control was away waits for a worker to try it."""
@@ -90,6 +94,7 @@ class Control:
         self._tasks: set[asyncio.Task[None]] = set()
         self._state: ControlState | None = None
         self._early_holds: dict[str, Hold] | None = None
+        self._admin_address = ""
         self._supervisor = Supervisor(
             parent_fd,
             epoch=f"control-{os.getpid()}-{uuid.uuid4().hex[:8]}",
@@ -125,8 +130,9 @@ class Control:
     # --- start -----------------------------------------------------------------------------------------------------
 
     async def _start(self) -> ControlState:
+        places = await find_places(self._state_dir, self._config_path)
         (store, remembered, flag_error), (evidence, totals, evidence_error) = await asyncio.gather(
-            open_flags(self._state_dir), open_evidence(self._state_dir)
+            open_flags(places.flags), open_evidence(places.evidence, places.node)
         )
         try:
             first = await begin(self._state_dir, self._config_path, remembered)
@@ -142,11 +148,21 @@ class Control:
             spec=first.spec,
             holds={} if remembered is None else remembered.holds,
             totals=totals,
+            places=places,
         )
         state.flag_store, state.flag_error = store, flag_error
+        if places.node:
+            state.replicas = Replicas(
+                state,
+                name=places.node,
+                version=product_version(),
+                address=lambda: self._admin_address,
+                open_store=partial(open_flags, places.flags),
+                reported_age=lambda: self._recorder.reported_age,
+            )
         state.evidence, state.evidence_error = evidence, evidence_error
         if remembered is not None:
-            state.deploys, state.notes = dict(remembered.deploys), dict(remembered.notes)
+            state.learn(remembered)
         state.supervisor = self._supervisor
         self._recorder, self._reloads = Recorder(state), Reloads(state)
         state.peers = Peers(
@@ -174,6 +190,7 @@ class Control:
             (
                 Views(state, self._recorder, watchdog),
                 tokens,
+                Nodes(state, product_version(), lambda: self._admin_address),
                 Reading(state, self._recorder),
                 Rechecks(state, self._recorder),
                 Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
@@ -186,6 +203,10 @@ class Control:
             self._holds_came(self._early_holds)
         self._keep("recorder", self._recorder.run)
         self._keep("watchdog", watchdog.run)
+        if state.replicas is not None:
+            self._keep("replicas", state.replicas.follow)
+            self._keep("notices", partial(hear, partial(notices, places.flags), state.replicas.stir, self._deaf))
+            self._keep("nodes", state.replicas.live)
         self._keep("watch", self._reloads.watch)
         self._keep("signals", self._reload_when_asked)
         self._keep("tokens", tokens.run)
@@ -208,18 +229,27 @@ class Control:
             self._journal.say("database.missing", state.flag_error)
             return
         try:
-            if first.commit is not None:
+            if first.commit is not None and state.replicas is None:
                 await state.flag_store.commit(first.commit)
-            state.flips = await state.flag_store.flip_counts()
-        except StoreError as error:
+            elif first.commit is not None:
+                await state.commit(first.commit, first.spec)
+            if state.replicas is None:
+                # Replicas count their own flips only, from zero: whoever adds the nodes up counts each once.
+                state.flips = await state.flag_store.flip_counts()
+        except OvertakenError:
+            return  # another node was faster; the first look joins what it left
+        except (StoreError, ProblemError) as error:
             self._journal.say("database.failed", str(error))
             state.complaints["beginning"] = str(error)
+
+    def _deaf(self, why: str) -> None:
+        self._journal.say("notices.lost", f"other nodes' changes are found by looking twice a second: {why}")
 
     def _listen(self, state: ControlState) -> None:
         """Listen for calls, or say why not and go on trying."""
         address = state.config.admin.listen
         try:
-            where = self._admin.open(address)
+            where = self._admin_address = self._admin.open(address)
         except (OSError, TlsError) as error:
             why = (
                 f"the admin address {address.host}:{address.port} cannot be listened on "
@@ -240,7 +270,7 @@ class Control:
         while "admin" in state.complaints:
             await asyncio.sleep(AGAIN_S)
             try:
-                where = self._admin.open(state.config.admin.listen)
+                where = self._admin_address = self._admin.open(state.config.admin.listen)
             except (OSError, TlsError):
                 continue
             del state.complaints["admin"]
@@ -304,6 +334,11 @@ class Control:
             if before.get(name) != holds.get(name) and not self._supervisor.is_asked_for(name, holds.get(name))
         ]
         state.set_holds(holds)
+        state.is_told = True
+        if state.replicas is not None:
+            # What was held or released without control is joined with the other nodes' holds, and noted there.
+            state.replicas.stir()
+            return
         added, removed = [name for name in changed if name in holds], [name for name in changed if name not in holds]
         for kind, names in (("hold", added), ("release", removed)):
             if names:
@@ -326,7 +361,12 @@ class Control:
     async def _note_local(self, state: ControlState, entry: Entry) -> None:
         async with state.turn:
             try:
-                change = Commit(revision=state.revision, entry=entry, holds=state.holds)
+                change = Commit(
+                    revision=state.revision,
+                    entry=entry,
+                    hold=held_of(state, entry.routes),
+                    release=tuple(name for name in entry.routes if name not in state.holds),
+                )
                 await state.commit(replace(change, revision=state.revision), state.spec)
             except ProblemError:
                 return  # the holds are in force; the database stands in degraded
@@ -349,6 +389,8 @@ class Control:
             await asyncio.wait(self._tasks, timeout=LAST_TALLY_S)
         await state.peers.close()
         await self._recorder.write()
+        if state.replicas is not None and state.evidence is not None:
+            await state.replicas.goodbye()
         await state.close()
         self._supervisor.close()
         self._journal.say("ended", "control has ended")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from config.spec import ConfigSpec
-from console.change import Answer, Changing, Done, entry_for, key_for, pushed_now
+from console.change import Answer, Changing, Done, entry_for, key_for, on_newest_truth, pushed_now
 from console.problem import invalid, unknown
 from console.shapes import deploy_as_json
 from console.state import Caller
@@ -25,6 +25,7 @@ MAX_VERSION: Final = 128
 class Deploys(Changing):
     """Take note of deploys."""
 
+    @on_newest_truth
     async def deployed(self, backend: str, version: str, *, reason: str, caller: Caller) -> Answer:
         """Remember that a backend runs a version from now on; the version that it runs already changes nothing."""
         state = self.state

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from config.spec import RouteSpec
-from console.change import Answer, Changing, Done
+from console.change import Answer, Changing, Done, on_newest_truth
 from console.ledger import require_quiet
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
@@ -52,12 +52,13 @@ class Flips(Changing):
         """Flip all routes of a journey together."""
         return await self._flip(ask, caller, journey=journey)
 
+    @on_newest_truth
     async def _flip(self, ask: FlipAsk, caller: Caller, *, name: str = "", journey: str = "") -> Answer:
         state = self.state
         async with state.turn:
             if (replay := await self.replay(caller)) is not None:
                 return replay
-            self.check_revision(ask.if_revision)
+            await self.check_revision(ask.if_revision)
             routes = self._members(journey) if journey else (state.route(name),)
             planned = self._planned(routes, ask, journey)
             if state.config.flags == "file":
@@ -116,6 +117,7 @@ class Flips(Changing):
             raise unknown("journey", journey, {route.journey for route in routes if route.journey})
         return members
 
+    @on_newest_truth
     async def shadow(self, on: bool, name: str | None, *, reason: str, caller: Caller) -> Answer:
         """Switch copying on or off, for one route or all."""
         state = self.state
@@ -129,13 +131,14 @@ class Flips(Changing):
             done = await self.write_switches("shadow", before, after, reason, caller, () if name is None else (name,))
         return await self.answer(replace(done, extra={"copying": copying_as_json(state.spec.copying_off)}))
 
+    @on_newest_truth
     async def undo(self, audit_id: int, *, reason: str, force: bool, if_revision: int | None, caller: Caller) -> Answer:
         """Restore the flags or switches that one audit entry found."""
         state = self.state
         async with state.turn:
             if (replay := await self.replay(caller)) is not None:
                 return replay
-            self.check_revision(if_revision)
+            await self.check_revision(if_revision)
             entry = await self._entry(audit_id)
             if entry.kind == "shadow":
                 done = await self._undo_shadow(entry, reason, caller, force=force)

@@ -4,6 +4,8 @@ Rules of this file:
 
 1. A rollback asks the supervisor for the hold before it looks at anything that may be broken.
 2. What is in force is answered as done, with a note about what could not be written.
+3. Where nodes share a database a hold goes the same way, here first; a release goes the other way round: the database
+   first, because a release that the others do not hear would be taken back by theirs.
 """
 
 from __future__ import annotations
@@ -12,7 +14,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from config.spec import RouteSpec
-from console.change import Answer, Changing, Done, entry_for, key_for, listed, pushed_now
+from console.change import (
+    Answer,
+    Changing,
+    Done,
+    entry_for,
+    held_of,
+    key_for,
+    listed,
+    on_newest_truth,
+    pushed_now,
+)
 from console.journal import now_text
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
@@ -99,31 +111,47 @@ class Holds(Changing):
             )
             for route in routes
         ]
-        changed = await self._change_holds(add=holds)
-        async with state.turn:
-            done = await self._write_rollback(routes, ask, caller, holds)
+        with state.changing(route.name for route in routes):
+            changed = await self._change_holds(add=holds)
+            done = await self._write_rollback(routes, ask, caller)
         return await self.answer(replace(done, notes=(*notes, *done.notes)), changed)
 
-    async def _write_rollback(
-        self, routes: Sequence[RouteSpec], ask: RollbackAsk, caller: Caller, holds: Sequence[Hold]
-    ) -> Done:
+    async def _write_rollback(self, routes: Sequence[RouteSpec], ask: RollbackAsk, caller: Caller) -> Done:
         """Let the flags follow the holds that are already in force."""
         state = self.state
-        planned = {route.name: _rolled_back(route, state.flag(route), ask.to) for route in routes}
         names = tuple(route.name for route in routes)
-        note = ""
-        if state.config.flags == "file":
-            planned = {}
-            note = "with `flags: file` the flags stay as the file says; the hold stays until it is released"
         try:
-            done = await self.write_flags("rollback", planned, ask.reason, caller, routes=names, always=True)
+            done = await self._write_flags_of(routes, ask, caller)
         except ProblemError as error:
             why = error.__cause__ or error.detail
             note = f"the hold is in force, but the flags and the audit could not be written: {why}"
-            done = Done(pushed=pushed_now(state), audit_id=None)
-        if note:
+            notes = (note, *self._unheard(names))
+            return Done(pushed=pushed_now(state), audit_id=None, flags_written=False, notes=notes)
+        if state.config.flags == "file":
+            note = "with `flags: file` the flags stay as the file says; the hold stays until it is released"
             return replace(done, flags_written=False, notes=(note,))
         return done
+
+    @on_newest_truth
+    async def _write_flags_of(self, routes: Sequence[RouteSpec], ask: RollbackAsk, caller: Caller) -> Done:
+        state = self.state
+        async with state.turn:
+            planned = {route.name: _rolled_back(route, state.flag(route), ask.to) for route in routes}
+            if state.config.flags == "file":
+                planned = {}
+            names = tuple(route.name for route in routes)
+            return await self.write_flags("rollback", planned, ask.reason, caller, routes=names, always=True)
+
+    def _unheard(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Say that other nodes do not know of a hold, and how to reach them."""
+        replicas = self.state.replicas
+        if replicas is None or not replicas.others:
+            return ()
+        places = ", ".join(f"{node.name} (--url http://{node.address})" for node in replicas.others)
+        return (
+            f"other nodes have not heard of it and go on as before until the database is back: {places}; "
+            f"repeat the call there for {listed(names)}",
+        )
 
     async def hold(self, chosen: Chosen, *, reason: str, keep_copying: bool, caller: Caller) -> Answer:
         """Hold routes on legacy without touching their flags."""
@@ -135,20 +163,52 @@ class Holds(Changing):
             for route in routes
         ]
         before = dict(self.state.holds)
-        changed = await self._change_holds(add=holds)
-        return await self._note_holds("hold", [route.name for route in routes], before, reason, caller, changed, notes)
+        with self.state.changing(route.name for route in routes):
+            changed = await self._change_holds(add=holds)
+            done = await self._note_holds("hold", holds, (), before, reason, caller)
+        return await self.answer(replace(done, notes=(*notes, *done.notes)), changed)
 
     async def release(self, chosen: Chosen, *, reason: str, caller: Caller) -> Answer:
         """Take holds away; the flags stay where they are."""
         if (replay := await self.replay_if_possible(caller)) is not None:
             return replay
-        before = dict(self.state.holds)
+        # What another node has just held may not be in force here yet.
+        before = {**self.state.written, **self.state.holds} if self.state.replicas else dict(self.state.holds)
         names = [route.name for route in chosen.routes if route.name in before]
         if not names:
             done = Done(pushed=pushed_now(self.state), audit_id=None, notes=("nothing was held",))
             return await self.answer(done, link.HoldsChanged(request="", ok=True))
-        changed = await self._change_holds(remove=names)
-        return await self._note_holds("release", names, before, reason, caller, changed, ())
+        with self.state.changing(names):
+            if self.state.replicas is None:
+                changed = await self._change_holds(remove=names)
+                done = await self._note_holds("release", (), names, before, reason, caller)
+            else:
+                done = await self._release_everywhere(names, before, reason, caller)
+                changed = await self._change_holds(remove=names)
+        return await self.answer(done, changed)
+
+    async def _release_everywhere(
+        self, names: Sequence[str], before: Mapping[str, Hold], reason: str, caller: Caller
+    ) -> Done:
+        """Let the database release first: the other nodes follow it, and so do we.
+
+        Raises: ProblemError ``database``; nothing is released then.
+        """
+        state = self.state
+        entry = replace(
+            entry_for("release", tuple(names), reason, caller, state),
+            before={name: _hold_json(before[name]) for name in names},
+            after=dict.fromkeys(names),
+        )
+        key = key_for(caller, state.revision, {}, {})
+        async with state.turn:
+            # Holds that the database has not heard of are told with their release: nobody brings them back then.
+            change = Commit(
+                revision=state.revision, entry=entry, hold=held_of(state, names), release=tuple(names), key=key
+            )
+            number, pushed = await state.commit(change, state.spec)
+        self.say("release", number, entry)
+        return Done(pushed=pushed, audit_id=number)
 
     async def _change_holds(self, *, add: Sequence[Hold] = (), remove: Sequence[str] = ()) -> link.HoldsChanged:
         state = self.state
@@ -167,17 +227,17 @@ class Holds(Changing):
     async def _note_holds(
         self,
         kind: str,
-        names: Sequence[str],
+        hold: Sequence[Hold],
+        release: Sequence[str],
         before: Mapping[str, Hold],
         reason: str,
         caller: Caller,
-        changed: link.HoldsChanged,
-        notes: tuple[str, ...],
-    ) -> Answer:
+    ) -> Done:
         """Write holds that are already in force to the audit, if there is one."""
         state = self.state
+        names = (*(one.route for one in hold), *release)
         entry = replace(
-            entry_for(kind, tuple(names), reason, caller, state),
+            entry_for(kind, names, reason, caller, state),
             before={name: _hold_json(before.get(name)) for name in names},
             after={name: _hold_json(state.holds.get(name)) for name in names},
         )
@@ -185,17 +245,19 @@ class Holds(Changing):
             change = Commit(
                 revision=state.revision,
                 entry=entry,
-                holds=state.holds,
+                hold=tuple(hold),
+                release=tuple(release),
                 key=key_for(caller, state.revision, {}, {}),
             )
             try:
                 number, pushed = await state.commit(change, state.spec)
-                done = Done(pushed=pushed, audit_id=number, notes=notes)
+                done = Done(pushed=pushed, audit_id=number)
             except ProblemError as error:
                 note = f"it is in force, but it could not be written to the audit: {error.__cause__ or error.detail}"
-                done = Done(pushed=pushed_now(state), audit_id=None, flags_written=False, notes=(*notes, note))
+                notes = (note, *self._unheard(names))
+                done = Done(pushed=pushed_now(state), audit_id=None, flags_written=False, notes=notes)
         self.say(kind, done.audit_id, entry)
-        return await self.answer(done, changed)
+        return done
 
     async def _probe(self, routes: Iterable[RouteSpec]) -> None:
         """Try to reach legacy where it may be switched off already."""

@@ -12,9 +12,13 @@ from console.problem import ProblemError
 from console.state import ControlState
 from rules.flag import Stage
 from store.database import StoreError
+from store.nodes import NodeStore
 
 QUIET_S: Final = 24 * 3600
 """A day without legacy: nightly jobs have run once."""
+
+REPORT_S: Final = 10.0
+"""A node whose last report is older may have answered with legacy since; it reports every two seconds."""
 
 HISTORY: Final = 500
 """Audit entries of a route that are looked through for the moment it went live."""
@@ -28,11 +32,11 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
     if route.legacy is None:
         return
     live_since = await _live_since(state, route.name)
-    last_legacy = state.totals.last_legacy(route.name)
+    last_legacy, missing = await _reported(state, route.name)
     now = time.time()
     # What happened before the evidence began is not known, so it cannot have been quiet.
     began = state.evidence.began_at if state.evidence is not None else None
-    known = None if live_since is None or began is None else max(live_since, began, last_legacy or 0.0)
+    known = None if live_since is None or began is None or missing else max(live_since, began, last_legacy or 0.0)
     if known is not None and now - known >= QUIET_S:
         return
     if live_since is None:
@@ -41,6 +45,8 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
         )
     elif began is None:
         why = f"Whether legacy still answers route {route.name!r} is not known: {state.evidence_error}"
+    elif missing:
+        why = f"Whether legacy still answers route {route.name!r} is not known: {missing}"
     elif last_legacy is not None and last_legacy == known:
         why = f"Legacy still answered route {route.name!r} at {moment_text(last_legacy)}; expected a day of silence"
     else:
@@ -58,6 +64,26 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
             }
         },
     )
+
+
+async def _reported(state: ControlState, name: str) -> tuple[float | None, str]:
+    """Say when legacy last answered a route on any node, and which nodes have not said; empty: all have."""
+    own = state.totals.last_legacy(name)
+    if state.replicas is None or state.evidence is None or state.flag_store is None:
+        return own, ""
+    try:
+        nodes = await NodeStore(state.flag_store.database).list()
+        on_any = (await state.evidence.load_last_legacy()).get(name)
+    except StoreError as error:
+        return own, str(error)
+    silent = [
+        f"{node.name} (silent for {node.age_s:.0f} s)" if node.is_away else f"{node.name} (no evidence from it)"
+        for node in nodes
+        if node.name != state.replicas.name
+        and (node.is_away or node.reported_age_s is None or node.reported_age_s + node.age_s > REPORT_S)
+    ]
+    last = max((at for at in (own, on_any) if at is not None), default=None)
+    return last, f"node {', '.join(silent)} has not reported what it answered" if silent else ""
 
 
 async def _live_since(state: ControlState, name: str) -> float | None:

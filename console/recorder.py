@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Final
@@ -13,6 +12,7 @@ import msgspec
 
 from console.deploys import builds_of, version_at
 from console.state import ControlState
+from console.totals import Record, records_of
 from shadow.link import Finding, Repeated, Seen
 from shadow.ranks import Rank, rank_of_pair
 from store.database import StoreError
@@ -26,6 +26,9 @@ BATCH_S: Final = 2.0
 
 FRESH_S: Final = 0.25
 """A reader gets evidence no older than this; workers tally as often."""
+
+OTHERS_S: Final = 1.0
+"""For how long what other nodes reported is taken for new; they report every two seconds."""
 
 REOPEN_S: Final = 5.0
 
@@ -41,6 +44,8 @@ class Recorder:
         self._turn = asyncio.Lock()
         self._written_at = float("-inf")
         self._tried_at = float("-inf")
+        self._others: list[Record] = []
+        self._others_at = float("-inf")
         self._said: dict[str, tuple[float, str]] = {}
         """Route to the newest moment at which new named its build, and the build."""
 
@@ -98,6 +103,30 @@ class Recorder:
         elif repeated.divergence:
             self._state.repeats.repeat(repeated.divergence, repeated.attempt, repeated.outcome)
 
+    async def records(self) -> list[Record]:
+        """Give the epochs of every node: our own as they are, the others' as they were reported last.
+
+        Cost: reads the other nodes' rows at most once in :data:`OTHERS_S`.
+        """
+        state = self._state
+        if state.replicas is not None and state.evidence is not None and time.monotonic() - self._others_at > OTHERS_S:
+            try:
+                found = await state.evidence.load_others()
+                alive = {node.name for node in state.replicas.nodes if not node.is_away}
+                state.totals.hear(await state.evidence.load_last_legacy())
+                self._others = await asyncio.to_thread(records_of, found, alive)
+                self._others_at = time.monotonic()
+            except (StoreError, ValueError) as error:  # ValueError: what another version wrote
+                state.journal.say("evidence.others", f"what other nodes counted cannot be read: {error}")
+        return state.totals.records() + self._others
+
+    @property
+    def reported_age(self) -> float | None:
+        """Say how many seconds ago the evidence got everything that was counted here; ``None``: it cannot be told."""
+        if self._state.evidence is None or self._written_at == float("-inf"):
+            return None
+        return time.monotonic() - self._written_at
+
     async def run(self) -> None:
         """Write a batch every two seconds, until cancelled."""
         while True:
@@ -141,7 +170,7 @@ class Recorder:
             return False
         self._tried_at = now
         try:
-            opened = await EvidenceStore.open(os.path.join(state.state_dir, "evidence.db"))
+            opened = await EvidenceStore.open(state.places.evidence, node=state.places.node)
         except StoreError as error:
             state.evidence_error = str(error)
             return False

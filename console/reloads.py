@@ -6,7 +6,9 @@ Rules of this file:
 2. One reload at a time. While one worker tries the new configuration flips go on; flags are carried over again
    afterwards.
 3. Only a restart changes sockets and processes; a reload that would need one is refused, not half applied.
-4. A renewed certificate is taken over by itself, and nothing with it: a file that somebody is still writing waits for
+4. Where nodes share a database, routes that only other nodes' files have keep their flags, and a route that another
+   node's file had first begins with the flag that it has there (:mod:`console.truth`).
+5. A renewed certificate is taken over by itself, and nothing with it: a file that somebody is still writing waits for
    its reload. It needs no database, because nothing is decided.
 """
 
@@ -22,9 +24,10 @@ from typing import Any, Final
 from config.errors import ConfigError
 from config.spec import ConfigSpec
 from config.tls import stamped
+from console.change import OVERTAKEN
 from console.journal import now_text
 from console.problem import Fault, ProblemError
-from console.state import ACK_S, Caller, ControlState, Pushed
+from console.state import ACK_S, Caller, ControlState, OvertakenError, Pushed
 from rules.reload import OrphanError, carry_flags, diff, needs_restart
 from rules.snapshot import SnapshotError, SnapshotSpec, build, encode
 from store.flags import Commit, Entry, flag_as_json
@@ -141,7 +144,9 @@ class Reloads:
                 state.journal.say("certificates.refused", error.detail, diff=lines)
                 return False
             async with state.turn:
-                state.adopt(_snapshot(state, config, ()))
+                spec = _snapshot(state, config, ())
+                # Nothing was decided: among several nodes the revision is the database's to raise.
+                state.adopt(spec if state.replicas is None else replace(spec, revision=state.revision))
             state.renewals["taken"] += 1
             state.complaints.pop("certificates", None)
             state.journal.say("certificates.taken", "; ".join(lines))
@@ -155,11 +160,25 @@ class Reloads:
         if config.digest == state.config.digest and trial.flags == state.spec.flags and config == state.config:
             return _Taken(pushed=None)
         notes = await self._try_on_one(trial)
+        for _ in range(OVERTAKEN):
+            try:
+                return await self._commit(config, caller, drop, notes)
+            except OvertakenError:
+                await state.catch_up()
+        raise ProblemError("overtaken", f"Other nodes changed something {OVERTAKEN} times meanwhile; reload again.")
+
+    async def _commit(self, config: ConfigSpec, caller: Caller, drop: Collection[str], notes: list[str]) -> _Taken:
+        """Take a configuration over that one worker has tried.
+
+        Raises: ProblemError, OvertakenError; the first worker then goes back.
+        """
+        state = self._state
         async with state.turn:
             # Flips went on during the trial.
             spec = _snapshot(state, config, drop)
             before = state.spec
             changed = {name: flag for name, flag in spec.flags.items() if before.flags.get(name) != flag}
+            # Among several nodes another one may still have the route; the leader forgets what nobody has.
             gone = tuple(name for name in before.flags if name not in spec.flags)
             touched = tuple(dict.fromkeys([*changed, *gone]))
             lines = diff(before.config, config)
@@ -187,12 +206,12 @@ class Reloads:
                 revision=spec.revision,
                 entry=entry,
                 set_flags=changed,
-                drop_flags=gone,
+                drop_flags=gone if state.replicas is None else (),
                 copying_off=frozenset(spec.copying_off),
             )
             try:
                 number, pushed = await state.commit(change, spec)
-            except ProblemError:
+            except (ProblemError, OvertakenError):
                 state.peers.push(*state.current())  # the first worker goes back
                 raise
         state.journal.say(
@@ -272,12 +291,16 @@ def _snapshot(state: ControlState, config: ConfigSpec, drop: Collection[str]) ->
     Raises: ProblemError ``orphan`` and ``config``.
     """
     try:
-        flags = carry_flags(state.spec, config, drop)
+        # A route that only other nodes had until now has its flag already; what only they have is not lost.
+        old = replace(state.spec, flags={**state.foreign, **state.spec.flags})
+        renamed = {route.was for route in config.routes if route.was is not None and route.name in state.foreign}
+        flags = carry_flags(old, config, {*drop, *renamed, *state.foreign})
     except OrphanError as error:
         raise ProblemError(
             "orphan", f"{error}. The previous configuration is in force.", extra={"orphans": list(error.routes)}
         ) from error
-    off = tuple(name for name in state.spec.copying_off if name == "*" or name in flags)
+    keeps_all = state.replicas is not None
+    off = tuple(name for name in state.spec.copying_off if keeps_all or name == "*" or name in flags)
     spec = replace(state.spec, revision=state.next_revision(), config=config, flags=flags, copying_off=off)
     try:
         build(spec)

@@ -14,6 +14,7 @@ from rules.flag import Flag
 from rules.snapshot import EVERYWHERE
 from store.flags import Deploy, Entry, flag_as_json
 from store.flags import entry_as_json as exported
+from store.nodes import NodeSeen
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -109,6 +110,17 @@ def tolerance_yaml(spec: ToleranceSpec) -> str:
     """
     parts = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in as_mapping(spec).items())
     return "- {" + ", ".join(parts) + "}"
+
+
+def reached_as_json(node: NodeSeen, revision: int) -> Json:
+    """Show another node in the answer to a change."""
+    return {
+        "name": node.name,
+        "address": node.address,
+        "revision": min([node.revision, *(worker["revision"] for worker in node.workers)]),
+        "current": not node.is_away and node.serves(revision),
+        "away": node.is_away,
+    }
 
 
 def entry_as_json(entry: Entry) -> Json:

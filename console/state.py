@@ -5,6 +5,8 @@ Rules of this file:
 1. Memory changes only after the database said yes, and in the same step as the push: no await stands between.
 2. Whoever changes flags, switches or configuration holds ``turn``; waiting for workers happens after it is given back.
 3. Without a database nothing that it would have to remember is changed; holds are the supervisor's and always work.
+4. Where several nodes share a database, a change is planned on the newest truth or not made: :class:`OvertakenError`
+   says that another node was faster, and ``console.change.on_newest_truth`` plans it again (docs/decisions/0022).
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from config.errors import MatapaloError
@@ -29,11 +32,13 @@ from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, decode,
 from rules.stage import initial_flag
 from store.database import StoreError
 from store.evidence import EvidenceStore
-from store.flags import Commit, Deploy, FlagStore
+from store.flags import Commit, Deploy, FlagStore, Remembered, StaleRevisionError, name_of_hold
 from store.groups import Groups
 from store.repeats import RepeatLog
 
 if TYPE_CHECKING:
+    from console.beginning import Places
+    from console.replicas import Replicas
     from console.supervised import Supervisor
 
 T = TypeVar("T")
@@ -75,6 +80,10 @@ class ReloadState:
     success_at: float = 0.0
 
 
+class OvertakenError(MatapaloError):
+    """Another node changed the truth since this change was planned; nothing was written."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
     """Say what was pushed to whom; the answer waits for :meth:`ControlState.settled`."""
@@ -98,7 +107,9 @@ class ControlState:
         spec: SnapshotSpec,
         holds: Mapping[str, Hold],
         totals: Totals,
+        places: Places,
     ) -> None:
+        self.places = places
         self.state_dir, self.config_path, self.journal = state_dir, config_path, journal
         self.started_at = now_text()
         self.totals = totals
@@ -127,13 +138,27 @@ class ControlState:
         """What each backend runs and ran, the newest first."""
         self.notes: dict[str, str] = {}
         """Small JSON values that parts of control keep in the database (``store.flags.NOTES``)."""
+        self.replicas: Replicas | None = None
+        """Who keeps this node and the others at one truth; ``None``: nobody else shares the database."""
+        self.position = -1
+        """The number of the audit entry up to which all of this is true; -1: the database was not read yet."""
+        self.foreign: dict[str, Flag] = {}
+        """Flags of routes that only other nodes' configurations have."""
+        self.written: dict[str, Hold] = {}
+        """Holds as the database has them."""
+        self.heard: dict[str, frozenset[str]] = {}
+        """Route to the names of the holds that were ever in the database."""
+        self.in_change: Counter[str] = Counter()
+        """Routes whose hold somebody is changing right now; the replicas leave them alone meanwhile."""
+        self.is_told = False
+        """The supervisor has said which holds are in force here."""
         self.supervisor: Supervisor | None = None
         self.peers: Peers
         self._spec = spec
         self._raw = encode(spec)
         self._burnt = spec.revision
         self._built: Snapshot | None = None
-        self._written = -1
+        self._written = b""
         self._writing = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, "snapshot")
         self._tasks: set[asyncio.Task[object]] = set()
@@ -152,6 +177,11 @@ class ControlState:
     def revision(self) -> int:
         """Give the revision that workers are to serve."""
         return self._spec.revision
+
+    @property
+    def is_leader(self) -> bool:
+        """Say whether this node does what only one of all nodes may do."""
+        return self.replicas is None or self.replicas.is_leader
 
     def current(self) -> tuple[int, bytes]:
         """Give the snapshot that a worker gets when it links."""
@@ -185,6 +215,30 @@ class ControlState:
         """Take over the holds that the supervisor has."""
         self.holds = dict(holds)
         self._built = None
+
+    @contextmanager
+    def changing(self, routes: Iterable[str]) -> Iterator[None]:
+        """Keep the replicas away from the holds of some routes while these are changed here."""
+        names = list(routes)
+        self.in_change.update(names)
+        try:
+            yield
+        finally:
+            self.in_change.subtract(names)
+            self.in_change += Counter()  # forgets what is at zero
+
+    def learn(self, truth: Remembered) -> None:
+        """Take over what the database says beside flags, switches and tolerances, which are the snapshot's."""
+        self.position = truth.number
+        self.deploys, self.notes = dict(truth.deploys), dict(truth.notes)
+        self.written, self.heard = dict(truth.holds), dict(truth.heard)
+        self.foreign = {name: flag for name, flag in truth.flags.items() if name not in self._spec.flags}
+
+    def worker_revisions(self) -> tuple[dict[str, int], ...]:
+        """Say which revision each linked worker serves."""
+        return tuple(
+            {"slot": peer.hello.slot, "pid": peer.hello.pid, "revision": peer.acked} for peer in self.peers.workers()
+        )
 
     def builds(self) -> dict[str, str]:
         """Name the version that each backend runs, as far as somebody said."""
@@ -225,6 +279,8 @@ class ControlState:
         """Say why flags cannot be changed; ``None``: they can, as far as is known."""
         if self.flag_store is None:
             return self.flag_error
+        if self.replicas is not None and self.replicas.away:
+            return self.replicas.away
         try:
             self.flag_store.database.check()
         except StoreError as error:
@@ -235,7 +291,7 @@ class ControlState:
         """Write one change durably, then make it true here and push it; returns its audit number.
 
         Shape: without a new revision (a hold) nothing is pushed.
-        Raises: ProblemError ``database``; nothing has changed then.
+        Raises: ProblemError ``database``, OvertakenError; nothing has changed then.
         Runs: under ``turn``; a caller that is cancelled leaves it whole.
         """
         return await asyncio.shield(self.start(self._commit(change, spec)))
@@ -243,23 +299,70 @@ class ControlState:
     async def _commit(self, change: Commit, spec: SnapshotSpec) -> tuple[int, Pushed]:
         if self.flag_store is None:
             raise ProblemError("database", f"Flags cannot be changed: {self.flag_error}.")
+        if self.replicas is not None and self.replicas.away:
+            raise ProblemError("database", f"Flags cannot be changed: {self.replicas.away}.")
+        if self.replicas is not None and _is_planned(change):
+            change = replace(change, base=self.position)
         try:
             number = await self.flag_store.commit(change)
+        except StaleRevisionError as error:
+            raise OvertakenError(str(error)) from error
         except StoreError as error:
             self.journal.say("database.failed", str(error))
             raise ProblemError(
                 "database", f"Nothing was changed: {error}. A rollback works without the database."
             ) from error
-        for note, kept in change.remember.items():
-            if kept is None:
+        self._note(change, number)
+        return number, self.adopt(spec)
+
+    def _note(self, change: Commit, number: int) -> None:
+        """Remember what the database knows now."""
+        # Otherwise somebody else's entries stand between: the replicas read them, and ours again.
+        if number == self.position + 1:
+            self.position = number
+        for note, value in change.remember.items():
+            if value is None:
                 self.notes.pop(note, None)
             else:
-                self.notes[note] = kept
-        return number, self.adopt(spec)
+                self.notes[note] = value
+        for hold in change.hold:
+            self.written[hold.route] = hold
+            self.heard[hold.route] = self.heard.get(hold.route, frozenset()) | {name_of_hold(hold)}
+        for route in change.release:
+            self.written.pop(route, None)
+
+    async def confirm(self) -> None:
+        """Make sure that what an answer says without changing anything is true on every node.
+
+        Raises: OvertakenError when another node changed something, ProblemError ``database``.
+        """
+        if self.replicas is None:
+            return
+        try:
+            if self.flag_store is None:
+                raise StoreError(self.flag_error)
+            position = await self.flag_store.position()
+        except StoreError as error:
+            raise ProblemError("database", f"Whether that is so on every node is not known: {error}.") from error
+        if position.number != self.position:
+            raise OvertakenError("another node changed something since")
+
+    async def catch_up(self) -> None:
+        """Take over what other nodes changed.
+
+        Raises: ProblemError ``database``.
+        """
+        assert self.replicas is not None, "who is alone is never overtaken"
+        try:
+            await self.replicas.catch_up()
+        except StoreError as error:
+            raise ProblemError("database", f"Nothing was changed: {error}.") from error
 
     def adopt(self, spec: SnapshotSpec) -> Pushed:
         """Make a snapshot the current one and push it to every worker."""
-        if spec.revision != self._spec.revision:
+        if spec != self._spec:
+            known = {**self.foreign, **self._spec.flags}
+            self.foreign = {} if self.replicas is None else {n: f for n, f in known.items() if n not in spec.flags}
             self._spec, self._raw, self._built = spec, encode(spec), None
             self.peers.push(spec.revision, self._raw)
             self.start(self.write_snapshot(), "snapshot")
@@ -286,12 +389,12 @@ class ControlState:
         """
         try:
             async with asyncio.timeout(WRITE_S), self._writing:
-                revision, raw = self.current()
-                if revision == self._written:
+                raw = self._raw
+                if raw is self._written:
                     return
                 path = os.path.join(self.state_dir, "snapshot")
                 await asyncio.get_running_loop().run_in_executor(self._writer, _write_whole, path, raw)
-                self._written = revision
+                self._written = raw
                 self.snapshot_error = ""
         except (OSError, TimeoutError) as error:
             reason = getattr(error, "strerror", None) or f"no answer within {WRITE_S:g} s"
@@ -323,6 +426,18 @@ class ControlState:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, MatapaloError):
             self.journal.say("task.failed", f"{task.get_name()} failed: {error!r}")
+
+
+def _is_planned(change: Commit) -> bool:
+    """Say whether a change replaces something whole, and so rests on what was there; holds and entries only add."""
+    return bool(
+        change.set_flags
+        or change.drop_flags
+        or change.deploys
+        or change.copying_off is not None
+        or change.tolerate is not None
+        or change.remember
+    )
 
 
 def read_snapshot(state_dir: str) -> SnapshotSpec | None:

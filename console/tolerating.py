@@ -21,7 +21,7 @@ from config.spec import ToleranceSpec
 from config.tolerance import PROPOSED_DAYS, as_mapping
 from console.auth import require
 from console.calls import Asked, Reply
-from console.change import Answer, Changing, Done, entry_for, key_for, pushed_now
+from console.change import Answer, Changing, Done, entry_for, key_for, on_newest_truth, pushed_now
 from console.foresight import foretell
 from console.problem import Fault, ProblemError, invalid, unknown
 from console.recorder import Recorder
@@ -52,7 +52,7 @@ class Tolerating(Changing):
         state, route = self.state, asked.values["route"]
         if route is not None:
             state.route(route)
-        records, last_legacy = state.totals.records(), state.totals.last_legacies()
+        records, last_legacy = await self._recorder.records(), state.totals.last_legacies()
         sums = await asyncio.to_thread(sum_up, records, last_legacy)
         compared = _compared(sums)
         shown = [
@@ -101,6 +101,7 @@ class Tolerating(Changing):
         answer = await self.remove(asked.name, asked.values["reason"], asked.caller)
         return Reply(status=answer.status, body=answer.body, replayed=answer.replayed)
 
+    @on_newest_truth
     async def apply(self, spec: ToleranceSpec, caller: Caller) -> Answer:
         """Put a tolerance in force; one that is applied already gets the new reason, owner and day."""
         state = self.state
@@ -117,6 +118,7 @@ class Tolerating(Changing):
             done = await self._write("tolerate", {**held, spec.id: spec}, spec, spec.reason, caller)
         return await self.answer(replace(done, extra={"tolerance": {"id": spec.id, **as_mapping(spec)}}))
 
+    @on_newest_truth
     async def remove(self, name: str, reason: str, caller: Caller) -> Answer:
         """Take an applied tolerance away."""
         state = self.state

@@ -17,7 +17,7 @@ Rules of this file:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Final, TypeVar
 
@@ -224,6 +224,11 @@ class Totals:
         """Say when legacy last answered a request of *route*, in Unix time."""
         return self._last_legacy.get(route)
 
+    def hear(self, last_legacy: Mapping[str, float]) -> None:
+        """Take over when legacy last answered on other nodes."""
+        for route, at in last_legacy.items():
+            self._last_legacy[route] = max(at, self._last_legacy.get(route, 0.0))
+
     def last_hit(self, route: str, tolerance: str) -> float | None:
         """Say when a tolerance last hid something on a route, in Unix time; ``None``: not since control began."""
         return self._last_hits.get(f"{_HITS}{route}|{tolerance}")
@@ -392,6 +397,29 @@ class Totals:
             folded.changed = True
             del self._epochs[name]
             self._gone.add(name)
+
+
+def records_of(rows: Iterable[tuple[str, bytes]], alive: Collection[str]) -> list[Record]:
+    """Read what other nodes reported; of one that is not alive nothing is open any more.
+
+    Shape: the name of the node and the record as a batch wrote it.
+    Raises: ValueError for a record of another version.
+    Runs: in a thread.
+    """
+    records = []
+    for node, body in rows:
+        record = _decoder.decode(body)
+        record.ended = record.ended or node not in alive
+        records.append(record)
+    return records
+
+
+def joined_records(bodies: Iterable[bytes]) -> bytes:
+    """Join the records of a node that is gone into one, as they are written."""
+    sums = sum_up(records_of([("", body) for body in bodies], ()), {})
+    return _encoder.encode(
+        Record(epoch=FOLDED, slot=-1, counts=sums.counts, histograms=sums.histograms, ended=True, final=True)
+    )
 
 
 def sum_up(records: Iterable[Record], last_legacy: Mapping[str, float]) -> Sums:

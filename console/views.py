@@ -190,7 +190,7 @@ class Views:
                 shares = await state.evidence.route_shares(int(time.time() // HOUR_S) - DAY_HOURS + 1)
         except StoreError:
             shares = {}
-        records, last_legacy = state.totals.records(), state.totals.last_legacies()
+        records, last_legacy = await self._recorder.records(), state.totals.last_legacies()
         sums = await asyncio.to_thread(sum_up, records, last_legacy)
         counts = counts_by_route(sums)
         return [

@@ -37,6 +37,7 @@ def lay_snapshot(path: str, spec: ConfigSpec, drop: Collection[str] = ()) -> str
         config=spec,
         flags=flags,
         copying_off=() if former is None else former.copying_off,
+        tolerate=() if former is None else former.tolerate,
     )
     try:
         write_whole(path, encode(snapshot), durable=True)

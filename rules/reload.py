@@ -19,7 +19,7 @@ from rules.flag import Flag, Stage
 from rules.snapshot import SnapshotSpec
 from rules.stage import initial_flag, is_possible
 
-RESTART_FIELDS: Final = ("listen", "admin", "health", "state_dir", "database", "workers", "comparers")
+RESTART_FIELDS: Final = ("listen", "admin", "health", "state_dir", "database", "node", "workers", "comparers")
 """What only a new start can change: sockets, processes and files that are open."""
 
 _UNTOLD: Final = frozenset(("digest", "files", "stamps"))

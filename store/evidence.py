@@ -13,11 +13,11 @@ Rules of this file:
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.database import Database
@@ -63,18 +63,20 @@ class Batch:
 class EvidenceStore:
     """Read and grow ``evidence.db``."""
 
-    def __init__(self, database: Database, began_at: float, cap_bytes: int) -> None:
+    def __init__(self, database: Database, began_at: float, cap_bytes: int, node: str = "") -> None:
         self.database = database
+        self.node = node
+        """Whose epochs and hours are written here; empty: nobody else writes."""
         self.began_at = began_at
         """Unix time at which this file began: before it, nothing is known."""
         self.divergences = DivergenceStore(database)
         self.repeats = RepeatStore(database)
-        self.gate_hours = GateHourStore(database)
+        self.gate_hours = GateHourStore(database, node)
         self._cap_bytes, self._max_age_s = cap_bytes, MAX_AGE_S
         self._cap_checked = 0.0
 
     @classmethod
-    async def open(cls, path: str, cap_bytes: int = CAP_BYTES) -> EvidenceStore:
+    async def open(cls, path: str, cap_bytes: int = CAP_BYTES, *, node: str = "") -> EvidenceStore:
         """Open or make the file.
 
         Raises: StoreError.
@@ -89,14 +91,41 @@ class EvidenceStore:
         except BaseException:
             await database.close()
             raise
-        return cls(database, float(rows[0][0]), cap_bytes)
+        return cls(database, float(rows[0][0]), cap_bytes, node)
 
     async def load_epochs(self) -> dict[str, bytes]:
-        """Read the state of every epoch that was written.
+        """Read the state of every epoch that this node wrote.
 
         Raises: StoreError.
         """
-        return {epoch: bytes(body) for epoch, body in await self.database.rows(select(epochs.c.epoch, epochs.c.body))}
+        query = select(epochs.c.epoch, epochs.c.body).where(epochs.c.node == self.node)
+        return {epoch: bytes(body) for epoch, body in await self.database.rows(query)}
+
+    async def load_others(self) -> list[tuple[str, bytes]]:
+        """Read every epoch of the other nodes, each with its node's name.
+
+        Raises: StoreError.
+        """
+        query = select(epochs.c.node, epochs.c.body).where(epochs.c.node != self.node)
+        return [(other, bytes(body)) for other, body in await self.database.rows(query)]
+
+    async def nodes(self) -> set[str]:
+        """Name the nodes that have epochs.
+
+        Raises: StoreError.
+        """
+        return {name for (name,) in await self.database.rows(select(epochs.c.node).distinct())}
+
+    async def fold(self, node: str, into: str, join: Callable[[list[bytes]], bytes]) -> None:
+        """Join all epochs of a node that is gone into one that belongs to nobody.
+
+        Raises: StoreError.
+        """
+        async with self.database.transaction() as tx:
+            query = select(epochs.c.body).where(epochs.c.node.in_([node, into]))
+            body = join([bytes(found) for (found,) in await tx.rows(query)])
+            await tx.run(delete(epochs).where(epochs.c.node.in_([node, into])))
+            await tx.run(insert(epochs).values(epoch=_row_name("", into), body=body, node=into))
 
     async def load_last_legacy(self) -> dict[str, float]:
         """Read when legacy last answered each route, in Unix time.
@@ -128,7 +157,13 @@ class EvidenceStore:
         forgotten = 0
         if batch or pending or observed:
             async with self.database.transaction() as tx:
-                await tx.run_many(_UPSERT_EPOCH, [{"epoch": key, "body": body} for key, body in batch.epochs.items()])
+                await tx.run_many(
+                    _UPSERT_EPOCH,
+                    [
+                        {"epoch": _row_name(epoch, self.node), "body": body, "node": self.node}
+                        for epoch, body in batch.epochs.items()
+                    ],
+                )
                 await tx.run_many(_DELETE_EPOCH, [{"gone": epoch} for epoch in batch.gone])
                 await tx.run_many(
                     _ADD_ANSWERED,
@@ -233,7 +268,12 @@ class EvidenceStore:
         return pages * await database.pragma("page_size")
 
 
-_inserted_epoch = upsert(epochs).values(epoch=bindparam("epoch"), body=bindparam("body"))
+def _row_name(epoch: str, node: str) -> str:
+    """Name the row of an epoch; the one without a name, in which a node folds its old ones, is each node's own."""
+    return epoch or (f"folded {node}" if node else "")
+
+
+_inserted_epoch = upsert(epochs).values(epoch=bindparam("epoch"), body=bindparam("body"), node=bindparam("node"))
 _UPSERT_EPOCH: Final = _inserted_epoch.on_conflict_do_update(
     index_elements=["epoch"], set_={"body": _inserted_epoch.excluded.body}
 )

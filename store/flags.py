@@ -6,15 +6,20 @@ Rules of this file:
 2. ``synchronous=FULL``: what :meth:`FlagStore.commit` has returned survives a crash of the process and of the machine.
 3. The audit only grows; triggers in the file itself refuse everything else.
 4. Each entry carries the hash of the one before it (:mod:`store.chain`), so that a change behind our back shows.
+5. The number of the newest entry is the *position* of the truth: every change moves it, none is planned on an older
+   one, and a reader whose position is that number knows everything (docs/decisions/0022-replicas.md).
+6. A hold that was ever written here is *heard* (``meta``, :data:`_HEARD`): a node that still has it, though it is no
+   longer written here, missed its release; one that was never heard is new, and must not be lost.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Select, bindparam, delete, func, insert, select
@@ -24,6 +29,7 @@ from config.spec import ToleranceSpec
 from rules.flag import Flag, Hold, Stage
 from store import chain
 from store.database import Database, Row, StoreError, Transaction
+from store.notices import announced
 from store.schema import audit, audit_routes, copying_off, flags, holds, idempotency, meta
 from store.tokens import Token, write_tokens
 
@@ -39,12 +45,44 @@ _DEPLOYED: Final = "deployed:"
 _TOLERANCE: Final = "tolerance:"
 """Before a tolerance's name, as a key of ``meta``: the whole tolerance as JSON."""
 
+_HEARD: Final = "heard:"
+"""Before a route's name, as a key of ``meta``: the names of the last holds of it that were written, as JSON."""
+
+KEEP_HEARD: Final = 64
+"""Holds of one route that are remembered by name: more than a node can miss between two looks."""
+
+LOADS: Final = 20
+"""How often a reading of everything is begun again because somebody wrote meanwhile."""
+
 NOTES: Final = ("watchdog:", "autopilot:", "evidence:", "source:")
 """Before the keys of ``meta`` under which parts of control keep their own small JSON values."""
 
 _FLIPS: Final = ("flip", "rollback", "undo")
 
 Json = Mapping[str, Any]  # Any: JSON
+
+
+class StaleRevisionError(StoreError):
+    """A change was planned on an older truth than the database has; nothing was written."""
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(
+            f"the change was planned after entry a-{expected}, but a-{found} is the newest: another node was faster; "
+            "look at the routes again, then repeat it"
+        )
+        self.expected, self.found = expected, found
+
+    def __reduce__(self) -> tuple[type[StaleRevisionError], tuple[int, int]]:
+        """Pickle by the parts that the constructor takes."""
+        return type(self), (self.expected, self.found)
+
+
+class Position(NamedTuple):
+    """Say how new the truth is."""
+
+    number: int
+    """Of the newest audit entry; 0: nothing was ever committed."""
+    revision: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +111,10 @@ class Remembered:
     """Applied ones, sorted by name."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Key to JSON, for keys that begin with one of :data:`NOTES`."""
+    number: int = 0
+    """The position: of the newest audit entry."""
+    heard: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Route to the names of the holds that were ever written (:func:`name_of_hold`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +123,7 @@ class Entry:
 
     kind: str
     """``flip``, ``rollback``, ``hold``, ``release``, ``shadow``, ``undo``, ``deployed``, ``tolerate``, ``untolerate``,
-    ``triage``, ``token``, ``reload`` or ``start``."""
+    ``triage``, ``token``, ``forget``, ``reload`` or ``start``."""
     source: str
     """``api``, ``identity`` (a person whom a proxy names), ``signal``, ``watch``, ``local``,
     ``file``, ``openfeature``, ``watchdog`` or ``autopilot``."""
@@ -128,8 +170,10 @@ class Commit:
     entry: Entry
     set_flags: Mapping[str, Flag] = field(default_factory=dict)
     drop_flags: tuple[str, ...] = ()
-    holds: Mapping[str, Hold] | None = None
-    """The whole new set; ``None``: unchanged."""
+    hold: tuple[Hold, ...] = ()
+    """New holds, each in place of an older one of its route."""
+    release: tuple[str, ...] = ()
+    """Routes that are held no longer."""
     copying_off: frozenset[str] | None = None
     """The whole new set; ``None``: unchanged."""
     deploys: tuple[Deploy, ...] = ()
@@ -143,6 +187,8 @@ class Commit:
     remember: Mapping[str, str | None] = field(default_factory=dict)
     """Notes to keep, by a key that begins with one of :data:`NOTES`; ``None`` forgets one."""
     key: Key | None = None
+    base: int | None = None
+    """The position on which the change was planned; ``None``: it holds on any."""
 
 
 class FlagStore:
@@ -160,15 +206,30 @@ class FlagStore:
         return cls(await Database.open(path, "flags"))
 
     async def load(self) -> Remembered:
-        """Read flags, holds, switches and revision.
+        """Read everything, as it stood at one position.
 
         Raises: StoreError, also for a stage that this version does not know.
         """
+        for _ in range(LOADS):
+            before = await self.position()
+            found = await self._load(before)
+            if await self.position() == before:
+                return found
+        raise StoreError(f"the flags were changed {LOADS} times while it was read; try again")
+
+    async def position(self) -> Position:
+        """Say how new the truth is, with one query.
+
+        Raises: StoreError.
+        """
+        return _position(await self.database.rows(_POSITION))
+
+    async def _load(self, position: Position) -> Remembered:
         database = self.database
-        revision = await database.rows(select(meta.c.value).where(meta.c.key == "revision"))
         try:
             return Remembered(
-                revision=int(revision[0][0]) if revision else 0,
+                revision=position.revision,
+                number=position.number,
                 flags={
                     route: Flag(stage=Stage(stage), percent_bp=percent_bp, sample_bp=sample_bp, salt=salt)
                     for route, stage, percent_bp, sample_bp, salt in await database.rows(
@@ -190,6 +251,10 @@ class FlagStore:
                     msgspec.json.decode(value, type=ToleranceSpec)
                     for _, value in await database.rows(_kept_under(_TOLERANCE))
                 ),
+                heard={
+                    key.removeprefix(_HEARD): frozenset(json.loads(value))
+                    for key, value in await database.rows(_kept_under(_HEARD))
+                },
                 notes={key: value for prefix in NOTES for key, value in await database.rows(_kept_under(prefix))},
             )
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
@@ -201,11 +266,18 @@ class FlagStore:
     async def commit(self, change: Commit) -> int:
         """Write one change with its audit entry, durably, and return the entry's number.
 
-        Raises: StoreError; nothing is then written.
+        Raises: StaleRevisionError when its base is not the newest position, else StoreError; nothing is then written.
         """
         async with self.database.transaction() as tx:
+            position = _position(await tx.rows(_POSITION))
+            if change.base is not None and change.base != position.number:
+                raise StaleRevisionError(change.base, position.number)
+            # A change without a base comes from who may not know the newest revision: it must not take it back.
+            change = replace(change, revision=max(change.revision, position.revision))
             await _write(tx, change)
-            return await _append(tx, change)
+            number = await _append(tx, change)
+            await tx.rows(select(announced(str(number))))
+        return number
 
     async def recall(self, key: str, actor: str) -> Key | None:
         """Find the answer that was given under an Idempotency-Key in the last 24 hours.
@@ -330,10 +402,10 @@ def hold_as_json(hold: Hold) -> dict[str, object]:
 
 
 async def _write(tx: Transaction, change: Commit) -> None:
-    await _remember(tx, "revision", str(change.revision))
+    await remember(tx, "revision", str(change.revision))
     if change.deploys:
         kept = [asdict(deploy) for deploy in change.deploys[:KEEP_DEPLOYS]]
-        await _remember(tx, f"{_DEPLOYED}{change.deploys[0].backend}", json.dumps(kept))
+        await remember(tx, f"{_DEPLOYED}{change.deploys[0].backend}", json.dumps(kept))
     rows = [{"route": route, **_flag_row(flag)} for route, flag in change.set_flags.items()]
     inserted = upsert(flags).values({name: bindparam(name) for name in flags.c.keys()})  # noqa: SIM118 - not a dict
     await tx.run_many(
@@ -348,17 +420,19 @@ async def _write(tx: Transaction, change: Commit) -> None:
     if change.tolerate is not None:
         await tx.run(delete(meta).where(meta.c.key.startswith(_TOLERANCE, autoescape=True)))
         for spec in change.tolerate:
-            await _remember(tx, f"{_TOLERANCE}{spec.id}", msgspec.json.encode(spec).decode())
+            await remember(tx, f"{_TOLERANCE}{spec.id}", msgspec.json.encode(spec).decode())
     await write_tokens(tx, change.put_tokens, change.drop_tokens)
     for note, value in change.remember.items():
         if value is None:
             await tx.run(delete(meta).where(meta.c.key == note))
         else:
-            await _remember(tx, note, value)
-    if change.holds is not None:
-        await tx.run(delete(holds))
-        for hold in change.holds.values():
-            await tx.run(insert(holds).values(**{**hold_as_json(hold), "keep_copying": int(hold.keep_copying)}))
+            await remember(tx, note, value)
+    for hold in change.hold:
+        await tx.run(delete(holds).where(holds.c.route == hold.route))
+        await tx.run(insert(holds).values(**{**hold_as_json(hold), "keep_copying": int(hold.keep_copying)}))
+    await _hear(tx, change.hold)
+    for route in change.release:
+        await tx.run(delete(holds).where(holds.c.route == route))
     if change.copying_off is not None:
         await tx.run(delete(copying_off))
         for route in sorted(change.copying_off):
@@ -371,9 +445,24 @@ def _kept_under(prefix: str) -> Select[tuple[str, str]]:
     return query.where(meta.c.key.startswith(prefix, autoescape=True)).order_by(meta.c.key)
 
 
-async def _remember(tx: Transaction, key: str, value: str) -> None:
+async def remember(tx: Transaction, key: str, value: str) -> None:
+    """Keep one value of ``meta``."""
     written = upsert(meta).values(key=key, value=value)
     await tx.run(written.on_conflict_do_update(index_elements=["key"], set_={"value": written.excluded.value}))
+
+
+async def _hear(tx: Transaction, written: Iterable[Hold]) -> None:
+    """Remember the names of holds, the youngest :data:`KEEP_HEARD` of each route."""
+    for hold in written:
+        key = f"{_HEARD}{hold.route}"
+        found = await tx.rows(select(meta.c.value).where(meta.c.key == key))
+        names = [*(json.loads(found[0][0]) if found else ()), name_of_hold(hold)]
+        await remember(tx, key, json.dumps(list(dict.fromkeys(reversed(names)))[:KEEP_HEARD][::-1]))
+
+
+def name_of_hold(hold: Hold) -> str:
+    """Name one hold by everything that it says."""
+    return hashlib.sha256(json.dumps(hold_as_json(hold)).encode()).hexdigest()[:16]
 
 
 async def _append(tx: Transaction, change: Commit) -> int:
@@ -447,3 +536,14 @@ def _entry(row: Row) -> Entry:
         previous=previous,
         hash=own,
     )
+
+
+_POSITION: Final = select(
+    select(func.max(audit.c.id)).scalar_subquery(),
+    select(meta.c.value).where(meta.c.key == "revision").scalar_subquery(),
+)
+
+
+def _position(rows: list[Row]) -> Position:
+    number, revision = rows[0]
+    return Position(number=number or 0, revision=int(revision or 0))

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": (f"{_IN}.explain:explain", "Say which route takes a request, who answers it, and why."),
     "status": (f"{_IN}.status:status", "Show revision, workers, holds and drift; exit 1 when anything is degraded."),
     "routes": (f"{_IN}.status:routes", "List the routes with stage, shares and counts, or show one."),
+    "nodes": (f"{_IN}.nodes:nodes", "List the nodes that share the database, with their revisions."),
     "flip": (f"{_IN}.flip:flip", "Move a route to another stage, on every worker at once."),
     "rollback": (
         f"{_IN}.rollback:rollback",

@@ -53,7 +53,7 @@ async def test_what_was_committed_comes_back(tmp_path: Path) -> None:
             revision=7,
             entry=entry(),
             set_flags={"orders": CANARY},
-            holds={"orders": HOLD},
+            hold=(HOLD,),
             copying_off=frozenset({"cart"}),
         )
     )
@@ -164,13 +164,15 @@ async def test_sets_are_replaced_and_flags_dropped(tmp_path: Path) -> None:
             revision=1,
             entry=entry(),
             set_flags=both,
-            holds={"orders": HOLD},
+            hold=(HOLD,),
             copying_off=frozenset({"a", "b"}),
         )
     )
     await store.commit(Commit(revision=2, entry=entry()))
     same = await store.load()
-    await store.commit(Commit(revision=3, entry=entry(), drop_flags=("cart",), holds={}, copying_off=frozenset()))
+    await store.commit(
+        Commit(revision=3, entry=entry(), drop_flags=("cart",), release=("orders",), copying_off=frozenset())
+    )
     less = await store.load()
     await store.close()
 

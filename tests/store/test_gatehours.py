@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.distinct import BITS, bitmap_of
+from rules.distinct import BITS
 from store.evidence import Batch, EvidenceStore
 from store.gatehours import HOUR_S, Key, Part, decode_parts, encode_parts, this_hour
 from store.groups import Groups

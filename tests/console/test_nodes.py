@@ -1,0 +1,25 @@
+"""Rules of what the admin API says about nodes, where a node is alone; tests/test_replicas.py has three of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.controlnode import running
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_node_that_is_alone_lists_itself(tmp_path: Path) -> None:
+    """Without a shared database there is one node, which leads, and nobody to forget."""
+    async with running(tmp_path) as node:
+        worker = await node.worker()
+        found = (await node.get("/api/v1/nodes")).json()
+        forgotten = await node.post("/api/v1/nodes/b/forget")
+
+    assert found["shared"] is False
+    (shown,) = found["nodes"]
+    assert (shown["self"], shown["leader"], shown["away"], shown["lag"]) == (True, True, False, 0)
+    assert [one["revision"] for one in shown["workers"]] == [worker.revision]
+    assert (forgotten.status_code, forgotten.json()["type"]) == (404, "urn:matapalo:problem:unknown-node")

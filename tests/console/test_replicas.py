@@ -1,0 +1,330 @@
+"""Rules of how nodes that share a database follow each other; with two of them over one file, no server needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from config.spec import ConfigSpec
+from console.beginning import Places
+from console.flips import FlipAsk, Flips
+from console.holds import Holds, RollbackAsk
+from console.journal import Journal
+from console.peers import Peers
+from console.problem import ProblemError
+from console.replicas import Replicas, hear
+from console.state import Caller, ControlState
+from console.totals import Totals
+from rules.flag import Flag, Hold, Stage
+from rules.snapshot import SnapshotSpec
+from shadow import link
+from shadow.lines import Lines
+from store.database import StoreError
+from store.flags import FlagStore
+from tests.rules.made import config, route
+
+pytestmark = pytest.mark.anyio
+
+OPS = Caller(actor="ops")
+
+
+class Supervisor:
+    """Keep holds as the supervisor does, and say yes."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Hold] = {}
+
+    async def change(self, *, add: Iterable[Hold] = (), remove: Iterable[str] = ()) -> link.HoldsChanged:
+        """Add and remove holds."""
+        added, removed = list(add), list(remove)
+        self.held = {name: hold for name, hold in self.held.items() if name not in removed}
+        self.held |= {hold.route: hold for hold in added}
+        return link.HoldsChanged(request="", ok=True, routes=[*(hold.route for hold in added), *removed])
+
+
+class Node:
+    """Be control's memory on one node, without processes around it."""
+
+    def __init__(self, name: str, directory: Path, journal: Journal, spec: ConfigSpec) -> None:
+        state_dir = directory / name
+        state_dir.mkdir()
+        self.path = str(directory / "flags.db")
+        spec = replace(spec, workers=0)
+        self.state = ControlState(
+            state_dir=str(state_dir),
+            config_path="",
+            journal=journal,
+            spec=SnapshotSpec(revision=1, config=spec, flags={}),
+            holds={},
+            totals=Totals(),
+            places=Places(flags=self.path, evidence="", node=name),
+        )
+        self.state.peers = Peers(
+            current=self.state.current,
+            on_worker=lambda _: None,
+            on_lost=lambda _: None,
+            on_tally=lambda _: None,
+            on_finding=lambda _: None,
+            on_seen=lambda _: None,
+            on_repeated=lambda _: None,
+            on_error=lambda _: None,
+        )
+        self.supervisor = Supervisor()
+        self.state.supervisor = self.supervisor  # type: ignore[assignment]  # what it is asked for is one method
+        self.state.is_told = True
+        self.replicas = self.state.replicas = Replicas(
+            self.state,
+            name=name,
+            version="1",
+            address=lambda: f"127.0.0.1:{ord(name)}",
+            open_store=self._open,
+            reported_age=lambda: 0.0,
+        )
+        self.flips, self.holds = Flips(self.state), Holds(self.state)
+        self.is_cut = False
+
+    async def _open(self) -> tuple[FlagStore | None, None, str]:
+        return (None, None, "cut off") if self.is_cut else (await FlagStore.open(self.path), None, "")
+
+    async def cut(self) -> None:
+        """Lose the database."""
+        self.is_cut = True
+        assert self.state.flag_store is not None
+        await self.state.flag_store.close()
+        self.state.flag_store = None
+        await self.replicas.look()
+
+    async def heal(self) -> None:
+        """Find the database again."""
+        self.is_cut = False
+        await self.replicas.look()
+
+    def stage(self, name: str = "orders") -> Stage:
+        """Say where a route stands here."""
+        return self.state.flag(self.state.route(name)).stage
+
+    async def rollback(self, name: str = "orders") -> dict[str, object]:
+        """Roll one route back here."""
+        answer = await self.holds.rollback(self.holds.choose(name), RollbackAsk(anyway=True), OPS)
+        return answer.body
+
+
+@asynccontextmanager
+async def pair(
+    directory: Path, first: ConfigSpec, second: ConfigSpec | None = None
+) -> AsyncIterator[tuple[Node, Node]]:
+    """Run two nodes over one database; the first one begins it."""
+    out = (directory / "log").open("wb")
+    journal = Journal(Lines(out.fileno()))
+    one, two = Node("a", directory, journal, first), Node("b", directory, journal, second or first)
+    try:
+        for node in (one, two, one):
+            await node.replicas.look()
+            await node.replicas.beat()
+        yield one, two
+    finally:
+        for node in (one, two):
+            await node.state.close()
+        journal.close()
+        out.close()
+
+
+async def test_a_flip_on_one_node_is_the_truth_of_all(tmp_path: Path) -> None:
+    """What one node flips the other one serves after one look, under the same revision."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        answer = await one.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
+        await two.replicas.look()
+
+        assert two.stage() is Stage.SHADOW
+        assert two.state.revision == one.state.revision == answer.body["revision"]
+        assert [node["name"] for node in answer.body["nodes"]] == ["b"]
+
+
+async def test_a_flip_from_an_old_revision_is_planned_again(tmp_path: Path) -> None:
+    """A node that was overtaken makes its flip on the new truth; neither change is lost."""
+    async with pair(tmp_path, config(route("orders"), route("cart"))) as (one, two):
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await two.flips.flip("cart", FlipAsk(stage="shadow"), OPS)
+        await one.replicas.look()
+
+        assert [two.stage("orders"), two.stage("cart")] == [Stage.LIVE, Stage.SHADOW]
+        assert one.state.spec.flags == two.state.spec.flags
+
+
+async def test_a_flip_for_a_revision_is_refused_once_that_is_old(tmp_path: Path) -> None:
+    """With ``if_revision`` a node that was overtaken answers 412 instead of planning again."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        old = two.state.revision
+        await one.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
+
+        with pytest.raises(ProblemError) as caught:
+            await two.flips.flip("orders", FlipAsk(stage="live", if_revision=old), OPS)
+
+        assert caught.value.status == 412
+        assert two.stage() is Stage.SHADOW
+
+
+async def test_a_revision_that_another_node_answered_is_understood(tmp_path: Path) -> None:
+    """A caller who learned a newer revision from another node is not told that it is stale."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        newer = (await one.flips.flip("orders", FlipAsk(stage="shadow"), OPS)).body["revision"]
+
+        answer = await two.flips.flip("orders", FlipAsk(stage="live", if_revision=newer), OPS)
+
+        assert answer.status == 200
+
+
+async def test_nothing_to_change_is_only_said_of_the_newest_truth(tmp_path: Path) -> None:
+    """A flip to where a route stood here is no "already so" when another node has moved it since."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        await one.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
+
+        answer = await two.flips.flip("orders", FlipAsk(stage="legacy"), OPS)
+        await one.replicas.look()
+
+        assert answer.body["changed"]
+        assert one.stage() is Stage.LEGACY
+
+
+async def test_holds_go_round_and_so_do_releases(tmp_path: Path) -> None:
+    """A rollback holds on every node, and a release on any node lets go everywhere."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await one.rollback()
+        await two.replicas.look()
+        held = dict(two.supervisor.held)
+        await two.holds.release(two.holds.choose("orders"), reason="", caller=OPS)
+        await one.replicas.look()
+
+        assert set(held) == {"orders"}
+        assert (one.supervisor.held, two.supervisor.held) == ({}, {})
+        assert one.stage() is two.stage() is Stage.LEGACY
+
+
+async def test_without_the_database_rollback_holds_and_flips_are_refused(tmp_path: Path) -> None:
+    """A node that is cut off rolls back for itself and says who has not heard; everything else answers 503."""
+    async with pair(tmp_path, config(route("orders"), route("cart"))) as (one, two):
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await two.replicas.look()
+        await two.cut()
+
+        body = await two.rollback()
+        refused = []
+        for work in (
+            two.flips.flip("cart", FlipAsk(stage="shadow"), OPS),
+            two.flips.flip("cart", FlipAsk(stage="legacy"), OPS),
+            two.holds.release(two.holds.choose("orders"), reason="", caller=OPS),
+        ):
+            with pytest.raises(ProblemError) as caught:
+                await work
+            refused.append(caught.value.status)
+
+        assert refused == [503, 503, 503]
+        assert set(two.supervisor.held) == {"orders"}
+        assert not body["flags_written"]
+        assert "a (--url http://127.0.0.1:97)" in str(body["notes"])
+        assert any("flags cannot be changed" in reason for reason in two.state.degraded())
+
+
+async def test_a_hold_made_while_cut_off_reaches_everybody_afterwards(tmp_path: Path) -> None:
+    """When the database is back the hold is brought to it, audited, and in force on every node."""
+    async with pair(tmp_path, config(route("orders"), route("cart"))) as (one, two):
+        await two.cut()
+        await two.rollback()
+        await one.flips.flip("cart", FlipAsk(stage="shadow"), OPS)
+
+        await two.heal()
+        await one.replicas.look()
+
+        assert set(one.supervisor.held) == set(two.supervisor.held) == {"orders"}
+        assert two.stage("cart") is Stage.SHADOW
+        assert one.state.flag_store is not None
+        newest = (await one.state.flag_store.entries(before=None, limit=1))[0]
+        assert (newest.kind, newest.source, newest.actor, newest.routes) == ("hold", "local", "ops", ("orders",))
+
+
+async def test_a_release_is_not_undone_by_a_node_that_missed_it(tmp_path: Path) -> None:
+    """A node that still holds what was released while it was cut off lets go; it does not bring the hold back."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        await one.rollback()
+        await two.replicas.look()
+        await two.cut()
+        await one.holds.release(one.holds.choose("orders"), reason="", caller=OPS)
+
+        await two.heal()
+        await one.replicas.look()
+
+        assert (one.supervisor.held, two.supervisor.held) == ({}, {})
+
+
+async def test_a_newer_file_on_one_node_costs_the_others_nothing(tmp_path: Path) -> None:
+    """Routes that one node has and the other has not keep their flags, whoever commits; unlike files are said."""
+    newer = replace(config(route("orders"), route("extra")), digest="newer")
+    async with pair(tmp_path, newer, config(route("orders"))) as (one, two):
+        await one.flips.flip("extra", FlipAsk(stage="live"), OPS)
+        await two.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
+        await one.replicas.look()
+
+        assert [one.stage("orders"), one.stage("extra")] == [Stage.SHADOW, Stage.LIVE]
+        assert two.state.foreign == {"extra": one.state.spec.flags["extra"]}
+        assert any("another configuration" in reason for reason in one.state.degraded())
+
+
+async def test_one_of_two_leads(tmp_path: Path) -> None:
+    """Exactly one node leads, and a node without database stops leading before its lease ends."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        assert [one.state.is_leader, two.state.is_leader] == [True, False]
+
+
+async def test_an_older_truth_never_replaces_a_newer_one(tmp_path: Path) -> None:
+    """What was read before one's own change is not taken over after it."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        await two.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
+        reading = asyncio.create_task(one.replicas.catch_up())
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await reading
+
+        assert one.stage() is Stage.LIVE
+
+
+async def test_flags_of_a_lost_database_are_written_again(tmp_path: Path) -> None:
+    """A node whose route is missing in the database tells it what is in force, and nobody's traffic moves."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await two.replicas.look()
+        assert one.state.flag_store is not None
+        async with one.state.flag_store.database.transaction() as tx:
+            await tx.run(text("DELETE FROM flags"))
+        await one.flips.shadow(False, None, reason="", caller=OPS)
+        await two.replicas.look()
+        await one.replicas.look()
+
+        kept: dict[str, Flag] = dict((await one.state.flag_store.load()).flags)
+        assert kept["orders"].stage is two.stage() is Stage.LIVE
+
+
+async def test_notices_are_heard_again_after_their_connection_died() -> None:
+    """Each notice stirs; a connection that dies is said once and made again."""
+    stirred = asyncio.Semaphore(0)
+    said: list[str] = []
+    lives = iter((2, 1))
+
+    async def notices() -> AsyncIterator[str]:
+        for _ in range(next(lives, 0)):
+            yield ""
+        raise StoreError("died")
+
+    task = asyncio.create_task(hear(notices, stirred.release, said.append))
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            await stirred.acquire()
+    task.cancel()
+
+    assert said == ["died"] * len(said)
+    assert said
