@@ -16,6 +16,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -225,6 +226,9 @@ class Control:
             self._journal.say("config.refused", f"going on with the last good configuration: {first.config_error}")
         if first.complaint:
             state.complaints["beginning"] = first.complaint
+        if state.evidence is not None:
+            with suppress(StoreError):  # what new's answers say of themselves comes with the first ones
+                self._recorder.remember(await state.evidence.gate_hours.newest_builds())
         if state.flag_store is None:
             self._journal.say("database.missing", state.flag_error)
             return

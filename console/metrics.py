@@ -170,6 +170,11 @@ FAMILIES: Final = (
         "Flips, rollbacks and undos: manual, watchdog, autopilot, file, openfeature.",
     ),
     _counter("matapalo_fallbacks_total", "route reason", "Canary requests that legacy answered because new failed."),
+    _counter(
+        "matapalo_broken_answers_total",
+        "route side",
+        "Answers that their backend broke off; `requests_total` has them under the status of their head.",
+    ),
     _counter("matapalo_refused_total", "reason", "Requests that Matapalo refused before any backend."),
     _counter(
         "matapalo_client_aborts_total",
@@ -240,6 +245,7 @@ _COUNTS: Final[Mapping[str, tuple[str, tuple[int, ...]]]] = {
     "divergences": ("matapalo_divergences_total", (0, 1)),
     "tolerance_hits": ("matapalo_tolerance_hits_total", (0, 1)),
     "fallbacks": ("matapalo_fallbacks_total", (0, 1)),
+    "broken": ("matapalo_broken_answers_total", (0, 1)),
     "refused": ("matapalo_refused_total", (0,)),
     "client_aborts": ("matapalo_client_aborts_total", (0, 1)),
     "retries": ("matapalo_retries_total", (0, 1)),

@@ -78,6 +78,11 @@ class Recorder:
         if build and at >= self._said.get(route, (0.0, ""))[0]:
             self._said[route] = (at, build)
 
+    def remember(self, builds: Mapping[str, tuple[float, str]]) -> None:
+        """Take down what the evidence says new was on each route, until its answers say more."""
+        for route, (at, build) in builds.items():
+            self._hear(route, build, at)
+
     def _mark_of(self, route: str) -> Hashable:
         """Name what a route's evidence rests on: after a flip or a reset it begins anew."""
         state = self._state

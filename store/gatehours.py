@@ -142,8 +142,9 @@ class GateHourStore:
         return [part for (body,) in await self._database.rows(query) for part in decode_parts(bytes(body))]
 
     async def newest_builds(self) -> dict[str, tuple[float, str]]:
-        """Name the build of new that each route was compared with last, and the end of that hour in Unix time.
+        """Name the build of new that each route was compared with last, and the beginning of that hour in Unix time.
 
+        Shape: where an hour has two builds, which one came last is not told: the empty build.
         Raises: StoreError.
         """
         rows = await self._database.rows(
@@ -153,8 +154,9 @@ class GateHourStore:
         )
         newest: dict[str, tuple[float, str]] = {}
         for route, build, hour in rows:
-            if hour * HOUR_S > newest.get(route, (-1.0, ""))[0]:
-                newest[route] = (float(hour * HOUR_S), build)
+            began, known = float(hour * HOUR_S), newest.get(route, (-1.0, ""))[0]
+            if began >= known:
+                newest[route] = (began, build if began > known else "")
         return newest
 
     async def forget(self, tx: Transaction, before: float) -> None:

@@ -48,9 +48,9 @@ def test_a_key_of_a_tally_is_one_cell_or_none(key: str, cell: tuple[str, str] | 
     assert cell_of(key) == cell
 
 
-def gather(hours: GateHours, now: float, grown: int, build: str, mark: object = None) -> None:
+def gather(hours: GateHours, now: float, grown: int, build: str, mark: str = "") -> None:
     """Let one count of one route grow."""
-    hours.gather([("identical|orders|new", grown)], [], now=now, build_of=lambda _: build, mark_of=lambda _: mark)  # type: ignore[arg-type]  # any mark is hashable here
+    hours.gather([("identical|orders|new", grown)], [], now=now, build_of=lambda _: build, mark_of=lambda _: mark)
 
 
 def rows_of(hours: GateHours) -> dict[tuple[str, int], list[tuple[float, int]]]:

@@ -71,6 +71,7 @@ COUNTS = {
     "divergences|orders|unexplained": 1,
     "tolerance_hits|orders|t-765eb8cdf3": 1,
     "fallbacks|orders|connect": 1,
+    "broken|orders|new": 1,
     "refused|framing": 1,
     "client_aborts|orders|new": 3,
     "retries|shop|sent": 3,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from console.recorder import sighting_from_finding
 from shadow import link
 from shadow.ranks import Rank
+from store.gatehours import decode_parts
 from tests.console.made import finding, item
 from tests.support.controlnode import ControlNode, running
 
@@ -49,7 +51,15 @@ async def test_counters_survive_a_restart_of_control(tmp_path: Path) -> None:
     finally:
         await node.close()
 
+    database = sqlite3.connect(tmp_path / "state" / "evidence.db")
+    bodies = database.execute("SELECT body FROM gate_hours WHERE route = 'orders'").fetchall()
+    database.close()
+    gathered: Counter[str] = Counter()
+    for (body,) in bodies:
+        for part in decode_parts(body):
+            gathered.update(part.counts)
     assert counts == {"requests|orders|legacy|old|2xx": 7, "requests|orders|new|fresh|2xx": 4}
+    assert gathered == {"requests|legacy|2xx": 7, "requests|new|2xx": 4}
     assert (share["legacy"], share["new"]) == (7, 4)
     assert 'matapalo_legacy_last_request_timestamp_seconds{route="orders"} 1.7e+09' in metrics
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from config.spec import LimitsSpec, RouteSpec, ShadowSpec
 from proxy.copies import Rate
+from rules.distinct import positions_from
 from rules.flag import Flag, Stage
 from shadow import link
 from tests.support.oneworker import OneWorker, backend, flag, holds_law, route
@@ -20,6 +22,7 @@ from tests.support.recorder import (
     Hang,
     Recorder,
     Reset,
+    Step,
     answer,
     chunked_answer,
     forever,
@@ -399,6 +402,62 @@ def test_a_broken_primary_is_not_compared(legacy: Recorder, new: Recorder) -> No
     assert holds_law(counts)
 
 
+def total(counts: dict[str, int], start: str) -> int:
+    """Sum every count whose key begins so."""
+    return sum(count for key, count in counts.items() if key == start or key.startswith(f"{start}|"))
+
+
+def test_a_copy_is_heard_out_when_the_primary_fails(legacy: Recorder, new: Recorder) -> None:
+    """Whether one side fails or both do is known exactly, whoever fails first, and the client waits for neither."""
+    late = Gate()
+    broken: list[Step] = [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", Close()]
+    sick: dict[str, bytes | list[Step]] = {
+        "well": SAME,
+        "sick": broken,
+        "late": [late, SAME],
+        "late-sick": [late, Reset()],
+    }
+    legacy.answer = lambda request: sick[request.values("x-legacy")[0].decode()]
+    new.answer = lambda request: sick[request.values("x-new")[0].decode()]
+    with worker_of(legacy, new) as worker:
+        for pair in (("sick", "well"), ("sick", "late"), ("sick", "late-sick"), ("well", "sick")):
+            headers = tuple(zip(("X-Legacy", "X-New"), pair, strict=True))
+            with worker.client() as client, suppress(ConnectionEndedError, ConnectionResetError):
+                client.exchange(request_bytes(target="/api/a", headers=headers))
+        late.open()
+        counts = worker.settled()
+
+    assert counts["errored|orders|legacy|primary"] == counts["paired|orders|GET|none|2xx"] == 2
+    assert counts["errored|orders|legacy|both"] == counts["paired|orders|GET|none|none"] == 1
+    assert counts["errored|orders|legacy|shadow"] == counts["paired|orders|GET|2xx|none"] == 1
+    assert counts["broken|orders|legacy"] == 3
+    assert holds_law(counts)
+
+
+def test_what_gates_judge_is_counted(legacy: Recorder, new: Recorder) -> None:
+    """Each pair counts under its method and both classes; times and requests only where both sides answered."""
+    new.answer = lambda request: answer(b"no", status=503, reason="No") if b"bad" in request.target else SAME
+    flags = {"orders": flag(Stage.CANARY, percent_bp=10_000)}
+    with worker_of(legacy, new, flags=flags) as worker, worker.client() as client:
+        user = (("X-User-Id", "u1"),)
+        for target in ("/api/a", "/api/b", "/api/a", "/api/bad"):
+            client.exchange(request_bytes(target=target, headers=user))
+        client.exchange(request_bytes(method="HEAD", target="/api/a", headers=user))
+        client.exchange(request_bytes(method="BREW", target="/api/a", headers=user))
+        counts = worker.settled()
+        histograms = worker.tallies[-1].histograms
+        bits = {bit for tally in worker.tallies for bit in positions_from(tally.distinct.get("orders", b""))}
+
+    assert {key: count for key, count in counts.items() if key.startswith("paired|")} == {
+        "paired|orders|GET|2xx|2xx": 3,
+        "paired|orders|GET|2xx|5xx": 1,
+        "paired|orders|HEAD|2xx|2xx": 1,
+    }
+    assert sum(histograms["paired_head|orders|legacy"]) == sum(histograms["paired_head|orders|new"]) == 5
+    assert len(bits) == 4
+    assert counts["requests|orders|new|new|5xx"] == 1
+
+
 def test_the_counting_law_holds_under_chaos(legacy: Recorder, new: Recorder) -> None:
     """After clients that leave, shadows that die, skips and samples, every eligible request is counted once."""
     scripts = [*(one.script for one in SICK.values() if not callable(one.script)), *[SAME] * 8, answer(b"other")]
@@ -418,6 +477,16 @@ def test_the_counting_law_holds_under_chaos(legacy: Recorder, new: Recorder) -> 
 
     assert 120 <= counts["eligible|orders"] <= 150
     assert counts["identical|orders|legacy"] > 10
+    assert total(counts, "paired|orders") == sum(
+        total(counts, f"{family}|orders|legacy{which}")
+        for family, which in (
+            ("identical", ""),
+            ("unequal", ""),
+            ("errored", "|primary"),
+            ("errored", "|shadow"),
+            ("errored", "|both"),
+        )
+    )
     assert holds_law(counts)
 
 
