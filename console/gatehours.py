@@ -20,8 +20,8 @@ from rules.distinct import bitmap_of, positions_from
 from rules.latency import added
 from store.gatehours import HOUR_S, Key, Part, encode_parts
 
-COMPARED: Final = frozenset({"identical", "tolerated", "divergent", "undecided"})
-"""Cells whose growth is a comparison: their time is the evidence's age."""
+COMPARED: Final = frozenset({"identical", "tolerated", "divergent"})
+"""With ``undecided`` the cells whose growth is a comparison: their time is the evidence's age."""
 
 FAULT: Final = {
     ("legacy", "primary"): "legacy",
@@ -34,8 +34,8 @@ FAULT: Final = {
 """(Primary, who gave no complete answer) to the side; a client that left, or a fault of ours, is no side's."""
 
 
-def cell_of(key: str) -> tuple[str, str] | None:
-    """Turn a tally's key into route and cell; ``None``: no gate asks for it.
+def cell_of(key: str) -> tuple[str, str, bool] | None:
+    """Turn a tally's key into route, cell, and whether it is a comparison; ``None``: no gate asks for it.
 
     Shape: ``eligible`` · ``skipped`` · ``identical`` · ``tolerated`` · ``divergent`` · ``undecided|reason`` ·
     ``errored|side`` · ``paired|method|legacy class|new class`` · ``tolerance_hits|id`` · ``requests|side|class`` ·
@@ -43,15 +43,15 @@ def cell_of(key: str) -> tuple[str, str] | None:
     """
     match key.split("|"):
         case [("eligible" | "skipped" | "identical" | "tolerated" | "divergent" | "fallbacks") as family, route, *_]:
-            return route, family
+            return route, family, family in COMPARED
         case ["undecided", route, _, reason]:
-            return route, f"undecided|{reason}"
+            return route, f"undecided|{reason}", True
         case ["errored", route, primary, which] if (primary, which) in FAULT:
-            return route, f"errored|{FAULT[primary, which]}"
+            return route, f"errored|{FAULT[primary, which]}", False
         case ["requests", route, side, _, code]:
-            return route, f"requests|{side}|{code}"
+            return route, f"requests|{side}|{code}", False
         case [("paired" | "tolerance_hits" | "broken") as family, route, *labels]:
-            return route, "|".join((family, *labels))
+            return route, "|".join((family, *labels)), False
     return None
 
 
@@ -84,7 +84,7 @@ class GateHours:
         self._rows: dict[Key, list[Part]] = {}
         self._routes: dict[str, _RouteState] = {}
         self._dirty: set[Key] = set()
-        self._cells: dict[str, tuple[str, str] | None] = {}
+        self._cells: dict[str, tuple[str, str, bool] | None] = {}
         self._bits: dict[str, set[int]] = {}
         self._looked_at = 0.0
         self.join(rows or {})
@@ -121,23 +121,36 @@ class GateHours:
         rests on: when it changes, evidence begins anew.
         Unit: *now* is Unix time.
         """
-        counts = self._by_route(grown)
-        heads: dict[str, list[tuple[str, list[int]]]] = {}
+        hour = int(now // HOUR_S)
+        open_parts: dict[str, Part] = {}
+
+        def part_of(route: str) -> Part:
+            part = open_parts.get(route)
+            if part is None:
+                part = open_parts[route] = self._part(route, hour, build_of)
+            return part
+
+        cells = self._cells
+        if len(cells) > MAX_CELLS:
+            cells.clear()
+        for key, count in grown:
+            try:
+                place = cells[key]
+            except KeyError:
+                place = cells[key] = cell_of(key)
+            if place is not None:
+                route, cell, is_comparison = place
+                part = part_of(route)
+                part.counts[cell] = part.counts.get(cell, 0) + count
+                if is_comparison:
+                    part.first, part.last = part.first or now, now
         for key, grew in bins:
             _, route, side = key.split("|")
-            heads.setdefault(route, []).append((side, grew))
+            part = part_of(route)
+            part.bins[side] = added(part.bins.get(side, ()), grew)
         bits, self._bits = self._bits, {}
-        hour = int(now // HOUR_S)
-        for route in counts.keys() | heads.keys() | bits.keys():
-            part = self._part(route, hour, build_of)
-            found = counts.get(route, {})
-            part.grow(found)
-            if any(cell.partition("|")[0] in COMPARED for cell in found):
-                part.first, part.last = part.first or now, now
-            for side, grew in heads.get(route, ()):
-                part.bins[side] = added(part.bins.get(side, ()), grew)
-            if route in bits:
-                part.bits |= bitmap_of(bits[route])
+        for route, positions in bits.items():
+            part_of(route).bits |= bitmap_of(positions)
         self._close(build_of, mark_of)
         self._looked_at = now
 
@@ -154,21 +167,6 @@ class GateHours:
         hour = int(self._looked_at // HOUR_S)
         for key in [key for key in self._rows if key[2] < hour and key not in self._dirty]:
             del self._rows[key]
-
-    def _by_route(self, grown: Iterable[tuple[str, int]]) -> dict[str, dict[str, int]]:
-        cells = self._cells
-        if len(cells) > MAX_CELLS:
-            cells.clear()
-        counts: dict[str, dict[str, int]] = {}
-        for key, count in grown:
-            try:
-                place = cells[key]
-            except KeyError:
-                place = cells[key] = cell_of(key)
-            if place is not None:
-                found = counts.setdefault(place[0], {})
-                found[place[1]] = found.get(place[1], 0) + count
-        return counts
 
     def _part(self, route: str, hour: int, build_of: Callable[[str], str]) -> Part:
         """Give the open part of a route, a new one where there is none."""

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from itertools import zip_longest
 from typing import Final, TypeVar
 
 import msgspec
 
 from console.gatehours import GateHours
 from rules.latency import added
+from rules.latency import grown as grown_bins
 from shadow.link import Tally
 from store.evidence import Batch
 from store.gatehours import HOUR_S, Key, Part
@@ -346,8 +346,8 @@ class Totals:
             before, state.gathered = state.gathered, Gathered.of(state.record)
             grown += _differing(state.gathered.counts, before.counts)
             for key, now in state.gathered.bins.items():
-                if key.startswith(_PAIRED) and (was := before.bins.get(key)) != now:
-                    bins.append((key, [a - b for a, b in zip_longest(now, was or (), fillvalue=0)]))
+                if key.startswith(_PAIRED) and (was := before.bins.get(key, [])) != now:
+                    bins.append((key, grown_bins(now, was)))
         self._has_gathered = True
         self.gate_hours.gather(grown, bins, now=unix_now, build_of=build_of, mark_of=mark_of)
 

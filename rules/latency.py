@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from operator import add, sub
 from typing import Final
 
 STEPS: Final = 8
@@ -37,11 +38,13 @@ def bin_of(seconds: float) -> int:
 
 def added(one: Sequence[int], other: Sequence[int]) -> list[int]:
     """Add two lists of counts bin by bin."""
-    longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
-    sums = list(longer)
-    for place, count in enumerate(shorter):
-        sums[place] += count
-    return sums
+    common = min(len(one), len(other))
+    return [*map(add, one, other), *one[common:], *other[common:]]
+
+
+def grown(now: Sequence[int], before: Sequence[int]) -> list[int]:
+    """Say by how much counts have grown; *before* has no bin that *now* lacks."""
+    return [*map(sub, now, before), *now[len(before) :]]
 
 
 def quantile(counts: Sequence[int], share: float) -> float | None:

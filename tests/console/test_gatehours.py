@@ -45,7 +45,7 @@ START = 500_000.0 * HOUR_S
 )
 def test_a_key_of_a_tally_is_one_cell_or_none(key: str, cell: tuple[str, str] | None) -> None:
     """What a gate judges is kept by who is at fault, whichever side was the primary; the rest is not kept."""
-    assert cell_of(key) == cell
+    assert (cell_of(key) or (None,) * 3)[:2] == (cell or (None, None))
 
 
 def gather(hours: GateHours, now: float, grown: int, build: str, mark: str = "") -> None:

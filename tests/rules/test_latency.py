@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.latency import BINS, BOUNDS_S, FIRST_S, added, bin_of, quantile
+from rules.latency import BINS, BOUNDS_S, FIRST_S, added, bin_of, grown, quantile
 
 VECTORS = [
     (0.0, 0),
@@ -54,6 +54,7 @@ def counted(times: list[float]) -> list[int]:
 def test_adding_loses_nothing(one: list[float], other: list[float]) -> None:
     """Counts of two nodes add up to what one node would have counted."""
     assert added(counted(one), counted(other)) == counted(one + other)
+    assert added(counted(one), grown(counted(one + other), counted(one))) == counted(one + other)
 
 
 @pytest.mark.parametrize("median_s", [0.000_3, 0.004, 0.2])
