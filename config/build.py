@@ -22,6 +22,8 @@ from config.spec import (
     AutopilotSpec,
     BackendSpec,
     BackendTlsSpec,
+    CohortSpec,
+    CohortStageSpec,
     ConfigSpec,
     EvidenceSpec,
     FallbackSpec,
@@ -30,6 +32,7 @@ from config.spec import (
     IgnoreSpec,
     LimitsSpec,
     MatchSpec,
+    MemberSpec,
     NoiseSpec,
     OpenFeatureSpec,
     OverrideSpec,
@@ -110,10 +113,13 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
         ignore=_ignored(root.get("ignore")),
         openfeature=_openfeature(root, source.base_dir, reader),
         stuck_after_ns=root.get("stuck_after"),
+        cohorts=_cohorts(root.get("cohorts"), source.base_dir, reader),
+        pins=_pins(root.given.get("pins"), source.base_dir),
     )
     names = tuple(name for name, _ in named)
     checks.check_backend_names(root, defaults, written, names, reader)
     checks.check_addresses(root, spec, named, reader)
+    checks.check_audiences(root, defaults, written, routes, spec, reader)
     checks.check_routes(written, defaults, routes, {backend.name: backend for backend in backends}, reader)
     return None if reader.problems else spec
 
@@ -286,6 +292,39 @@ def _override(filled: Filled | None, base_dir: Path) -> OverrideSpec | None:
     return OverrideSpec(header=filled.given["header"], token=secret.anchored(filled.given["token"], base_dir))
 
 
+def _cohorts(items: Sequence[Filled], base_dir: Path, reader: Reader) -> tuple[CohortSpec, ...]:
+    """Make every cohort, each name once."""
+    cohorts: dict[str, CohortSpec] = {}
+    for filled in items:
+        matches = filled.given.get("match", ())
+        for match in matches:
+            checks.check_member(match, reader)
+        name = filled.given.get("name", "")
+        if name in cohorts:
+            message = f"found {name!r} again, expected each name once"
+            reader.report(filled.places["name"], f"{filled.where}.name", message)
+        cohorts[name] = CohortSpec(name=name, match=tuple(_member(match, base_dir) for match in matches))
+    return tuple(cohorts.values())
+
+
+def _member(filled: Filled, base_dir: Path) -> MemberSpec:
+    fields = filled.fields()
+    if "token" in fields:
+        fields["token"] = secret.anchored(fields["token"], base_dir)
+    return MemberSpec(**fields)
+
+
+def _cohort_stages(*layers: Iterable[tuple[str, Filled]]) -> tuple[CohortStageSpec, ...]:
+    """Make the first stages of cohorts on one route, the last layer's wins; one without a stage has been reported."""
+    stages = {name: filled for layer in layers for name, filled in layer if "stage" in filled.given}
+    return tuple(CohortStageSpec(name=name, **filled.fields()) for name, filled in stages.items())
+
+
+def _pins(filled: Filled | None, base_dir: Path) -> tuple[str, ...]:
+    """Name the keys that sign pins; empty: nothing does."""
+    return () if filled is None else tuple(secret.anchored(key, base_dir) for key in filled.given.get("secret", ()))
+
+
 def _route(filled: Filled, defaults: Filled, *, flags: str, base_dir: Path, reader: Reader) -> RouteSpec | None:
     """Join one route with the defaults; ``None`` where its name or match is missing."""
     if "name" not in filled.given or not filled.given.get("match"):
@@ -296,8 +335,8 @@ def _route(filled: Filled, defaults: Filled, *, flags: str, base_dir: Path, read
     rest = {
         "sticky": given.get("sticky", filled.get("sticky")),
         "initial_stage": "live" if given.get("legacy") == "none" else "legacy",
-        **defaults.fields("timeout", "parity", "keep"),
-        **filled.fields("timeout", "parity", "keep", "journey", "was", "max_body", "on_flip"),
+        **defaults.fields("timeout", "parity", "keep", "pin", "quiet"),
+        **filled.fields("timeout", "parity", "keep", "pin", "quiet", "journey", "was", "max_body", "on_flip"),
         **filled.fields("initial_stage", "initial_percent"),
         **filled.fields("stage", "percent"),
     }
@@ -314,6 +353,7 @@ def _route(filled: Filled, defaults: Filled, *, flags: str, base_dir: Path, read
         ask_again_ns=tuple(sorted(given.get("ask_again", ()))),
         redact=tuple(dict.fromkeys(defaults.given.get("redact", ()) + filled.given.get("redact", ()))),
         fallback=_fallback(given.get("fallback")),
+        cohorts=_cohort_stages(defaults.given.get("cohorts", ()), filled.given.get("cohorts", ())),
         tolerate=tolerances(filled.get("tolerate"), filled.given["name"], reader),
         ignore=_ignored(filled.get("ignore")),
         **rest,

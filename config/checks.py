@@ -147,6 +147,58 @@ def _as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def check_member(filled: Filled, reader: Reader) -> None:
+    """Refuse a way to belong to a cohort that asks for nothing, or for a value of nothing in particular."""
+    names, wants = {"header", "cookie"} & filled.places.keys(), {"value", "token"} & filled.places.keys()
+    message = ""
+    if not names and "cidr" not in filled.places:
+        message = "found nothing to ask, expected header, cookie or cidr; everybody would belong to it"
+    elif len(wants) > 1:
+        message = "found value and token, expected one of them"
+    elif wants and len(names) != 1:
+        there = " and ".join(sorted(names)) or "neither"
+        message = f"found {wants.pop()} with {there}, expected it with one of header and cookie"
+    if message:
+        reader.report(filled.place, filled.where, message)
+
+
+def check_audiences(
+    root: Filled,
+    defaults: Filled,
+    written: Sequence[Filled],
+    routes: Sequence[RouteSpec | None],
+    spec: ConfigSpec,
+    reader: Reader,
+) -> None:
+    """Refuse stages of cohorts that nobody defines or that a route cannot have, and pins that nothing signs."""
+    known = [cohort.name for cohort in spec.cohorts]
+    for filled in (defaults, *written):
+        for name, stage in filled.given.get("cohorts", ()):
+            where = f"{filled.where}.cohorts.{name}"
+            if name not in known and not root.refused("cohorts"):
+                there = ", ".join(known[:20]) or "none"
+                message = f"found the cohort {name!r}, which is not defined; {reader.near(name, known)}known: {there}"
+                reader.report(stage.place, where, message)
+            is_canary = stage.given.get("stage") == "canary"
+            if is_canary != ("percent" in stage.places):
+                expected = "percent beside it" if is_canary else "percent with canary only"
+                reader.report(stage.place, where, f"found the stage {stage.given.get('stage')}, expected {expected}")
+        if filled.given.get("pin") is not None and "pins" not in root.places:
+            message = "found a pin, expected pins: {secret: env:NAME} at the top level, which signs it"
+            reader.report(filled.places["pin"], f"{filled.where}.pin", message)
+    for filled, route in zip(written, routes, strict=True):
+        if route is None or not route.cohorts:
+            continue
+        beyond = [cohort.name for cohort in route.cohorts if cohort.stage != "legacy"]
+        place = filled.places.get("cohorts", filled.place)
+        if route.legacy is None:
+            message = "found cohorts with legacy: none, expected none: there is no other side to be on"
+            reader.report(place, f"{filled.where}.cohorts", message)
+        elif route.new is None and beyond:
+            message = f"found a stage for {beyond[0]}, expected new beside it, which would answer or be copied to"
+            reader.report(place, f"{filled.where}.cohorts", message)
+
+
 def check_routes(
     written: Sequence[Filled],
     defaults: Filled,
@@ -254,6 +306,12 @@ def _check_journey(filled: Filled, route: RouteSpec, journeys: dict[str, RouteSp
         message = (
             f"found another autopilot than that of {first.name}, expected the same in the journey {route.journey}; "
             "its routes flip together"
+        )
+        reader.report(filled.places["journey"], f"{filled.where}.journey", message)
+    if first.cohorts != route.cohorts:
+        message = (
+            f"found other cohorts than those of {first.name}, expected the same in the journey {route.journey}; "
+            "routes of one journey flip together, for every cohort"
         )
         reader.report(filled.places["journey"], f"{filled.where}.journey", message)
     if first.sticky != route.sticky:

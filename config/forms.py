@@ -31,6 +31,7 @@ METHOD: Final = "a method in capitals, such as GET"
 METHOD_PATTERN: Final = r"^[A-Z][A-Z0-9_-]{0,30}$"
 HEADER_PATTERN: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 HEADER: Final = "a header name such as X-Env"
+COOKIE: Final = "a cookie name"
 STICKY: Final = "header:NAME, cookie:NAME, query:NAME, issued_cookie or ip"
 STICKY_PATTERN: Final = r"^((header|cookie|query):.+|issued_cookie|ip)$"
 HOST: Final = "a host name without port, such as shop.example.com"
@@ -324,6 +325,13 @@ def header(written: str) -> str:
     if not _TOKEN.fullmatch(written) or written.endswith("\n"):
         raise UnfitError(written, HEADER, "letters, digits and -")
     return written.lower()
+
+
+def cookie(written: str) -> str:
+    """Read a cookie name; its case counts."""
+    if not _TOKEN.fullmatch(written) or written.endswith("\n"):
+        raise UnfitError(written, COOKIE, "letters, digits and -")
+    return written
 
 
 def own_header(written: str) -> str:

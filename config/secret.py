@@ -125,6 +125,12 @@ def _references(spec: ConfigSpec) -> Iterator[tuple[str, str]]:
         yield f"admin.tokens.{token.name}.token", token.token
     if spec.override is not None:
         yield "override.token", spec.override.token
+    for cohort in spec.cohorts:
+        for number, match in enumerate(cohort.match):
+            if match.token is not None:
+                yield f"cohorts.{cohort.name}.match[{number}].token", match.token
+    for number, key in enumerate(spec.pins):
+        yield f"pins.secret[{number}]", key
     for number, key in enumerate(spec.evidence.keys):
         yield f"evidence.keys[{number}]", key
     for number, webhook in enumerate(spec.webhooks):

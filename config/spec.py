@@ -238,6 +238,43 @@ class OverrideSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberSpec:
+    """Say one way to belong to a cohort; everything that is given must be so."""
+
+    header: str | None = None
+    """Lower case."""
+    cookie: str | None = None
+    value: str | None = None
+    """What the header or cookie must be; ``None``: anything, unless a token is wanted."""
+    token: str | None = None
+    """A secret reference: what the header or cookie must be, where nobody shall know it."""
+    cidr: tuple[str, ...] = ()
+    """Blocks, one of which the client's address lies in; empty: wherever it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortSpec:
+    """Name some clients and say who they are."""
+
+    name: str
+    match: tuple[MemberSpec, ...]
+    """One of them is enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortStageSpec:
+    """Give one cohort its first stage on a route."""
+
+    name: str
+    """The cohort's."""
+    stage: Literal["legacy", "shadow", "canary", "live"]
+    percent_bp: int = 0
+    """Share of the cohort's clients that new answers in ``canary``."""
+    sample_bp: int | None = None
+    """``None``: the stage's default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSpec:
     """Say which shape both values must have for a tolerance to hide that they differ."""
 
@@ -357,6 +394,12 @@ class RouteSpec:
     """``None``: nothing is taken back by itself (``off`` in the file)."""
     autopilot: AutopilotSpec | None = None
     """``None``: nobody but people raises new's share."""
+    cohorts: tuple[CohortStageSpec, ...] = ()
+    """First stages of cohorts that begin apart from everybody else."""
+    pin_ns: int | None = None
+    """How long a client's reads stay on the side that answered its write, in canary; ``None``: not at all."""
+    quiet_ns: int = 24 * 3_600_000_000_000
+    """How long legacy must have answered nothing before ``complete``: a day, so that nightly jobs have run once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -443,6 +486,10 @@ class ConfigSpec:
     """A route that stays so long between ``legacy`` and ``complete`` is warned of."""
     node: str = ""
     """The name of this node among those that share the database; empty: the machine's."""
+    cohorts: tuple[CohortSpec, ...] = ()
+    """In the order of asking: the first that takes a request is its cohort."""
+    pins: tuple[str, ...] = ()
+    """Secret references; the first signs pins, all of them are accepted."""
     stamps: tuple[tuple[str, str], ...] = ()
     """Each file that TLS reads with its age and size then: a renewed certificate makes another configuration."""
     webhooks: tuple[WebhookSpec, ...] = ()

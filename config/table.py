@@ -18,12 +18,15 @@ from config.spec import (
     AutopilotSpec,
     BackendSpec,
     BackendTlsSpec,
+    CohortSpec,
+    CohortStageSpec,
     EvidenceSpec,
     GateSpec,
     IdentitySpec,
     IgnoreSpec,
     LimitsSpec,
     MatchSpec,
+    MemberSpec,
     NoiseSpec,
     OpenFeatureSpec,
     OverrideSpec,
@@ -163,6 +166,14 @@ STEPS: Final = Word(
     words=forms.STEPS, parse=forms.steps, types=("integer",), limits={"minimum": 1, "maximum": 1_000_000_000}
 )
 STAGE: Final = choice("legacy", "shadow", "canary", "live", "complete", "gone")
+COOKIE: Final = Word(words=forms.COOKIE, parse=forms.cookie, limits={"pattern": forms.HEADER_PATTERN})
+_PIN: Final = duration(1_000_000_000, 3_600_000_000_000)
+PIN: Final = Word(
+    words=f"{_PIN.words}, or off",
+    parse=lambda text: None if text == "off" else _PIN.parse(text),
+    show=lambda value: "off" if value is None else _PIN.show(value),
+    limits={"pattern": f"^off$|{units.DURATION_PATTERN}"},
+)
 
 # --- sections, innermost first ----------------------------------------------------------------------------------------
 
@@ -695,6 +706,78 @@ TOLERANCE: Final = Section(
     ),
 )
 
+COHORT_MATCH: Final = Section(
+    title="cohort match",
+    doc="One way to belong to a cohort; everything that is given must be so.",
+    spec=MemberSpec,
+    keys=(
+        Key(name="header", kind=HEADER, doc="This header is there. Any client can send it, unless a `token` is asked."),
+        Key(name="cookie", kind=COOKIE, doc="This cookie is there. Any client can send it, too."),
+        Key(name="value", kind=HEADER_VALUE, doc="What the header or cookie must be, exactly."),
+        Key(
+            name="token",
+            kind=SECRET,
+            doc="What the header or cookie must be, where nobody else shall know it; no backend sees such a header.",
+        ),
+        Key(name="cidr", kind=Many(of=NETWORK, or_one=True, at_least=1), doc="Where the client's address lies."),
+    ),
+)
+
+COHORT: Final = Section(
+    title="cohort",
+    doc="Clients that a route can treat apart, such as staff; of several that take a request the first one counts.",
+    spec=CohortSpec,
+    keys=(
+        Key(name="name", kind=NAME, doc="Its name in commands, the audit and the access log.", required=True),
+        Key(
+            name="match",
+            kind=Many(of=COHORT_MATCH, or_one=True, at_least=1),
+            doc="Who belongs to it; of several matches one is enough.",
+            required=True,
+        ),
+    ),
+)
+
+COHORT_STAGE: Final = Section(
+    title="cohort stage",
+    doc="What one cohort begins with on a route.",
+    spec=CohortStageSpec,
+    keys=(
+        Key(
+            name="stage",
+            kind=choice("legacy", "shadow", "canary", "live"),
+            doc="Its stage; `complete` and `gone` are for everybody.",
+            required=True,
+        ),
+        Key(
+            name="percent",
+            kind=PERCENT,
+            doc="Share of the cohort that new answers in `canary`.",
+            field="percent_bp",
+        ),
+        Key(
+            name="sample",
+            kind=SHARE,
+            doc="Share of its eligible requests that are copied; without it the stage's default.",
+            field="sample_bp",
+        ),
+    ),
+    alone="stage",
+)
+
+PINS: Final = Section(
+    title="pins",
+    doc="What signs the cookies that keep a client's reads on the side that answered its write (a route's `pin`).",
+    keys=(
+        Key(
+            name="secret",
+            kind=Many(of=SECRET, or_one=True, at_least=1, at_most=4),
+            doc="Where the key is found; of several the first signs and all are accepted, so that one can be replaced.",
+            required=True,
+        ),
+    ),
+)
+
 _TOLERATE: Final = Many(of=TOLERANCE, or_one=True)
 
 IGNORE: Final = Section(
@@ -757,6 +840,25 @@ _POLICY: Final = (
     Key(name="gate", kind=GATE, doc=GATE.doc),
     Key(name="watchdog", kind=WATCHDOG, doc=WATCHDOG.doc),
     Key(name="autopilot", kind=AUTOPILOT, doc=AUTOPILOT.doc),
+    Key(
+        name="cohorts",
+        kind=Table(
+            key=NAME, of=COHORT_STAGE, words="a mapping of cohort to stage, such as {staff: live}", extensions=False
+        ),
+        doc="Cohorts that begin in a stage of their own; afterwards flips rule.",
+    ),
+    Key(
+        name="pin",
+        kind=PIN,
+        doc="How long a client's reads stay on the side that answered its write, in `canary`; needs `pins`.",
+        field="pin_ns",
+    ),
+    Key(
+        name="quiet",
+        kind=duration(60_000_000_000, 366 * 24 * 3_600_000_000_000),
+        doc="How long legacy must have answered nothing before `complete`.",
+        field="quiet_ns",
+    ),
 )
 
 DEFAULTS: Final = Section(
@@ -1124,6 +1226,8 @@ ROOT: Final = Section(
             field="stuck_after_ns",
         ),
         Key(name="override", kind=OVERRIDE, doc=OVERRIDE.doc),
+        Key(name="cohorts", kind=Many(of=COHORT), doc=COHORT.doc, default=()),
+        Key(name="pins", kind=PINS, doc=PINS.doc),
         Key(
             name="strict",
             kind=choice("refuse", "report"),

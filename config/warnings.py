@@ -86,6 +86,7 @@ def warnings_of(config: ConfigSpec, now: float) -> list[Warned]:
     Order: the whole file first, then backends, then routes as in the file.
     """
     found = [*_of_admin(config), *_of_file(config), *_of_backends(config), *_expired(config, now)]
+    found += _of_cohorts(config)
     for route in config.routes:
         found += _of_sticky(route)
         if is_copied(route):
@@ -189,6 +190,23 @@ def _expired(config: ConfigSpec, now: float) -> Iterator[Warned]:
 
 
 # --- one route --------------------------------------------------------------------------------------------------------
+
+
+def _of_cohorts(config: ConfigSpec) -> Iterator[Warned]:
+    """Warn of a cohort to which every client belongs by its address."""
+    for cohort in config.cohorts:
+        for number, match in enumerate(cohort.match):
+            networks = [ipaddress.ip_network(block) for block in match.cidr]
+            v4 = ipaddress.collapse_addresses(one for one in networks if isinstance(one, ipaddress.IPv4Network))
+            v6 = ipaddress.collapse_addresses(one for one in networks if isinstance(one, ipaddress.IPv6Network))
+            all_of = [str(one) for one in (*v4, *v6) if one.prefixlen == 0]
+            if all_of and match.header is None and match.cookie is None:
+                yield Warned(
+                    name="cohort.everybody",
+                    where=f"cohorts.{cohort.name}.match[{number}].cidr",
+                    message=f"found blocks that hold every address of {all_of[0]}, expected those of the cohort "
+                    "(10.0.0.0/8); for everybody, flip the route itself",
+                )
 
 
 def _of_sticky(route: RouteSpec) -> Iterator[Warned]:

@@ -290,6 +290,7 @@ def _reply(answer: Answer) -> Reply:
 def _flip(asked: Asked) -> FlipAsk:
     values = asked.values
     return FlipAsk(
+        cohort=asked.values["cohort"],
         stage=values["stage"],
         percent_bp=values["percent"],
         sample_bp=values["sample"],

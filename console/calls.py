@@ -12,6 +12,7 @@ from console.auth import ROLES, Visitor
 from console.problem import KINDS
 from console.state import Caller
 from rules.flag import Stage
+from rules.stage import NO_STAGE
 from shadow.style import FRAMEWORKS
 from store.triage import State
 
@@ -74,9 +75,16 @@ _PAGE: Final = (
     Field(name="limit", kind="integer", help="1 to 500.", default=50),
 )
 _FLIP: Final = (
-    Field(name="stage", kind="choice", help="Where to.", required=True, choices=tuple(stage.value for stage in Stage)),
+    Field(
+        name="stage",
+        kind="choice",
+        help="Where to; none ends the stage that a cohort has of its own.",
+        required=True,
+        choices=(*(stage.value for stage in Stage), NO_STAGE),
+    ),
     Field(name="percent", kind="percent", help="Share of the clients that new answers; for canary."),
     Field(name="sample", kind="percent", help="Share of the eligible requests that are copied."),
+    Field(name="cohort", kind="text", help="Flip this cohort only; everybody else stays where they are."),
     _REASON,
     _FORCE,
     _IF_REVISION,

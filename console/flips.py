@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. A flip is validated whole before anything is written; what is wrong is sorted into its kind of problem.
-2. Only raising new's share will be gated; ``complete`` asks the ledger already.
+2. Only raising new's share will be gated; ``complete`` asks the ledger already. A cohort is not gated: it is few
+   people who are named in the configuration and know what they try, and their requests are evidence, too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from console.shapes import copying_as_json
 from console.state import Caller
 from rules.flag import Flag, Stage
 from rules.snapshot import EVERYWHERE
-from rules.stage import FlipError, is_possible, plan_flip, plan_journey, stage_from
+from rules.stage import FlipError, can_carry, plan_flip, plan_journey, stages_of
 from store.database import StoreError
 from store.flags import Entry, flag_from_json
 
@@ -36,6 +37,8 @@ class FlipAsk:
     stage: str
     percent_bp: int | None = None
     sample_bp: int | None = None
+    cohort: str | None = None
+    """Whose stage is meant; ``None``: the route's own."""
     reason: str = ""
     force: bool = False
     if_revision: int | None = None
@@ -76,11 +79,11 @@ class Flips(Changing):
             except BaseException:
                 probe.cancel()
                 raise
-        return await self.answer(replace(done, notes=(*done.notes, *await probe)))
+        return await self.answer(replace(done, notes=(*done.notes, *_cohort_notes(ask, done.after), *await probe)))
 
     async def _warn(self, routes: Sequence[RouteSpec], planned: Mapping[str, Flag]) -> tuple[str, ...]:
         """Say that a flip sends requests to a service that nobody can reach; it is made all the same."""
-        names = {route.new for route in routes if planned[route.name].stage in _CONTACTS_NEW}
+        names = {route.new for route in routes if stages_of(planned[route.name]) & _CONTACTS_NEW}
         silent = await unreachable(self.state.config.backends, names)
         if not silent:
             return ()
@@ -89,22 +92,32 @@ class Flips(Changing):
     def _planned(self, routes: Sequence[RouteSpec], ask: FlipAsk, journey: str) -> dict[str, Flag]:
         """Plan a flip, and sort what is wrong with it into its kind of problem."""
         state = self.state
-        shares = {"stage": ask.stage, "percent_bp": ask.percent_bp, "sample_bp": ask.sample_bp}
-        try:
-            stage = stage_from(ask.stage)
-        except FlipError as error:
-            raise invalid([{"where": "stage", "detail": f"{error}."}]) from error
+        shares = {
+            "stage": ask.stage,
+            "percent_bp": ask.percent_bp,
+            "sample_bp": ask.sample_bp,
+            "cohort": self._cohort(ask),
+        }
         try:
             if journey:
                 return plan_journey(journey, state.config.routes, state.spec.flags, **shares)  # type: ignore[arg-type]  # a bundle of keywords
             return {route.name: plan_flip(route, state.flag(route), **shares) for route in routes}  # type: ignore[arg-type]  # a bundle of keywords
         except FlipError as error:
+            if error.where:
+                raise invalid([{"where": error.where, "detail": f"{error}."}]) from error
             if not journey and routes[0].journey is not None:
                 raise ProblemError("journey", f"{error}.", extra={"journey": routes[0].journey}) from error
-            if not all(is_possible(route, stage) for route in routes):
-                raise ProblemError("refused", f"{error}.") from error
-            where = "percent" if "percent" in str(error) else "sample"
-            raise invalid([{"where": where, "detail": f"{error}."}]) from error
+            raise ProblemError("refused", f"{error}.") from error
+
+    def _cohort(self, ask: FlipAsk) -> str | None:
+        """Find the cohort that is meant.
+
+        Raises: ProblemError ``unknown-cohort``.
+        """
+        known = {cohort.name for cohort in self.state.config.cohorts}
+        if ask.cohort is not None and ask.cohort not in known:
+            raise unknown("cohort", ask.cohort, known)
+        return ask.cohort
 
     def _members(self, journey: str) -> tuple[RouteSpec, ...]:
         """Find the routes of a journey.
@@ -166,7 +179,9 @@ class Flips(Changing):
                     f"Route {name!r} has changed since a-{entry.id} (it is now {now.stage.value}); look at the audit, "
                     "then flip it, or undo with force.",
                 )
-            if not is_possible(route, flag.stage):
+            cohorts = {cohort.name for cohort in state.config.cohorts}
+            flag = replace(flag, cohorts={key: own for key, own in flag.cohorts.items() if key in cohorts})
+            if not can_carry(route, flag):
                 raise ProblemError("undo", f"Route {name!r} no longer has the backends for {flag.stage.value}.")
             if flag.stage is Stage.COMPLETE and not force:
                 await require_quiet(state, route)
@@ -197,6 +212,17 @@ class Flips(Changing):
                 extra={"known": []},
             )
         return entry
+
+
+def _cohort_notes(ask: FlipAsk, after: Mapping[str, Flag]) -> tuple[str, ...]:
+    """Say what a flip of a cohort does not ask, and whom a flip of a route does not reach."""
+    if ask.cohort is not None:
+        return (f"no gate was asked: cohort {ask.cohort} is few people who know what they try",) if after else ()
+    return tuple(
+        f"cohort {cohort} of route {name} keeps its own stage: {own.stage.value}"
+        for name, flag in after.items()
+        for cohort, own in flag.cohorts.items()
+    )
 
 
 def _off_from_json(shown: Mapping[str, Any]) -> frozenset[str]:

@@ -275,8 +275,8 @@ class Holds(Changing):
 
 
 def _rolled_back(route: RouteSpec, flag: Flag, to: str) -> Flag:
-    """Plan one rollback; a route that copies nothing yet does not begin to."""
-    return flag if flag.stage is Stage.LEGACY else plan_rollback(route, flag, stage=to)
+    """Plan one rollback; a route that copies nothing yet does not begin to, but its cohorts go back, too."""
+    return replace(flag, cohorts={}) if flag.stage is Stage.LEGACY else plan_rollback(route, flag, stage=to)
 
 
 def _with_legacy(chosen: Chosen, verb: str) -> tuple[list[RouteSpec], tuple[str, ...]]:

@@ -7,15 +7,13 @@ from datetime import datetime
 from typing import Final
 
 from config.spec import RouteSpec
+from config.units import format_duration
 from console.journal import moment_text
 from console.problem import ProblemError
 from console.state import ControlState
 from rules.flag import Stage
 from store.database import StoreError
 from store.nodes import NodeStore
-
-QUIET_S: Final = 24 * 3600
-"""A day without legacy: nightly jobs have run once."""
 
 REPORT_S: Final = 10.0
 """A node whose last report is older may have answered with legacy since; it reports every two seconds."""
@@ -25,7 +23,7 @@ HISTORY: Final = 500
 
 
 async def require_quiet(state: ControlState, route: RouteSpec) -> None:
-    """Refuse ``complete`` until legacy has been silent on a live route for a day.
+    """Refuse ``complete`` until legacy has been silent on a live route for the time that it calls quiet.
 
     Raises: ProblemError ``ledger`` with the evidence.
     """
@@ -37,7 +35,8 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
     # What happened before the evidence began is not known, so it cannot have been quiet.
     began = state.evidence.began_at if state.evidence is not None else None
     known = None if live_since is None or began is None or missing else max(live_since, began, last_legacy or 0.0)
-    if known is not None and now - known >= QUIET_S:
+    quiet_s, quiet = route.quiet_ns // 10**9, format_duration(route.quiet_ns)
+    if known is not None and now - known >= quiet_s:
         return
     if live_since is None:
         why = (
@@ -48,10 +47,13 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
     elif missing:
         why = f"Whether legacy still answers route {route.name!r} is not known: {missing}"
     elif last_legacy is not None and last_legacy == known:
-        why = f"Legacy still answered route {route.name!r} at {moment_text(last_legacy)}; expected a day of silence"
+        why = f"Legacy still answered route {route.name!r} at {moment_text(last_legacy)}; expected quiet for {quiet}"
     else:
         assert known is not None
-        why = f"Route {route.name!r} has been watched without legacy only since {moment_text(known)}; expected a day"
+        why = (
+            f"Route {route.name!r} has been watched without legacy only since {moment_text(known)}; "
+            f"expected quiet for {quiet}"
+        )
     raise ProblemError(
         "ledger",
         f"{why}, or repeat with force.",
@@ -60,7 +62,7 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
                 "last_legacy": None if last_legacy is None else moment_text(last_legacy),
                 "live_since": None if live_since is None else moment_text(live_since),
                 "quiet_for_s": None if known is None else max(0, int(now - known)),
-                "needed_s": QUIET_S,
+                "needed_s": quiet_s,
             }
         },
     )

@@ -21,6 +21,7 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "cross-site": (403, "Requests from pages of other sites are refused"),
     "unknown-route": (404, "There is no such route"),
     "unknown-journey": (404, "There is no such journey"),
+    "unknown-cohort": (404, "There is no such cohort"),
     "unknown-backend": (404, "There is no such backend"),
     "unknown-node": (404, "There is no such other node"),
     "unknown-divergence": (404, "There is no such divergence"),

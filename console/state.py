@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -208,7 +209,7 @@ class ControlState:
         Cost: 40 microseconds per route, once per change.
         """
         if self._built is None:
-            self._built = build(self._spec, self.holds.values())
+            self._built = build(self._spec, self.holds.values(), clock=time.time)
         return self._built
 
     def set_holds(self, holds: Mapping[str, Hold]) -> None:

@@ -7,9 +7,10 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
+from time import time
 
 from config.secret import resolve
-from config.spec import BackendSpec, RouteSpec, ToleranceSpec
+from config.spec import BackendSpec, ConfigSpec, RouteSpec, ToleranceSpec
 from config.tls import Identity, identity, is_renewed
 from proxy.addresses import Addresses, system_lookup
 from proxy.answers import watch_of
@@ -122,7 +123,7 @@ class Applied:
         """
         config = spec.config
         self.spec = spec
-        self.snapshot: Snapshot = build(spec, holds, None if previous is None else previous.snapshot)
+        self.snapshot: Snapshot = build(spec, holds, None if previous is None else previous.snapshot, clock=time)
         self.no_decision = Decision(route="-", side="none", reason="local")
         self.networks: tuple[Network, ...] = tuple(
             ipaddress.ip_network(block, strict=False) for block in config.trusted_proxies
@@ -150,7 +151,7 @@ class Applied:
             else None
             for index, address in enumerate(config.listen)
         ]
-        stripped = (config.override.header.lower().encode(),) if config.override is not None else ()
+        stripped = _headers_of_ours(config)
         self.lanes: dict[str, Lane] = {}
         for backend in config.backends:
             old = previous.lanes.get(backend.name) if previous is not None else None
@@ -175,9 +176,17 @@ class Applied:
         Nothing is read or opened anew: a rollback works although a secret's file or a certificate is gone.
         """
         changed = copy(self)
-        changed.snapshot = build(self.spec, holds, self.snapshot)
+        changed.snapshot = build(self.spec, holds, self.snapshot, clock=time)
         return changed
 
     def pools(self) -> set[Pool]:
         """Name every pool in use."""
         return {pool for lane in self.lanes.values() for pool in (lane.primary, lane.shadow)}
+
+
+def _headers_of_ours(config: ConfigSpec) -> tuple[bytes, ...]:
+    """Name the headers that no backend may see, because they hold a secret of ours."""
+    secret = [match.header for cohort in config.cohorts for match in cohort.match if match.token is not None]
+    if config.override is not None:
+        secret.append(config.override.header.lower())
+    return tuple(name.encode() for name in secret if name is not None)

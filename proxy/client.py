@@ -378,6 +378,7 @@ class ClientConnection(asyncio.Protocol):
                     revision=worker.applied.snapshot.revision,
                     bucket=-1,
                     reason=reason,
+                    cohort="",
                     status=status,
                     response_bytes=0,
                     head_us=0,

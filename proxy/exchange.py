@@ -20,7 +20,7 @@ from math import inf
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
-from proxy import failure, forward, wire
+from proxy import cookies, failure, forward, wire
 from proxy.backend import BackendConnection
 from proxy.offer import offer_copy
 from proxy.problem import problem_bytes
@@ -118,6 +118,8 @@ class Exchange:
         assert decision.backend is not None
         self.side = decision.side
         self.lane = lane = applied.lanes[decision.backend]
+        if decision.pin is not None and head.marks & wire.CREDENTIAL:
+            head.lines = cookies.without_pins_in(head.lines)
         self.own_lines = b"X-Request-Id: %b\r\n%b" % (request_id, peer.forwarding_lines(head))
         if head.via:
             self.own_lines = forward.via_line(head.via) + self.own_lines
@@ -331,11 +333,11 @@ class Exchange:
         lines = b"" if head.fields.get(b"x-request-id") is not None else b"X-Request-Id: %b\r\n" % self.request_id
         if self.head.asks_side:
             lines += b"X-Matapalo-Side: %b\r\n" % self.side.encode()
-        if self.decision.issue_cookie:
-            lines += (
-                b"Set-Cookie: matapalo_client=%b; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax\r\n"
-                % self.request_id
-            )
+        decision = self.decision
+        if decision.issue_cookie:
+            lines += cookies.client_line(self.request_id)
+        if decision.issue_pin:
+            lines += cookies.pin_line(self, head.status)
         return lines
 
     def on_body(self, data: bytes) -> None:
@@ -565,6 +567,7 @@ class Exchange:
                 self.applied.snapshot.revision,
                 self.bucket,
                 self.refusal or decision.reason,
+                decision.cohort,
                 self.status,
                 self.response_bytes,
                 int((self.head_at - self.sent_at) * 1e6) if self.head_at else 0,

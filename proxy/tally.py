@@ -241,6 +241,8 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
     revision: int
     bucket: int
     reason: str
+    cohort: str
+    """Whose own stage decided; empty: everybody's."""
     status: int
     """499: the client went away before the answer was complete."""
     response_bytes: int

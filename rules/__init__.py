@@ -7,7 +7,7 @@ The public door of the room. A worker needs :func:`build` and
 from rules.bucket import bucket_of, draw_of, is_new
 from rules.decision import AMBIGUOUS, NO_BUCKET, NO_ROUTE, REASONS, SAFE_METHODS, Ambiguity, Decision, Outcome, Route
 from rules.explain import Explanation, explain
-from rules.flag import BUCKETS, DEFAULT_SAMPLE_BP, Flag, Hold, Side, Stage
+from rules.flag import BUCKETS, DEFAULT_SAMPLE_BP, CohortFlag, Flag, Hold, Side, Stage
 from rules.index import problems
 from rules.path import TemplateError
 from rules.reload import OrphanError, carry_flags, diff, needs_restart
@@ -37,6 +37,7 @@ __all__ = [
     "SAFE_METHODS",
     "SCHEMA",
     "Ambiguity",
+    "CohortFlag",
     "Decision",
     "Explanation",
     "FieldList",

@@ -4,19 +4,24 @@ Everything that does not depend on the request is decided here, once per
 snapshot: a request then picks one of a few finished values and allocates
 nothing. The picking is in :meth:`rules.snapshot.Snapshot.decide`.
 
-Order of what rules a route: a hold, then ``gone``, then an override, then the stage.
+Order of what rules a request: a hold, then ``gone``, then an override, then a pin, then a cohort, then the stage.
+A pin keeps a client on a side that its stage knows, so whose stage it is (everybody's or a cohort's) is found first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
+from types import MappingProxyType
 from typing import Final
 
 from config.spec import RouteSpec
 from rules.bucket import bucket_salt, sample_salt
-from rules.flag import BUCKETS, DEFAULT_SAMPLE_BP, Flag, Hold, Side, Stage
-from rules.sticky import Source, source_from
+from rules.cohort import Member
+from rules.flag import BUCKETS, DEFAULT_SAMPLE_BP, FOR_EVERYBODY, Flag, Hold, Side, Stage
+from rules.pin import Pin, pin_of
+from rules.sticky import Fields, Source, source_from
 
 SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 """RFC 9110 section 9.2.1."""
@@ -33,6 +38,8 @@ REASONS: Final = (
     "no_key",
     "hold",
     "override",
+    "pin",
+    "cohort",
     "undeclared",
     "gone",
     "ambiguous_target",
@@ -72,6 +79,12 @@ class Decision:
     """Set the cookie ``matapalo_client`` to the request id, which was the key of this decision."""
     fallback_backend: str | None = None
     """Legacy's backend where a failure of new may fall back to it (canary only)."""
+    cohort: str = ""
+    """The cohort whose own stage decided; empty: what everybody gets, or nobody asked."""
+    pin: Pin | None = None
+    """Set wherever the route pins: its cookies are taken out of what backends get."""
+    issue_pin: bool = False
+    """Once a write is answered, pin the client to the side that answered it (canary only)."""
     spec: RouteSpec | None = None
     ambiguous: bool = False
     """The target has readings that other backends would answer (``strict: report`` forwards it anyway)."""
@@ -110,6 +123,9 @@ class Canary:
     no_key: Choice
     issued: tuple[Choice, Choice] | None
     """Legacy's and new's choice when the cookie is issued; ``None``: the route does not ask for it."""
+    pin: Pin | None
+    pinned: Mapping[Side, Choice]
+    """What a pinned client's reads get; a side that is missing here is never kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +147,22 @@ class Route:
     sample_bp: int
     sample_salt: bytes
     fixed: FixedChoice | None
-    """What every request gets; ``None``: a canary, see ``canary``."""
+    """What every request gets; ``None``: it depends on the client, see ``audiences``, else ``canary``."""
     canary: Canary | None
     override_legacy: FixedChoice | None
     """``None``: no override is heard, because none is configured or the route is held or gone."""
     override_new: FixedChoice | None
+    cohort: str = ""
+    """Whose route this is, as one of the ``audiences`` of another; empty: everybody's."""
+    audiences: tuple[tuple[Member, Route], ...] = ()
+    """Who gets which route instead of this one: the first that takes the request; the last takes everybody."""
+
+    def audience(self, fields: Fields, client_ip: str) -> Route:
+        """Give the route of the cohort that a request belongs to; this one where no cohort has a stage of its own."""
+        for is_member, route in self.audiences:
+            if is_member(fields, client_ip):
+                return route
+        return self
 
 
 def compile_route(
@@ -146,26 +173,77 @@ def compile_route(
     index: int = 1,
     copying: bool = True,
     overrides: bool = True,
+    members: Mapping[str, Member] = MappingProxyType({}),
+    pin_keys: tuple[bytes, ...] = (),
 ) -> Route:
     """Decide everything about a route that no request can change.
 
-    Shape: ``overrides`` says whether the configuration has an override header at all.
+    Shape: ``overrides`` says whether the configuration has an override header at all; ``members`` are its cohorts, in
+    their order. A cohort of the flag that is not among them is ignored: it may belong to another configuration.
     Raises: StickyError for an unknown sticky key.
     """
     if hold is not None and spec.legacy is None:
         hold = None
+    pin = pin_of(flag.salt, spec.pin_ns, _reads(spec), pin_keys) if spec.pin_ns is not None and pin_keys else None
     stage = _effective_stage(flag, hold)
+    route = _compile(spec, flag, hold, stage, index=index, copying=copying, overrides=overrides, pin=pin)
+    if hold is not None or stage in FOR_EVERYBODY:
+        return route
+    theirs = [(member, _cohort_route(route, name, pin)) for name, member in members.items() if name in flag.cohorts]
+    if not theirs:
+        return route
+    answers = route.answers.union(*(one.answers for _, one in theirs))
+    audiences = (*theirs, (_everybody, route))
+    return replace(route, fixed=None, canary=None, answers=answers, audiences=audiences)
+
+
+def _everybody(_fields: Fields, _client_ip: str) -> bool:
+    return True
+
+
+def _cohort_route(route: Route, name: str, pin: Pin | None) -> Route:
+    """Compile what one cohort gets: the same route, as if the cohort's stage were everybody's."""
+    own = route.flag.cohorts[name]
+    flag = Flag(stage=own.stage, percent_bp=own.percent_bp, sample_bp=own.sample_bp, salt=route.flag.salt)
+    return _compile(
+        route.spec,
+        flag,
+        None,
+        own.stage,
+        index=route.index,
+        copying=route.copying,
+        overrides=False,
+        pin=pin,
+        cohort=name,
+    )
+
+
+def _compile(
+    spec: RouteSpec,
+    flag: Flag,
+    hold: Hold | None,
+    stage: Stage,
+    *,
+    index: int,
+    copying: bool,
+    overrides: bool,
+    pin: Pin | None,
+    cohort: str = "",
+) -> Route:
+    """Compile a route for one audience."""
     copied = _copied_methods(spec, stage)
-    maker = _Maker(spec=spec, index=index, skip="" if copying else "off", copies=bool(copied))
+    maker = _Maker(spec=spec, index=index, skip="" if copying else "off", copies=bool(copied), pin=pin, cohort=cohort)
     fixed: FixedChoice | None = None
     canary: Canary | None = None
     if stage is Stage.GONE:
         fixed = _fixed((maker.refusal(410, "gone"),) * 3)
     elif stage is Stage.CANARY:
         canary = _canary(maker, flag)
+    elif stage is Stage.LIVE and pin is not None and spec.legacy is not None:
+        canary = _live_with_pins(maker, flag)
     else:
         side = Side.NEW if stage in (Stage.LIVE, Stage.COMPLETE) else Side.LEGACY
-        fixed = _fixed(maker.choice(side, "hold" if hold else "stage"))
+        fixed = _fixed(maker.choice(side, "hold" if hold else maker.stage_reason))
     overridable = overrides and hold is None and stage is not Stage.GONE
     return Route(
         name=spec.name,
@@ -182,6 +260,7 @@ def compile_route(
         canary=canary,
         override_legacy=_fixed(maker.choice(Side.LEGACY, "override")) if overridable else None,
         override_new=_fixed(maker.choice(Side.NEW, "override")) if overridable else None,
+        cohort=cohort,
     )
 
 
@@ -206,6 +285,11 @@ def _sample_bp(flag: Flag, hold: Hold | None) -> int:
 def _copied_methods(spec: RouteSpec, stage: Stage) -> frozenset[bytes]:
     if stage not in COPYING_STAGES or spec.shadow.mode == "never" or spec.legacy is None or spec.new is None:
         return frozenset()
+    return _reads(spec)
+
+
+def _reads(spec: RouteSpec) -> frozenset[bytes]:
+    """Name the methods that change nothing on a route: the safe ones, and those that it declares."""
     return SAFE_METHODS | {method.encode() for method in spec.shadow.reads}
 
 
@@ -218,7 +302,8 @@ def _answers(fixed: FixedChoice | None, canary: Canary | None) -> frozenset[tupl
     decisions = [fixed[0][0]] if fixed else []
     if canary is not None:
         # Without any client on new there is one answer; with all of them, those without a key stay on legacy.
-        decisions += [canary.legacy[0]] if canary.threshold >= BUCKETS else [canary.legacy[0], canary.new[0]]
+        decisions += [canary.no_key[0]] if canary.threshold >= BUCKETS else [canary.no_key[0], canary.new[0]]
+        decisions += [choice[0] for choice in canary.pinned.values()]
     return frozenset((decision.status, decision.backend) for decision in decisions)
 
 
@@ -230,13 +315,22 @@ class _Maker:
     index: int
     skip: str
     copies: bool
+    pin: Pin | None
+    cohort: str
+
+    @property
+    def stage_reason(self) -> str:
+        """Say which rule it is that a stage decides."""
+        return "cohort" if self.cohort else "stage"
 
     def refusal(self, status: int, reason: str) -> Decision:
         """Make the decision that Matapalo answers itself."""
         return Decision(route=self.spec.name, index=self.index, status=status, reason=reason, spec=self.spec)
 
-    def choice(self, side: Side, reason: str, *, issue: bool = False, fallback: str | None = None) -> Choice:
-        """Make the three decisions for one answering side."""
+    def choice(
+        self, side: Side, reason: str, *, issue: bool = False, fallback: str | None = None, pins: bool = False
+    ) -> Choice:
+        """Make the three decisions for one answering side; *pins*: a write that it answers pins its client."""
         backend, other, other_backend = self.spec.legacy, Side.NEW, self.spec.new
         if side is Side.NEW:
             backend, other, other_backend = other_backend, Side.LEGACY, backend
@@ -257,6 +351,9 @@ class _Maker:
                 reason=reason,
                 issue_cookie=issue,
                 fallback_backend=fallback,
+                cohort=self.cohort,
+                pin=self.pin,
+                issue_pin=pins and self.pin is not None,
                 spec=self.spec,
             )
 
@@ -271,17 +368,44 @@ def _canary(maker: _Maker, flag: Flag) -> Canary:
     falls = spec.fallback
     fallback = spec.legacy if falls.connect or falls.timeout or falls.statuses else None
     issues = "issued_cookie" in spec.sticky
+    # Nobody is to be on new any more: that is a rollback, and takes the pinned ones along.
+    kept = (Side.LEGACY, Side.NEW) if flag.percent_bp else (Side.LEGACY,)
     return Canary(
         sources=tuple(map(source_from, spec.sticky)),
         salt=bucket_salt(flag.salt),
         threshold=BUCKETS - flag.percent_bp,
-        new=maker.choice(Side.NEW, "bucket", fallback=fallback),
-        legacy=maker.choice(Side.LEGACY, "bucket"),
-        no_key=maker.choice(Side.LEGACY, "no_key"),
+        new=maker.choice(Side.NEW, "bucket", fallback=fallback, pins=True),
+        legacy=maker.choice(Side.LEGACY, "bucket", pins=True),
+        no_key=maker.choice(Side.LEGACY, "no_key", pins=True),
         issued=(
-            maker.choice(Side.LEGACY, "bucket", issue=True),
-            maker.choice(Side.NEW, "bucket", issue=True, fallback=fallback),
+            maker.choice(Side.LEGACY, "bucket", issue=True, pins=True),
+            maker.choice(Side.NEW, "bucket", issue=True, fallback=fallback, pins=True),
         )
         if issues
         else None,
+        pin=maker.pin,
+        pinned=_pinned(maker, kept, fallback),
     )
+
+
+def _live_with_pins(maker: _Maker, flag: Flag) -> Canary:
+    """Make of a live route a canary that places everybody on new, key or not, but hears who is pinned to legacy."""
+    new = maker.choice(Side.NEW, maker.stage_reason)
+    return Canary(
+        sources=(),
+        salt=bucket_salt(flag.salt),
+        threshold=0,
+        new=new,
+        legacy=new,
+        no_key=new,
+        issued=None,
+        pin=maker.pin,
+        pinned=_pinned(maker, (Side.LEGACY,), None),
+    )
+
+
+def _pinned(maker: _Maker, sides: Iterable[Side], fallback: str | None) -> dict[Side, Choice]:
+    """Make the choices of pinned reads; new's may fall back as any other."""
+    if maker.pin is None:
+        return {}
+    return {side: maker.choice(side, "pin", fallback=fallback if side is Side.NEW else None) for side in sides}

@@ -46,6 +46,10 @@ class Explanation(TypedDict):
     held: bool
     override: bool
     """A valid override header chose the side."""
+    cohort: str | None
+    """Whose stage it is; ``None``: everybody's."""
+    pinned: bool
+    """The client wrote a moment ago, and its reads stay on the side that answered."""
     status: int
     """0: forwarded, else what Matapalo answers."""
     reason: str
@@ -71,7 +75,7 @@ def explain(
     decision, _ = snapshot.decide(raw_method, raw_target, fields, client_ip, raw_id)
     route, _ = snapshot.locate(raw_method, raw_target, fields)
     refused = decision.reason == "ambiguous_target"
-    shown = None if refused else route
+    shown = None if refused or route is None else route.audience(fields, client_ip)
     key, raw_key = _key_of(shown, raw_target, fields, client_ip, raw_id if decision.issue_cookie else None)
     bucket = bucket_of(shown.flag.salt, raw_key) if shown is not None and raw_key is not None else None
     why = list(_why_route(snapshot, route, raw_method, raw_target, fields))
@@ -95,6 +99,8 @@ def explain(
         sample=0.0 if shown is None or not decision.eligible else shown.sample_bp / 100,
         held=shown is not None and shown.hold is not None,
         override=decision.reason == "override",
+        cohort=(shown.cohort or None) if shown is not None else None,
+        pinned=decision.reason == "pin",
         status=decision.status,
         reason=decision.reason,
         why=why,
@@ -190,6 +196,8 @@ def _why_side(
     """Say who answers and which rule said so."""
     flag = route.flag
     override = snapshot.override
+    if route.cohort:
+        yield f"the client belongs to cohort {route.cohort}, which has a stage of its own here"
     raw_override = None if override is None else fields.get(override.header)
     if override is not None and raw_override is not None and decision.reason != "override":
         if override.side(raw_override) is None:
@@ -205,6 +213,8 @@ def _why_side(
         yield f"held{by}{said}: legacy answers whatever the stage {flag.stage.value} says, until released"
     elif decision.reason == "override":
         yield f"the override header chose {decision.side}"
+    elif decision.reason == "pin":
+        yield f"the client wrote a moment ago and carries a pin: its reads stay on {decision.side} until that ends"
     elif decision.reason == "no_backend":
         yield "the chosen side has no backend in the configuration: answered 503 by Matapalo"
     elif decision.reason == "no_key":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 BUCKETS = 10_000
@@ -38,6 +39,22 @@ DEFAULT_SAMPLE_BP = {
 """The sample a stage starts with when a flip names none."""
 
 
+FOR_EVERYBODY = (Stage.COMPLETE, Stage.GONE)
+"""Stages in which legacy is never asked, or nobody is answered: no cohort can have it otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortFlag:
+    """Hold the stage that one cohort has on a route, whatever everybody else gets."""
+
+    stage: Stage
+    """``legacy``, ``shadow``, ``canary`` or ``live``: ``complete`` and ``gone`` are for everybody."""
+    percent_bp: int = 0
+    """Share of the cohort's buckets that ``new`` answers in ``canary``; ignored elsewhere."""
+    sample_bp: int = 0
+    """Share of the cohort's eligible requests that are copied."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
     """Hold everything that a flip may change about one route."""
@@ -49,6 +66,8 @@ class Flag:
     """Share of the eligible requests that are copied."""
     salt: str
     """Fixed when the route is created: its journey, else its name."""
+    cohorts: Mapping[str, CohortFlag] = field(default_factory=dict)
+    """By cohort, those with a stage of their own; empty: everybody gets the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,9 @@ from typing import Final
 from config.errors import MatapaloError
 from config.spec import ConfigSpec, RouteSpec, ToleranceSpec
 from config.tolerance import rule_as_written
-from rules.flag import Flag, Stage
+from rules.flag import FOR_EVERYBODY, Flag, Stage
 from rules.snapshot import SnapshotSpec
-from rules.stage import initial_flag, is_possible
+from rules.stage import can_carry, initial_cohorts, initial_flag, is_beyond_legacy
 
 RESTART_FIELDS: Final = ("listen", "admin", "health", "state_dir", "database", "node", "workers", "comparers")
 """What only a new start can change: sockets, processes and files that are open."""
@@ -52,10 +52,15 @@ def carry_flags(old: SnapshotSpec | None, new: ConfigSpec, drop: Collection[str]
     orphans = tuple(
         name
         for name, flag in known.items()
-        if flag.stage is not Stage.LEGACY and name not in origins.values() and name not in drop
+        if is_beyond_legacy(flag) and name not in origins.values() and name not in drop
     )
-    flags = {route.name: _carried(route, known.get(origins[route.name] or ""), new.flags) for route in new.routes}
-    stranded = tuple(route.name for route in new.routes if not is_possible(route, flags[route.name].stage))
+    cohorts = [cohort.name for cohort in new.cohorts]
+    declared = _declared(old)
+    flags = {}
+    for route in new.routes:
+        origin = origins[route.name] or ""
+        flags[route.name] = _carried(route, known.get(origin), new.flags, cohorts, declared.get(origin, ()))
+    stranded = tuple(route.name for route in new.routes if not can_carry(route, flags[route.name]))
     if orphans or stranded:
         sentences = [_orphan_sentence(name, known[name], names - known.keys()) for name in orphans]
         sentences += [_stranded_sentence(route, flags[route.name]) for route in new.routes if route.name in stranded]
@@ -70,11 +75,32 @@ def _origin(route: RouteSpec, known: Mapping[str, Flag], names: Collection[str])
     return route.was if route.was in known and route.was not in names else None
 
 
-def _carried(route: RouteSpec, flag: Flag | None, flags: str) -> Flag:
+def _declared(old: SnapshotSpec | None) -> dict[str, Collection[str]]:
+    """Name the cohorts that each route of the old configuration gave a first stage."""
+    routes = () if old is None else old.config.routes
+    return {route.name: {cohort.name for cohort in route.cohorts} for route in routes}
+
+
+def _carried(
+    route: RouteSpec, flag: Flag | None, flags: str, cohorts: Collection[str], declared: Collection[str]
+) -> Flag:
+    """Carry one flag over: its cohorts as far as they still exist, and the first stage of those that are new here."""
     initial = initial_flag(route)
     if flag is None:
         return initial
-    return replace(initial, salt=flag.salt) if flags == "file" else flag
+    if flags == "file":
+        return replace(initial, salt=flag.salt)
+    kept = {name: own for name, own in flag.cohorts.items() if name in cohorts}
+    born = {} if flag.stage in FOR_EVERYBODY else initial_cohorts(route)
+    return replace(flag, cohorts={name: own for name, own in born.items() if name not in declared} | kept)
+
+
+def _standing(flag: Flag) -> str:
+    """Say where a flag stands, in words; of a route on legacy, where its cohorts stand."""
+    beyond = [f"{name} in {own.stage.value!r}" for name, own in flag.cohorts.items() if own.stage is not Stage.LEGACY]
+    if flag.stage is Stage.LEGACY and beyond:
+        return f"in stage 'legacy' with the cohort {', '.join(beyond)}"
+    return f"in stage {flag.stage.value!r}"
 
 
 def _orphan_sentence(name: str, flag: Flag, newcomers: Collection[str]) -> str:
@@ -83,7 +109,7 @@ def _orphan_sentence(name: str, flag: Flag, newcomers: Collection[str]) -> str:
         f"write `was: {name}` in route {close[0]!r}" if close else f"write `was: {name}` in the route that follows it"
     )
     return (
-        f"route {name!r} is in stage {flag.stage.value!r} and no longer in the configuration; {heir} "
+        f"route {name!r} is {_standing(flag)} and no longer in the configuration; {heir} "
         f"to keep its flag, or allow the loss with --drop {name}"
     )
 
@@ -92,7 +118,7 @@ def _stranded_sentence(route: RouteSpec, flag: Flag) -> str:
     missing = "legacy" if route.legacy is None else "new"
     way_out = "gone" if missing == "legacy" else "legacy"
     return (
-        f"route {route.name!r} is in stage {flag.stage.value!r} but has no {missing} backend in the new configuration; "
+        f"route {route.name!r} is {_standing(flag)} but has no {missing} backend in the new configuration; "
         f"name one as `{missing}:`, or take the route to {way_out} first"
     )
 

@@ -13,9 +13,10 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from hmac import compare_digest
+from math import inf
 from types import MappingProxyType
 from typing import Final
 
@@ -26,6 +27,7 @@ from config.errors import MatapaloError, SecretError
 from config.secret import resolve
 from config.spec import ConfigSpec, RouteSpec, ToleranceSpec
 from config.tolerance import joined
+from rules.cohort import Member, members_of
 from rules.decision import (
     AMBIGUOUS,
     NO_BUCKET,
@@ -40,6 +42,7 @@ from rules.decision import (
 from rules.flag import BUCKETS, Flag, Hold
 from rules.index import Index, candidates_of, problems
 from rules.path import PLAIN, canonical, is_suspicious, path_of, readings
+from rules.pin import keys_of
 from rules.stage import initial_flag
 from rules.sticky import Fields
 
@@ -133,18 +136,31 @@ def decode(raw: bytes) -> SnapshotSpec:
         ) from error
 
 
-def build(spec: SnapshotSpec, holds: Iterable[Hold] = (), previous: Snapshot | None = None) -> Snapshot:
-    """Compile a snapshot and join it with the holds of this node.
+Clock = Callable[[], float]
+"""Gives the Unix time; asked only when a client shows a pin."""
+
+
+def at_no_time() -> float:
+    """Be the clock of a snapshot that decides for nobody: whatever ends has ended."""
+    return inf
+
+
+def build(
+    spec: SnapshotSpec, holds: Iterable[Hold] = (), previous: Snapshot | None = None, *, clock: Clock = at_no_time
+) -> Snapshot:
+    """Compile a snapshot and join it with the holds of this node; without a *clock* it hears no pin.
 
     Shape: a hold on an unknown route is ignored: it may belong to a configuration that is still on its way. A flip or
     a hold leaves the configuration alone: what it does not touch is taken over from *previous*.
-    Raises: SnapshotError when routes tie, a path or key is malformed, or the override's token is missing.
-    Runs: reads the override's secret, unless *previous* was made of this very *spec*; else it is computation.
+    Raises: SnapshotError when routes tie, a path or key is malformed, or a secret is missing.
+    Runs: reads the secrets of cohorts and pins with a new configuration and the override's with a new *spec*; a change
+    of holds alone is computation.
     Cost: about 40 microseconds per route, a third of that where routes are taken over.
     """
     known = previous.routes if previous is not None and previous.spec.config == spec.config else None
     if known is None and (found := problems(spec.config)):
         raise SnapshotError("the routes cannot be used: " + "; ".join(found))
+    secrets = previous.secrets if previous is not None and known is not None else _secrets_of(spec.config)
     held = {hold.route: hold for hold in holds}
     off = frozenset(spec.copying_off)
     routes: dict[str, Route] = {}
@@ -155,10 +171,40 @@ def build(spec: SnapshotSpec, holds: Iterable[Hold] = (), previous: Snapshot | N
         old = known[route.name] if known is not None else None
         if old is None or (old.flag, old.hold, old.copying) != (flag, hold, copying):
             overrides = spec.config.override is not None
-            old = compile_route(route, flag, hold, index=number, copying=copying, overrides=overrides)
+            old = compile_route(
+                route,
+                flag,
+                hold,
+                index=number,
+                copying=copying,
+                overrides=overrides,
+                members=secrets.members,
+                pin_keys=secrets.pin_keys,
+            )
         routes[route.name] = old
     is_same = previous is not None and previous.spec is spec
-    return Snapshot(spec, routes, previous.override if previous is not None and is_same else _override_of(spec.config))
+    override = previous.override if previous is not None and is_same else _override_of(spec.config)
+    return Snapshot(spec, routes, override, secrets, clock)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """Hold what was compiled with secrets of the configuration; it lives as long as the configuration."""
+
+    members: Mapping[str, Member]
+    """By cohort, in the order of the configuration."""
+    pin_keys: tuple[bytes, ...]
+
+
+def _secrets_of(config: ConfigSpec) -> Secrets:
+    try:
+        members = members_of(config.cohorts)
+    except SecretError as error:
+        raise SnapshotError(f"a cohort has no token: {error}") from error
+    try:
+        return Secrets(members=members, pin_keys=keys_of(config.pins))
+    except SecretError as error:
+        raise SnapshotError(f"pins cannot be signed: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +240,7 @@ class Snapshot:
 
     __slots__ = (
         "_ambiguous",
+        "_clock",
         "_index",
         "_override",
         "_reports",
@@ -201,14 +248,19 @@ class Snapshot:
         "_uniform",
         "revision",
         "routes",
+        "secrets",
         "spec",
     )
 
-    def __init__(self, spec: SnapshotSpec, routes: Mapping[str, Route], override: Override | None) -> None:
+    def __init__(
+        self, spec: SnapshotSpec, routes: Mapping[str, Route], override: Override | None, secrets: Secrets, clock: Clock
+    ) -> None:
         self.revision: Final = spec.revision
         self.spec: Final = spec
         self.routes: Final[Mapping[str, Route]] = MappingProxyType(dict(routes))
+        self.secrets: Final = secrets
         self._override: Final = override
+        self._clock: Final = clock
         self._reports: Final = spec.config.strict == "report"
         self._undeclared: Final[Outcome] = (_undeclared_decision(spec.config), NO_BUCKET)
         self._ambiguous: Final[Outcome] = (
@@ -300,10 +352,34 @@ class Snapshot:
             if method not in route.copied_methods:
                 return fixed[0]
             return fixed[2] if self._samples(route, request_id) else fixed[1]
-        choice, bucket = _place(route, target, fields, client_ip, request_id)
+        if route.audiences:
+            theirs = route.audience(fields, client_ip)
+            return self._decide_on(theirs, method, target, fields, client_ip, request_id)
+        choice, bucket = self._place(route, method, target, fields, client_ip, request_id)
         if method not in route.copied_methods:
             return choice[0], bucket
         return choice[2] if self._samples(route, request_id) else choice[1], bucket
+
+    def _place(
+        self, route: Route, method: bytes, target: bytes, fields: Fields, client_ip: str, request_id: bytes
+    ) -> tuple[Choice, int]:
+        """Find the client's pin or bucket on a canary route, and the choice that follows from it."""
+        canary = route.canary
+        assert canary is not None, "a route without a fixed choice is a canary"
+        pin = canary.pin
+        if pin is not None and method in pin.reads and (raw_cookie := fields.get(b"cookie")) is not None:
+            side = pin.side(raw_cookie, self._clock)
+            if side is not None and side in canary.pinned:
+                return canary.pinned[side], NO_BUCKET
+        for source in canary.sources:
+            key = source(target, fields, client_ip)
+            if key is not None:
+                bucket = xxh64_intdigest(canary.salt + key) % BUCKETS
+                return (canary.new if bucket >= canary.threshold else canary.legacy), bucket
+        if canary.issued is None:
+            return canary.no_key, NO_BUCKET
+        bucket = xxh64_intdigest(canary.salt + request_id) % BUCKETS
+        return canary.issued[bucket >= canary.threshold], bucket
 
     @staticmethod
     def _overridden(override: Override, route: Route, fields: Fields) -> FixedChoice | None:
@@ -321,21 +397,6 @@ class Snapshot:
         if sample_bp <= 0 or sample_bp >= BUCKETS:
             return sample_bp > 0
         return xxh64_intdigest(route.sample_salt + request_id) % BUCKETS < sample_bp
-
-
-def _place(route: Route, target: bytes, fields: Fields, client_ip: str, request_id: bytes) -> tuple[Choice, int]:
-    """Find the client's bucket on a canary route, and the choice that follows from it."""
-    canary = route.canary
-    assert canary is not None, "a route without a fixed choice is a canary"
-    for source in canary.sources:
-        key = source(target, fields, client_ip)
-        if key is not None:
-            bucket = xxh64_intdigest(canary.salt + key) % BUCKETS
-            return (canary.new if bucket >= canary.threshold else canary.legacy), bucket
-    if canary.issued is None:
-        return canary.no_key, NO_BUCKET
-    bucket = xxh64_intdigest(canary.salt + request_id) % BUCKETS
-    return canary.issued[bucket >= canary.threshold], bucket
 
 
 def _undeclared_decision(config: ConfigSpec) -> Decision:

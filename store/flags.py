@@ -26,7 +26,7 @@ from sqlalchemy import Select, bindparam, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from config.spec import ToleranceSpec
-from rules.flag import Flag, Hold, Stage
+from rules.flag import CohortFlag, Flag, Hold, Stage
 from store import chain
 from store.database import Database, Row, StoreError, Transaction
 from store.notices import announced
@@ -231,9 +231,22 @@ class FlagStore:
                 revision=position.revision,
                 number=position.number,
                 flags={
-                    route: Flag(stage=Stage(stage), percent_bp=percent_bp, sample_bp=sample_bp, salt=salt)
-                    for route, stage, percent_bp, sample_bp, salt in await database.rows(
-                        select(flags.c.route, flags.c.stage, flags.c.percent_bp, flags.c.sample_bp, flags.c.salt)
+                    route: Flag(
+                        stage=Stage(stage),
+                        percent_bp=percent_bp,
+                        sample_bp=sample_bp,
+                        salt=salt,
+                        cohorts=_cohorts_from_json(json.loads(cohorts)),
+                    )
+                    for route, stage, percent_bp, sample_bp, salt, cohorts in await database.rows(
+                        select(
+                            flags.c.route,
+                            flags.c.stage,
+                            flags.c.percent_bp,
+                            flags.c.sample_bp,
+                            flags.c.salt,
+                            flags.c.cohorts,
+                        )
                     )
                 },
                 holds={
@@ -354,17 +367,31 @@ def flag_as_json(flag: Flag) -> dict[str, object]:
         "percent": flag.percent_bp / 100,
         "sample": flag.sample_bp / 100,
         "salt": flag.salt,
+        "cohorts": {
+            name: {"stage": own.stage.value, "percent": own.percent_bp / 100, "sample": own.sample_bp / 100}
+            for name, own in flag.cohorts.items()
+        },
     }
 
 
 def flag_from_json(shown: Json) -> Flag:
-    """Read back what :func:`flag_as_json` wrote."""
+    """Read back what :func:`flag_as_json` wrote, in this version or in one without cohorts."""
     return Flag(
         stage=Stage(shown["stage"]),
         percent_bp=round(shown["percent"] * 100),
         sample_bp=round(shown["sample"] * 100),
         salt=shown["salt"],
+        cohorts=_cohorts_from_json(shown.get("cohorts", {})),
     )
+
+
+def _cohorts_from_json(shown: Mapping[str, Json]) -> dict[str, CohortFlag]:
+    return {
+        name: CohortFlag(
+            stage=Stage(own["stage"]), percent_bp=round(own["percent"] * 100), sample_bp=round(own["sample"] * 100)
+        )
+        for name, own in shown.items()
+    }
 
 
 def entry_as_json(entry: Entry) -> dict[str, object]:
@@ -411,7 +438,7 @@ async def _write(tx: Transaction, change: Commit) -> None:
     await tx.run_many(
         inserted.on_conflict_do_update(
             index_elements=["route"],
-            set_={name: inserted.excluded[name] for name in ("stage", "percent_bp", "sample_bp", "salt")},
+            set_={name: inserted.excluded[name] for name in ("stage", "percent_bp", "sample_bp", "salt", "cohorts")},
         ),
         rows,
     )
@@ -510,7 +537,7 @@ def _flag_row(flag: Flag) -> dict[str, object]:
         "percent_bp": flag.percent_bp,
         "sample_bp": flag.sample_bp,
         "salt": flag.salt,
-        "cohorts": "{}",
+        "cohorts": json.dumps(flag_as_json(flag)["cohorts"]),
     }
 
 

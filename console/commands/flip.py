@@ -8,6 +8,7 @@ from console.commands.admin import Admin, segment
 from console.commands.options import Share, admin_options, reason_option
 from console.commands.output import print_change
 from rules.flag import Stage
+from rules.stage import NO_STAGE
 
 
 @click.command()
@@ -15,6 +16,7 @@ from rules.flag import Stage
 @click.option("--journey", help="Flip all routes of this journey together; ROUTE is then left out.")
 @click.option("--percent", type=Share(), help="Share of the clients that new answers: canary needs it.")
 @click.option("--sample", type=Share(), help="Share of the requests that are copied (default: the stage's).")
+@click.option("--cohort", help="Flip only this cohort; the STAGE none ends the one that it has of its own.")
 @click.option("--force", is_flag=True, help="Flip to complete although legacy was still asked lately.")
 @click.option("--if-revision", type=int, help="Only if nothing else has changed since this revision.")
 @reason_option
@@ -24,6 +26,7 @@ def flip(
     journey: str | None,
     percent: float | None,
     sample: float | None,
+    cohort: str | None,
     force: bool,
     if_revision: int | None,
     reason: str | None,
@@ -37,13 +40,14 @@ def flip(
     \b
     matapalo flip orders canary --percent 5 --reason "first users"
     matapalo flip --journey checkout live
+    matapalo flip orders live --cohort staff
     """
     *routes, stage = words or ("",)
     if len(routes) != (0 if journey else 1):
         raise click.UsageError(
             "flip takes ROUTE and STAGE, or --journey NAME and STAGE, for example: flip orders canary --percent 5"
         )
-    stages = [known.value for known in Stage]
+    stages = [known.value for known in Stage] + ([NO_STAGE] if cohort else [])
     if stage not in stages:
         raise click.UsageError(f"{stage!r} is not a stage; expected one of {', '.join(stages)}")
     if stage == "canary" and percent is None:
@@ -57,6 +61,7 @@ def flip(
             "stage": stage,
             "percent": percent,
             "sample": sample,
+            "cohort": cohort,
             "reason": reason,
             "force": force or None,
             "if_revision": if_revision,

@@ -56,6 +56,8 @@ def flag_words(flag: JsonObject) -> str:
         words += f" {percent(flag['percent'])}"
     if flag.get("sample"):
         words += f" (copies {percent(flag['sample'])})"
+    for name, own in flag.get("cohorts", {}).items():
+        words += f", {name}: {flag_words(own)}"
     return words
 
 

@@ -214,3 +214,76 @@ def test_an_undeclared_backend_must_exist() -> None:
     """What no route matches goes to a backend that is defined, or to nobody."""
     assert "undeclared.backend: found the backend 'nwe'" in problems_of(f"{HEAD}undeclared: {{backend: nwe}}")[0]
     assert load_text(f"{HEAD}undeclared: none").undeclared is None
+
+
+COHORTS = "cohorts: [{name: staff, match: {header: X-Staff}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cohorts: [{name: a, match: {}}]", "found nothing to ask, expected header, cookie or cidr"),
+        ("cohorts: [{name: a, match: {value: x, cidr: 10.0.0.0/8}}]", "expected it with one of header and cookie"),
+        ("cohorts: [{name: a, match: {header: A, cookie: b, value: c}}]", "found value with cookie and header"),
+        ("cohorts: [{name: a, match: {header: A, value: c, token: 'env:T'}}]", "found value and token"),
+        ("cohorts: [{name: a, match: {header: A}}, {name: a, match: {header: B}}]", "found 'a' again"),
+        ("cohorts: [{name: a, match: {cidr: 10.0.0.1/8}}]", "write 10.0.0.0/8"),
+        (COHORTS + "routes: [{name: o, match: {path: /o}, cohorts: {stuff: live}}]", "did you mean 'staff'?"),
+        (
+            COHORTS + "routes: [{name: o, match: {path: /o}, cohorts: {staff: gone}}]",
+            "expected legacy, shadow, canary or",
+        ),
+        (COHORTS + "routes: [{name: o, match: {path: /o}, cohorts: {staff: canary}}]", "expected percent beside it"),
+        (
+            COHORTS + "routes: [{name: o, match: {path: /o}, cohorts: {staff: {stage: live, percent: 5}}}]",
+            "expected percent with canary only",
+        ),
+        (
+            COHORTS + "routes: [{name: o, match: {path: /o}, legacy: none, cohorts: {staff: live}}]",
+            "found cohorts with legacy: none",
+        ),
+        (
+            COHORTS + "routes: [{name: o, match: {path: /o}, new: none, cohorts: {staff: shadow}}]",
+            "expected new beside it",
+        ),
+        (
+            COHORTS + "routes: [{name: o, match: {path: /o}, journey: j}, "
+            "{name: p, match: {path: /p}, journey: j, cohorts: {staff: live}}]",
+            "found other cohorts than those of o",
+        ),
+        ("routes: [{name: o, match: {path: /o}, pin: 30s}]", "expected pins: {secret: env:NAME} at the top level"),
+        ("pins: {secret: hunter2}", "expected a secret reference"),
+        ("pins: {secret: 'env:A'}\nroutes: [{name: o, match: {path: /o}, pin: 2h}]", "a duration from 1s to 1h"),
+    ],
+)
+def test_cohorts_and_pins_that_cannot_be_are_refused(text: str, said: str) -> None:
+    """A cohort is asked for something that exists, has a stage that its route can have, and a pin has its key."""
+    problems = problems_of(HEAD + text)
+
+    assert len(problems) == 1, problems
+    assert said in problems[0]
+    assert "hunter2" not in problems[0]
+
+
+def test_cohorts_and_pins_are_joined_with_the_defaults() -> None:
+    """A route takes the defaults' cohorts and pin, changes single ones, and may want no pin."""
+    spec = load_text(
+        HEAD.replace("new: new}", "new: new, pin: 30s, quiet: 7d, cohorts: {staff: live, beta: shadow}}")
+        + "cohorts: [{name: staff, match: {header: X-Staff}}, {name: beta, match: [{cookie: b}, {cidr: 10.0.0.0/8}]}]\n"
+        + "pins: {secret: ['env:A', 'file:b']}\n"
+        + "routes: [{name: o, match: {path: /o}}, {name: p, match: {path: /p}, pin: off, quiet: 1h, "
+        + "cohorts: {beta: {stage: canary, percent: 5, sample: 1%}}}]",
+        environ={},
+        base_dir="/etc/matapalo",
+    )
+    first, second = spec.routes
+
+    assert [(one.name, one.stage) for one in first.cohorts] == [("staff", "live"), ("beta", "shadow")]
+    assert [(one.stage, one.percent_bp, one.sample_bp) for one in second.cohorts] == [
+        ("live", 0, None),
+        ("canary", 500, 100),
+    ]
+    assert (first.pin_ns, second.pin_ns) == (30 * 10**9, None)
+    assert (first.quiet_ns, second.quiet_ns) == (7 * 24 * 3_600 * 10**9, 3_600 * 10**9)
+    assert spec.pins == ("env:A", "file:/etc/matapalo/b")
+    assert [len(cohort.match) for cohort in spec.cohorts] == [1, 2]

@@ -98,3 +98,76 @@ async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_p
     assert back.status_code == 200
     assert back.json()["held"] == ["orders"]
     assert back.json()["flags_written"] is False
+
+
+COHORTS = """cohorts:
+  - {name: staff, match: {header: X-Staff}}
+  - {name: office, match: {cidr: 10.0.0.0/8}}"""
+
+
+async def test_a_cohort_flips_alone_and_is_undone_and_rolled_back(tmp_path: Path) -> None:
+    """A cohort's flip is a flip like any other: audited, noted, kept over a restart, undone; a rollback ends it."""
+    async with running(tmp_path, top=COHORTS) as node:
+        worker = await node.worker()
+        place = "/api/v1/routes/orders/flip"
+        await node.post(place, {"stage": "shadow"})
+        staff = (await node.post(place, {"stage": "live", "cohort": "staff"})).json()
+        office = (await node.post(place, {"stage": "canary", "percent": 50, "cohort": "office"})).json()
+        pushed = worker.spec.flags["orders"]
+        told = (await node.get("/api/v1/explain", params={"path": "/orders/1", "header": "X-Staff:1"})).json()
+        ended = (await node.post(place, {"stage": "none", "cohort": "office"})).json()
+        undone = (await node.post("/api/v1/undo", {"audit_id": ended["audit_id"]})).json()
+        everybody = (await node.post(place, {"stage": "canary", "percent": 5})).json()
+        journey = (await node.post("/api/v1/journeys/checkout/flip", {"stage": "live", "cohort": "staff"})).json()
+        node.kill()
+        await node.ended()
+        await node.start()
+        kept = (await node.get("/api/v1/routes/orders")).json()["flag"]
+        back = (await node.post("/api/v1/routes/orders/rollback")).json()
+        entries = (await node.get("/api/v1/audit", params={"route": "orders"})).json()["entries"]
+
+    live, canary = {"stage": "live", "percent": 0, "sample": 1}, {"stage": "canary", "percent": 50, "sample": 100}
+    assert staff["routes"][0]["after"]["cohorts"] == {"staff": live}
+    assert staff["routes"][0]["after"]["stage"] == "shadow"
+    assert "no gate was asked" in " ".join(staff["notes"])
+    assert office["routes"][0]["after"]["cohorts"] == {"staff": live, "office": canary}
+    assert {name: own.stage.value for name, own in pushed.cohorts.items()} == {"staff": "live", "office": "canary"}
+    assert (told["cohort"], told["primary"], told["reason"]) == ("staff", "new", "cohort")
+    assert ended["routes"][0]["after"]["cohorts"] == {"staff": live}
+    assert undone["routes"][0]["after"]["cohorts"] == {"staff": live, "office": canary}
+    assert "cohort staff of route orders keeps its own stage: live" in everybody["notes"]
+    assert {shown["route"]: shown["after"]["cohorts"] for shown in journey["routes"]} == {
+        "cart": {"staff": live},
+        "pay": {"staff": live},
+    }
+    assert kept["cohorts"] == {"staff": live, "office": canary}
+    assert kept["stage"] == "canary"
+    assert back["routes"][0]["after"] == {
+        "stage": "legacy",
+        "percent": 0,
+        "sample": 0,
+        "salt": "orders",
+        "cohorts": {},
+    }
+    assert [entry["kind"] for entry in entries][:3] == ["rollback", "flip", "undo"]
+
+
+async def test_a_cohorts_flip_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    """An unknown cohort is a 404 with the nearest name, a bad share a 422, and what the route cannot do a 409."""
+    async with running(tmp_path, top=COHORTS) as node:
+        place = "/api/v1/routes/orders/flip"
+        unknown = await node.post(place, {"stage": "live", "cohort": "stuff"})
+        percent = await node.post(place, {"stage": "canary", "cohort": "staff"})
+        word = await node.post(place, {"stage": "none"})
+        answers = [
+            await node.post(place, {"stage": "complete", "cohort": "staff"}),
+            await node.post("/api/v1/routes/beta/flip", {"stage": "live", "cohort": "staff"}),
+            await node.post("/api/v1/routes/cart/flip", {"stage": "live", "cohort": "staff"}),
+        ]
+
+    assert (unknown.status_code, unknown.json()["did_you_mean"]) == (404, "staff")
+    assert (percent.status_code, percent.json()["errors"][0]["where"]) == (422, "percent")
+    assert (word.status_code, word.json()["errors"][0]["where"]) == (422, "stage")
+    assert [answer.status_code for answer in answers] == [409, 409, 409]
+    kinds = [answer.json()["type"].rpartition(":")[2] for answer in answers]
+    assert kinds == ["refused", "refused", "journey"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.controlnode import running
+from tests.support.controlnode import ROUTES, running
 
 pytestmark = pytest.mark.anyio
 
@@ -32,3 +32,19 @@ async def test_complete_is_refused_while_legacy_is_not_quiet(tmp_path: Path) -> 
     assert loud.json()["evidence"]["last_legacy"] is not None
     assert loud.json()["evidence"]["needed_s"] == 86_400
     assert forced.status_code == 200
+
+
+async def test_quiet_is_the_routes_own_and_counts_from_the_last_answer(tmp_path: Path) -> None:
+    """A route says how long legacy must have been silent: one answer within it refuses, one before it does not."""
+    routes = ROUTES.replace('path: "/orders/{id:int}"}', 'path: "/orders/{id:int}"}\n    quiet: 1m', 1)
+    async with running(tmp_path, routes=routes) as node:
+        worker = await node.worker()
+        await node.post("/api/v1/routes/orders/flip", {"stage": "live"})
+        worker.tally({}, last_legacy={"orders": time.time() - 50})
+        deadline = time.monotonic() + 5
+        while (await node.get("/api/v1/routes/orders")).json()["last_legacy"] is None:
+            assert time.monotonic() < deadline
+        loud = (await node.post("/api/v1/routes/orders/flip", {"stage": "complete"})).json()
+
+    assert loud["evidence"]["needed_s"] == 60
+    assert "expected quiet for 1m" in loud["detail"]

@@ -130,7 +130,17 @@ async def test_a_renamed_route_keeps_its_flag(tmp_path: Path) -> None:
         again = (await node.get("/api/v1/routes/purchases")).json()["flag"]
 
     assert answer.status_code == 200
-    assert flag == again == {"stage": "canary", "percent": 5.0, "sample": 100.0, "salt": "orders"}
+    assert (
+        flag
+        == again
+        == {
+            "stage": "canary",
+            "percent": 5.0,
+            "sample": 100.0,
+            "salt": "orders",
+            "cohorts": {},
+        }
+    )
 
 
 async def test_what_needs_a_restart_is_refused(tmp_path: Path) -> None:

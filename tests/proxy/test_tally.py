@@ -15,7 +15,9 @@ from rules.latency import bin_of
 from shadow.link import DURATION_BOUNDS_S
 from shadow.redact import patterns_of
 
-RECORD = AccessRecord("t", "r", "c", "GET", "/", "orders", "legacy", "b", 1, -1, "stage", 200, 2, 100, 200, "", False)
+RECORD = AccessRecord(
+    "t", "r", "c", "GET", "/", "orders", "legacy", "b", 1, -1, "stage", "", 200, 2, 100, 200, "", False
+)
 
 
 def test_durations_fall_into_their_buckets() -> None:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.spec import FallbackSpec, MatchSpec, OverrideSpec, ShadowSpec
-from rules import FieldList, Flag, Hold, Snapshot, Stage, bucket_of, draw_of, explain
-from tests.rules.made import flag, route, snapshot
+from config.spec import CohortSpec, FallbackSpec, MatchSpec, MemberSpec, OverrideSpec, ShadowSpec
+from rules import (
+    CohortFlag,
+    FieldList,
+    Flag,
+    Hold,
+    Side,
+    Snapshot,
+    SnapshotSpec,
+    Stage,
+    bucket_of,
+    build,
+    draw_of,
+    explain,
+)
+from tests.rules.made import config, flag, route, snapshot
 
 USER = (("X-User", "42"),)
 BUCKET = bucket_of("salt", b"42")
@@ -226,3 +240,27 @@ def test_an_explanation_agrees_with_the_decision(
     assert told["copied"] != "always" or (decision.sampled and not decision.skip)
     assert len(told["why"]) >= 2
     json.dumps(told)
+
+
+def test_a_cohort_and_a_pin_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is treated apart is told whose stage it is, and a pinned reader why it stays."""
+    monkeypatch.setenv("TEST_PIN", "pinned")
+    staff = CohortSpec(name="staff", match=(MemberSpec(header="x-staff"),))
+    own = {"staff": CohortFlag(stage=Stage.LIVE, sample_bp=2_500)}
+    made = config(route("orders", pin_ns=30 * 10**9), cohorts=(staff,), pins=("env:TEST_PIN",))
+    spec = SnapshotSpec(revision=1, config=made, flags={"orders": replace(flag("shadow"), cohorts=own)})
+    one = build(spec, clock=lambda: 1_000.0)
+    pin = one.routes["orders"].audiences[0][1].canary
+    assert pin is not None
+    assert pin.pin is not None
+    cookie = f"{pin.pin.cookie.decode()}={pin.pin.value(Side.LEGACY, 1_000.0).decode()}"
+
+    theirs = explain(one, "GET", "/orders", [("X-Staff", "1")])
+    others = explain(one, "GET", "/orders")
+    kept = explain(one, "GET", "/orders", [("X-Staff", "1"), ("Cookie", cookie)])
+
+    assert (theirs["cohort"], theirs["stage"], theirs["primary"], theirs["sample"]) == ("staff", "live", "new", 25.0)
+    assert "the client belongs to cohort staff, which has a stage of its own here" in theirs["why"]
+    assert (others["cohort"], others["stage"], others["primary"], others["pinned"]) == (None, "shadow", "legacy", False)
+    assert (kept["primary"], kept["pinned"], kept["reason"]) == ("legacy", True, "pin")
+    assert "the client wrote a moment ago and carries a pin: its reads stay on legacy until that ends" in kept["why"]

@@ -7,8 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from config.spec import AddressSpec, BackendSpec, MatchSpec, RouteSpec, RuleSpec, ShadowSpec, ToleranceSpec
-from rules import Flag, OrphanError, SnapshotSpec, Stage, carry_flags, diff, needs_restart
+from config.spec import (
+    AddressSpec,
+    BackendSpec,
+    CohortSpec,
+    CohortStageSpec,
+    MatchSpec,
+    MemberSpec,
+    RouteSpec,
+    RuleSpec,
+    ShadowSpec,
+    ToleranceSpec,
+)
+from rules import CohortFlag, Flag, OrphanError, SnapshotSpec, Stage, carry_flags, diff, needs_restart
 from tests.rules.made import config, flag, route
 
 
@@ -151,3 +162,44 @@ def test_tolerances_that_come_and_go_are_said_one_by_one() -> None:
         "~ route a: still tolerated: $.at until 2028-01-31 (shop: clock)",
         "~ tolerated: key_order until 2027-01-31 (shop: maps)",
     ]
+
+
+STAFF = CohortSpec(name="staff", match=(MemberSpec(header="x-staff"),))
+LIVE = CohortStageSpec(name="staff", stage="live")
+OWN = {"staff": CohortFlag(stage=Stage.LIVE, sample_bp=100)}
+
+
+def test_a_cohort_is_born_once_and_keeps_what_was_flipped() -> None:
+    """A cohort that a route newly names begins with its first stage; later reloads leave the flag alone."""
+    bare, named = route("a"), route("a", cohorts=(LIVE,))
+    old = before(bare, a=flag("shadow"))
+
+    born = carry_flags(old, config(named, cohorts=(STAFF,)))["a"]
+    ended = carry_flags(
+        SnapshotSpec(revision=1, config=config(named, cohorts=(STAFF,)), flags={"a": flag("shadow")}),
+        config(named, cohorts=(STAFF,)),
+    )["a"]
+    late = carry_flags(before(bare, a=flag("complete")), config(named, cohorts=(STAFF,)))["a"]
+
+    assert born == replace(flag("shadow"), cohorts=OWN)
+    assert ended.cohorts == late.cohorts == {}
+    assert carry_flags(None, config(named, cohorts=(STAFF,)))["a"].cohorts == OWN
+
+
+def test_with_flags_in_the_file_the_file_rules_cohorts_too() -> None:
+    """With ``flags: file`` a cohort has the stage that the file says, and none that it does not say."""
+    held = replace(flag("shadow", salt="a"), cohorts={"beta": CohortFlag(stage=Stage.SHADOW)})
+
+    flags = carry_flags(before(route("a"), a=held), config(route("a", cohorts=(LIVE,)), cohorts=(STAFF,), flags="file"))
+
+    assert flags["a"].cohorts == OWN
+
+
+def test_a_cohorts_stage_is_never_orphaned_or_stranded() -> None:
+    """A route on legacy whose staff have moved on is not lost by accident, nor left without the side they are on."""
+    old = before(route("a"), a=replace(flag("legacy"), cohorts=OWN))
+
+    with pytest.raises(OrphanError, match="'a' is in stage 'legacy' with the cohort staff in 'live' and no longer in"):
+        carry_flags(old, config(cohorts=(STAFF,)))
+    with pytest.raises(OrphanError, match="but has no new backend"):
+        carry_flags(old, config(route("a", new=None), cohorts=(STAFF,)))
