@@ -199,7 +199,7 @@ def _of_cohorts(config: ConfigSpec) -> Iterator[Warned]:
             networks = [ipaddress.ip_network(block) for block in match.cidr]
             v4 = ipaddress.collapse_addresses(one for one in networks if isinstance(one, ipaddress.IPv4Network))
             v6 = ipaddress.collapse_addresses(one for one in networks if isinstance(one, ipaddress.IPv6Network))
-            all_of = [str(one) for one in (*v4, *v6) if one.prefixlen == 0]
+            all_of = [str(one) for one in v4 if not one.prefixlen] + [str(one) for one in v6 if not one.prefixlen]
             if all_of and match.header is None and match.cookie is None:
                 yield Warned(
                     name="cohort.everybody",
