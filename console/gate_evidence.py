@@ -29,7 +29,7 @@ from store.gatehours import HOUR_S, Part
 LATE_S: Final = 60.0
 """An hour is over for all nodes so long after its end: they write each two seconds, by clocks that differ a little."""
 
-MAX_KEPT: Final = 4_096
+MAX_KEPT: Final = 8_192
 """Sums over past hours that are remembered, 2 KB each."""
 
 _NOT_SKIPPED: Final = ("dropped", "queued")
@@ -56,7 +56,8 @@ class EvidenceReader:
 
     def __init__(self, state: ControlState, recorder: Recorder) -> None:
         self._state, self._recorder = state, recorder
-        self._past: dict[tuple[str, str | None], _Past] = {}
+        self._past: dict[tuple[str, str | None, int], _Past] = {}
+        """By route, build and the hour since when: whoever judges asks for a few moments again and again."""
 
     def current_build(self, route: str) -> str:
         """Name the build of new that a route compares now; empty: nobody says."""
@@ -87,7 +88,8 @@ class EvidenceReader:
             raise StoreError(f"the evidence is not kept: {self._state.evidence_error}")
         now = time.time()
         try:
-            past = await self._past_of(evidence, (route, build), since, int((now - LATE_S) // HOUR_S))
+            key = (route, build, int(since // HOUR_S))
+            past = await self._past_of(evidence, key, since, int((now - LATE_S) // HOUR_S))
             total = Part(began=since)
             total.add(past.total)
             for part in await evidence.gate_hours.parts(route, build, (past.until_hour, int(now // HOUR_S) + 2)):
@@ -97,11 +99,15 @@ class EvidenceReader:
             raise StoreError(f"the evidence has hours that this version cannot read: {error}") from error
         return total
 
-    async def _past_of(self, evidence: EvidenceStore, key: tuple[str, str | None], since: float, hour: int) -> _Past:
+    async def _past_of(
+        self, evidence: EvidenceStore, key: tuple[str, str | None, int], since: float, hour: int
+    ) -> _Past:
+        """Give the sum over the hours before *hour*, from memory if it was asked for before."""
         known = self._past.get(key)
         if known is not None and known.until_hour == hour and known.below < since <= known.up_to:
             return known
-        parts = await evidence.gate_hours.parts(*key, (int(since // HOUR_S), hour))
+        route, build, first = key
+        parts = await evidence.gate_hours.parts(route, build, (first, hour))
         total = Part(began=since)
         for part in parts:
             if part.began >= since:
