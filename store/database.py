@@ -1,282 +1,125 @@
-"""One SQLite file: opened with its guarantees, written in whole transactions, read beside them.
+"""The door to a database, whichever it is: whole transactions, reads beside them, one error with the next step.
 
 Rules of this file:
 
-1. Statements are built with SQLAlchemy Core and executed by aiosqlite, not by SQLAlchemy's own asyncio engine: that
-   one imports the ORM and greenlet, 0.3 s that control does not have when it comes back (docs/decisions/0006-store.md).
-2. A damaged, newer or foreign file is never deleted, replaced or repaired: it is named, and the caller goes on
-   without it.
-3. Every await has a deadline. A transaction that misses it leaves the outcome unknown, so the file is not used again.
+1. Both databases keep the same promises, and one suite of tests holds both to them.
+2. One transaction writes at a time: in SQLite because of its lock, in PostgreSQL because :meth:`Database.transaction`
+   takes one, too, over all nodes. What is read inside a transaction is therefore true until it ends, and a sum may be
+   read, added to and written back.
+3. Every await has a deadline.
+4. A driver is imported when somebody opens its kind of database.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Literal, Protocol
 
-import aiosqlite
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
 
 from config.errors import MatapaloError
-from store.schema import HEAD
 
 File = Literal["flags", "evidence"]
 Row = tuple[Any, ...]  # Any: a column's type is known by the caller, who wrote the SELECT
 
 DEADLINE_S: Final = 5.0
-"""For one transaction or query; a local disk that needs longer is broken, and operators wait in front of it."""
+"""For one transaction or query; a database that needs longer is broken, and operators wait in front of it."""
 
-BUSY_MS: Final = 2_000
-"""How long a lock of somebody else's ``sqlite3`` shell is waited for."""
-
-_DIALECT: Final = sqlite.dialect(paramstyle="named")
+_ELSEWHERE: Final = ("postgresql://", "postgres://", "env:", "file:")
 
 
 class StoreError(MatapaloError):
-    """A file cannot be opened, read or written; the message names it, the reason and the next step."""
+    """A database cannot be opened, read or written; the message names it, the reason and the next step."""
 
 
-class Transaction:
-    """Execute statements inside one transaction of :meth:`Database.transaction`."""
+class Transaction(Protocol):
+    """Execute statements inside one transaction."""
 
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: aiosqlite.Connection) -> None:
-        self._connection = connection
-
-    async def run(self, statement: ClauseElement) -> int:
-        """Execute one statement and return the rowid of the last row it inserted, 0 for none."""
-        cursor = await self._connection.execute(*_compiled(statement))
-        await cursor.close()
-        return cursor.lastrowid or 0
+    async def run(self, statement: ClauseElement) -> None:
+        """Execute one statement."""
+        ...
 
     async def run_many(self, statement: ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
         """Execute one statement once per row; a bound parameter's name is a row's key.
 
-        Cost: one hop to the file's thread for all rows.
+        Cost: one hop, or one journey to the server, for all rows.
         """
-        if rows:
-            cursor = await self._connection.executemany(_compiled(statement)[0], rows)
-            await cursor.close()
+        ...
 
     async def rows(self, statement: ClauseElement) -> list[Row]:
         """Answer a SELECT as this transaction sees it."""
-        return await _all(self._connection, statement)
+        ...
 
 
-class Database:
-    """Hold one open file: a connection that writes and one that reads.
+class Database(Protocol):
+    """Hold one open database.
 
-    Bound: one writer at a time; the next one waits for it, at most :data:`DEADLINE_S`.
-    Runs: on one event loop; SQLite itself works in aiosqlite's two threads.
+    Bound: one connection that writes, one that reads; who comes second waits, at most :data:`DEADLINE_S`.
+    Runs: on one event loop.
     """
 
-    def __init__(
-        self, path: str, inode: tuple[int, int], writer: aiosqlite.Connection, reader: aiosqlite.Connection
-    ) -> None:
-        self.path = path
-        self._inode = inode
-        self._writer = writer
-        self._reader = reader
-        self._turn = asyncio.Lock()
-        self._broken = ""
-        self._closed = False
+    name: str
+    """What messages call it: a path, or a URL without its password."""
+    is_shared: bool
+    """Other nodes use it as well; it may be away for a while, and is found again without being opened anew."""
 
-    @classmethod
-    async def open(cls, path: str, file: File) -> Database:
-        """Open the file at *path*, make it if there is none, and bring it to the newest schema.
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Be the only one who writes; commit at the end, roll back on any error.
 
-        Raises: StoreError when it is damaged, of a newer version, or cannot be written.
-        Cost: about 10 ms; 0.6 s when the schema has to be made or changed.
+        Raises: StoreError for everything that the database refuses; nothing is then written. One that says "unknown"
+        was raised while the answer to COMMIT was under way.
         """
-        synchronous = "FULL" if file == "flags" else "NORMAL"
-        try:
-            async with asyncio.timeout(6 * DEADLINE_S):
-                await asyncio.to_thread(_prepare, path, file)
-                writer = await _connect(path, f"PRAGMA synchronous={synchronous}")
-                try:
-                    reader = await _connect(path, "PRAGMA query_only=1")
-                except BaseException:
-                    await writer.close()
-                    raise
-            found = os.stat(path)
-        except (OSError, sqlite3.Error, TimeoutError) as error:
-            raise StoreError(_sentence(path, error)) from error
-        return cls(path, (found.st_dev, found.st_ino), writer, reader)
+        ...
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Hold the write lock of the file; commit at the end, roll back on any error.
+    def reading(self) -> AbstractAsyncContextManager[Transaction]:
+        """Answer several SELECTs from one moment.
 
-        Raises: StoreError for everything that the disk or SQLite refuses; nothing is then written.
+        Raises: StoreError.
         """
-        self.check()
-        try:
-            async with asyncio.timeout(DEADLINE_S), self._turn:
-                self.check()
-                await self._writer.execute("BEGIN IMMEDIATE")
-                try:
-                    yield Transaction(self._writer)
-                    await self._writer.execute("COMMIT")
-                except BaseException:
-                    await self._roll_back()
-                    raise
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(_sentence(self.path, error)) from error
-        except TimeoutError as error:
-            self._broken = f"{self.path} did not answer within {DEADLINE_S:g} s; check the disk and restart Matapalo"
-            raise StoreError(self._broken) from error
-        # SQLite goes on writing into a file that was unlinked under it; what it "committed" there is gone.
-        self.check()
+        ...
 
     async def rows(self, statement: ClauseElement) -> list[Row]:
         """Answer a SELECT from what is committed, beside a running transaction.
 
         Raises: StoreError.
         """
-        self.check()
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                return await _all(self._reader, statement)
-        except (sqlite3.Error, TimeoutError) as error:
-            raise StoreError(_sentence(self.path, error)) from error
+        ...
 
-    async def pragma(self, name: str) -> int:
-        """Read one number about the file, such as ``page_count``.
+    async def used_bytes(self) -> int:
+        """Say how much room what is kept takes; what was deleted takes none.
 
         Raises: StoreError.
         """
-        try:
-            async with asyncio.timeout(DEADLINE_S), self._reader.execute(f"PRAGMA {name}") as cursor:
-                row = await cursor.fetchone()
-        except (sqlite3.Error, TimeoutError) as error:
-            raise StoreError(_sentence(self.path, error)) from error
-        return 0 if row is None else int(row[0])
+        ...
 
     def check(self) -> None:
-        """Refuse if the file is closed, broken, or no longer the one that was opened.
+        """Refuse if it is closed or, as far as is known, cannot be used.
 
         Raises: StoreError.
-        Cost: one stat.
         """
-        if self._closed:
-            raise StoreError(f"{self.path} is closed; Matapalo is shutting down")
-        if self._broken:
-            raise StoreError(self._broken)
-        try:
-            found = os.stat(self.path)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path} is gone ({error.strerror}) while Matapalo uses it; restart Matapalo: it makes a new one "
-                "from state_dir/snapshot"
-            ) from error
-        if (found.st_dev, found.st_ino) != self._inode:
-            raise StoreError(f"{self.path} was replaced by another file while Matapalo uses it; restart Matapalo")
+        ...
 
     async def close(self) -> None:
-        """Close both connections; a second call does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        for connection in (self._reader, self._writer):
-            try:
-                async with asyncio.timeout(DEADLINE_S):
-                    await connection.close()
-            except (sqlite3.Error, TimeoutError):
-                continue  # a hung disk keeps its thread; the process is on its way out
-
-    async def _roll_back(self) -> None:
-        rollback = asyncio.ensure_future(self._writer.rollback())
-        try:
-            await asyncio.wait_for(asyncio.shield(rollback), DEADLINE_S)
-        except (sqlite3.Error, TimeoutError):
-            self._broken = f"{self.path} could not be rolled back; check the disk and restart Matapalo"
+        """Close the connections; a second call does nothing."""
+        ...
 
 
-async def _connect(path: str, *pragmas: str) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
-    try:
-        for pragma in pragmas:
-            await connection.execute(pragma)
-    except BaseException:
-        await connection.close()
-        raise
-    return connection
+def is_elsewhere(where: str) -> bool:
+    """Say whether a place is a PostgreSQL (a URL, or the reference to one); otherwise it is the path of a file."""
+    return where.startswith(_ELSEWHERE)
 
 
-def _prepare(path: str, file: File) -> None:
-    """Make, check and migrate the file with a short-lived connection.
+async def open_database(where: str, file: File) -> Database:
+    """Open a database: a SQLite file, made if there is none, or one of the two halves of a PostgreSQL.
 
-    Runs: in a thread.
+    Shape: *where* is a path, ``postgresql://…``, or ``env:NAME`` or ``file:PATH`` that holds such a URL.
+    Raises: StoreError. A PostgreSQL that cannot be reached is no error here: it may come back.
     """
-    # 0600 before SQLite sees it: the file holds who did what, and fragments of answers.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
-    try:
-        if connection.execute("PRAGMA page_count").fetchone()[0] == 0 and file == "evidence":
-            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        connection.execute("PRAGMA journal_mode=WAL")
-        if file == "flags" and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise sqlite3.DatabaseError(found)
-        revision = _revision(connection)
-    finally:
-        connection.close()
-    if revision == HEAD:
-        return
-    from store import migrate  # Alembic: only when there is something to migrate
+    if is_elsewhere(where):
+        from store.postgres import PostgresDatabase  # the extra: psycopg need not be installed
 
-    if revision is not None and not migrate.knows(revision):
-        raise sqlite3.DatabaseError(
-            f"its schema is revision {revision!r}, this version knows revisions up to {HEAD!r}; "
-            "start the version that wrote it"
-        )
-    migrate.upgrade(path, file)
+        return PostgresDatabase(where, file)
+    from store.sqlite import SqliteDatabase
 
-
-def _revision(connection: sqlite3.Connection) -> str | None:
-    """Read which revision the file stands at; ``None``: it is empty."""
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if "alembic_version" not in tables:
-        if tables - {"sqlite_sequence"}:
-            raise sqlite3.DatabaseError(f"it holds tables that are not Matapalo's ({', '.join(sorted(tables)[:3])})")
-        return None
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return None if row is None else str(row[0])
-
-
-async def _all(connection: aiosqlite.Connection, statement: ClauseElement) -> list[Row]:
-    async with connection.execute(*_compiled(statement)) as cursor:
-        return [tuple(row) for row in await cursor.fetchall()]
-
-
-def _compiled(statement: ClauseElement) -> tuple[str, dict[str, object]]:
-    """Turn a Core statement into SQL with named parameters.
-
-    Cost: about 100 microseconds; no path that waits for it is hot.
-    """
-    compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
-    return str(compiled), dict(compiled.params)
-
-
-def _sentence(path: str, error: BaseException) -> str:
-    """Say what is wrong with the file and what to do next."""
-    if isinstance(error, TimeoutError):
-        return f"{path} did not answer within {DEADLINE_S:g} s; check the disk"
-    text = str(error)
-    if isinstance(error, OSError):
-        return f"{path} cannot be opened ({error.strerror}); expected a file that Matapalo may read and write"
-    if "not a database" in text or "malformed" in text or "corrupt" in text:
-        return (
-            f"{path} is damaged ({text}); it was left as it is: move it away and restart Matapalo to begin a new one, "
-            "or put a backup in its place"
-        )
-    if "disk is full" in text or "disk I/O" in text:
-        return f"{path} cannot be written ({text}); free some space and try again"
-    if "readonly" in text:
-        return f"{path} cannot be written ({text}); expected a file and a directory that Matapalo may write"
-    return f"{path} cannot be used: {text}"
+    return await SqliteDatabase.open(where, file)

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
-from store.database import Database
+from store.database import Database, open_database
+from store.dialect import upsert
 from store.divergences import DivergenceStore
 from store.gatehours import GateHourStore, Key
 from store.groups import Groups, GroupState
@@ -76,12 +76,12 @@ class EvidenceStore:
         self._cap_checked = 0.0
 
     @classmethod
-    async def open(cls, path: str, cap_bytes: int = CAP_BYTES, *, node: str = "") -> EvidenceStore:
-        """Open or make the file.
+    async def open(cls, where: str, cap_bytes: int = CAP_BYTES, *, node: str = "") -> EvidenceStore:
+        """Open a file, made if there is none, or a PostgreSQL.
 
         Raises: StoreError.
         """
-        database = await Database.open(path, "evidence")
+        database = await open_database(where, "evidence")
         try:
             async with database.transaction() as tx:
                 await tx.run(
@@ -250,7 +250,7 @@ class EvidenceStore:
         Raises: StoreError.
         """
         for _ in range(100):
-            if await self._used_bytes() <= self._cap_bytes:
+            if await self.database.used_bytes() <= self._cap_bytes:
                 return
             async with self.database.transaction() as tx:
                 if await self.divergences.thin_out(tx):
@@ -261,11 +261,6 @@ class EvidenceStore:
                     span = max(1, int((last - first) * CAP_SHARE))
                     await tx.run(delete(answered).where(answered.c.hour < first + span))
                 await self.gate_hours.forget_oldest(tx, CAP_SHARE)
-
-    async def _used_bytes(self) -> int:
-        database = self.database
-        pages = await database.pragma("page_count") - await database.pragma("freelist_count")
-        return pages * await database.pragma("page_size")
 
 
 def _row_name(epoch: str, node: str) -> str:
@@ -286,5 +281,5 @@ _ADD_ANSWERED: Final = _inserted_answered.on_conflict_do_update(
 
 _inserted_legacy = upsert(last_legacy).values(route=bindparam("route"), at=bindparam("at"))
 _RAISE_LAST_LEGACY: Final = _inserted_legacy.on_conflict_do_update(
-    index_elements=["route"], set_={"at": func.max(last_legacy.c.at, _inserted_legacy.excluded["at"])}
+    index_elements=["route"], set_={"at": func.greatest(last_legacy.c.at, _inserted_legacy.excluded["at"])}
 )

@@ -1,9 +1,10 @@
-"""``flags.db``: flags, holds, switches, tolerances, deployed versions, revision and the append-only audit.
+"""Flags, holds, switches, tolerances, deployed versions, the revision and the append-only audit.
 
 Rules of this file:
 
 1. A change and its audit entry are one transaction: neither exists without the other.
-2. ``synchronous=FULL``: what :meth:`FlagStore.commit` has returned survives a crash of the process and of the machine.
+2. What :meth:`FlagStore.commit` has returned survives a crash of the process and of the machine: SQLite's
+   ``synchronous=FULL``, PostgreSQL's ``synchronous_commit``.
 3. The audit only grows; triggers in the file itself refuse everything else.
 4. Each entry carries the hash of the one before it (:mod:`store.chain`), so that a change behind our back shows.
 5. The number of the newest entry is the *position* of the truth: every change moves it, none is planned on an older
@@ -23,12 +24,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Select, bindparam, delete, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from config.spec import ToleranceSpec
 from rules.flag import CohortFlag, Flag, Hold, Stage
 from store import chain
-from store.database import Database, Row, StoreError, Transaction
+from store.database import Database, Row, StoreError, Transaction, open_database
+from store.dialect import storable, upsert
 from store.notices import announced
 from store.schema import audit, audit_routes, copying_off, flags, holds, idempotency, meta
 from store.tokens import Token, write_tokens
@@ -50,9 +51,6 @@ _HEARD: Final = "heard:"
 
 KEEP_HEARD: Final = 64
 """Holds of one route that are remembered by name: more than a node can miss between two looks."""
-
-LOADS: Final = 20
-"""How often a reading of everything is begun again because somebody wrote meanwhile."""
 
 NOTES: Final = ("watchdog:", "autopilot:", "evidence:", "source:")
 """Before the keys of ``meta`` under which parts of control keep their own small JSON values."""
@@ -192,30 +190,26 @@ class Commit:
 
 
 class FlagStore:
-    """Read and change ``flags.db``."""
+    """Read and change flags, holds, audit and what belongs to them."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     @classmethod
-    async def open(cls, path: str) -> FlagStore:
-        """Open or make the file.
+    async def open(cls, where: str) -> FlagStore:
+        """Open a file, made if there is none, or a PostgreSQL, which may be away and come back.
 
         Raises: StoreError.
         """
-        return cls(await Database.open(path, "flags"))
+        return cls(await open_database(where, "flags"))
 
     async def load(self) -> Remembered:
         """Read everything, as it stood at one position.
 
         Raises: StoreError, also for a stage that this version does not know.
         """
-        for _ in range(LOADS):
-            before = await self.position()
-            found = await self._load(before)
-            if await self.position() == before:
-                return found
-        raise StoreError(f"the flags were changed {LOADS} times while it was read; try again")
+        async with self.database.reading() as tx:
+            return await self._load(tx)
 
     async def position(self) -> Position:
         """Say how new the truth is, with one query.
@@ -224,8 +218,8 @@ class FlagStore:
         """
         return _position(await self.database.rows(_POSITION))
 
-    async def _load(self, position: Position) -> Remembered:
-        database = self.database
+    async def _load(self, tx: Transaction) -> Remembered:
+        position = _position(await tx.rows(_POSITION))
         try:
             return Remembered(
                 revision=position.revision,
@@ -238,7 +232,7 @@ class FlagStore:
                         salt=salt,
                         cohorts=_cohorts_from_json(json.loads(cohorts)),
                     )
-                    for route, stage, percent_bp, sample_bp, salt, cohorts in await database.rows(
+                    for route, stage, percent_bp, sample_bp, salt, cohorts in await tx.rows(
                         select(
                             flags.c.route,
                             flags.c.stage,
@@ -251,28 +245,28 @@ class FlagStore:
                 },
                 holds={
                     route: Hold(route=route, keep_copying=bool(keep), reason=reason, actor=actor, at=at)
-                    for route, keep, reason, actor, at in await database.rows(
+                    for route, keep, reason, actor, at in await tx.rows(
                         select(holds.c.route, holds.c.keep_copying, holds.c.reason, holds.c.actor, holds.c.at)
                     )
                 },
-                copying_off=frozenset(route for (route,) in await database.rows(select(copying_off.c.route))),
+                copying_off=frozenset(route for (route,) in await tx.rows(select(copying_off.c.route))),
                 deploys={
                     key.removeprefix(_DEPLOYED): tuple(Deploy(**deploy) for deploy in json.loads(value))
-                    for key, value in await database.rows(_kept_under(_DEPLOYED))
+                    for key, value in await tx.rows(_kept_under(_DEPLOYED))
                 },
                 tolerate=tuple(
                     msgspec.json.decode(value, type=ToleranceSpec)
-                    for _, value in await database.rows(_kept_under(_TOLERANCE))
+                    for _, value in sorted(await tx.rows(_kept_under(_TOLERANCE)))
                 ),
                 heard={
                     key.removeprefix(_HEARD): frozenset(json.loads(value))
-                    for key, value in await database.rows(_kept_under(_HEARD))
+                    for key, value in await tx.rows(_kept_under(_HEARD))
                 },
-                notes={key: value for prefix in NOTES for key, value in await database.rows(_kept_under(prefix))},
+                notes={key: value for prefix in NOTES for key, value in await tx.rows(_kept_under(prefix))},
             )
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
             raise StoreError(
-                f"{database.path} holds a value that this version cannot read ({error}); "
+                f"{self.database.name} holds a value that this version cannot read ({error}); "
                 "start the version that wrote it"
             ) from error
 
@@ -467,9 +461,8 @@ async def _write(tx: Transaction, change: Commit) -> None:
 
 
 def _kept_under(prefix: str) -> Select[tuple[str, str]]:
-    """Ask for the rows of ``meta`` whose keys begin with *prefix*, sorted."""
-    query = select(meta.c.key, meta.c.value)
-    return query.where(meta.c.key.startswith(prefix, autoescape=True)).order_by(meta.c.key)
+    """Ask for the rows of ``meta`` whose keys begin with *prefix*."""
+    return select(meta.c.key, meta.c.value).where(meta.c.key.startswith(prefix, autoescape=True))
 
 
 async def remember(tx: Transaction, key: str, value: str) -> None:
@@ -495,7 +488,15 @@ def name_of_hold(hold: Hold) -> str:
 async def _append(tx: Transaction, change: Commit) -> int:
     last = await tx.rows(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1))
     number, previous = (last[0][0] + 1, last[0][1]) if last else (1, chain.GENESIS)
-    entry = replace(change.entry, id=number, revision=change.revision, previous=previous)
+    said = change.entry
+    entry = replace(
+        said,
+        id=number,
+        actor=storable(said.actor),  # before it is hashed: what is read back must be what was hashed
+        reason=storable(said.reason),
+        revision=change.revision,
+        previous=previous,
+    )
     await tx.run(
         insert(audit).values(
             id=number,

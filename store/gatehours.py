@@ -17,11 +17,11 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import bindparam, delete, func, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from rules.distinct import packed, unpacked
 from rules.latency import added
 from store.database import Database, Transaction
+from store.dialect import upsert
 from store.schema import gate_hours
 
 HOUR_S: Final = 3_600

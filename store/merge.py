@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, select, text, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from store.database import Row, Transaction
+from store.dialect import upsert
 from store.groups import MAX_CONSUMERS, Example, GroupState, Sighting
 from store.schema import compared, comparisons, divergence_builds, divergence_places, divergences
 from store.triage import State, after_missed, after_seen, needed
@@ -272,8 +272,8 @@ _ADD_COMPARED: Final = _inserted_compared.on_conflict_do_update(
     index_elements=["route", "build"],
     set_={
         "count": compared.c.count + _more["count"],
-        "first_seen": func.min(compared.c.first_seen, _more["first_seen"]),
-        "last_seen": func.max(compared.c.last_seen, _more["last_seen"]),
+        "first_seen": func.least(compared.c.first_seen, _more["first_seen"]),
+        "last_seen": func.greatest(compared.c.last_seen, _more["last_seen"]),
     },
 )
 
@@ -291,8 +291,8 @@ _ADD_BUILD: Final = _inserted_build.on_conflict_do_update(
     index_elements=["divergence", "build"],
     set_={
         "count": divergence_builds.c.count + _further["count"],
-        "first_seen": func.min(divergence_builds.c.first_seen, _further["first_seen"]),
-        "last_seen": func.max(divergence_builds.c.last_seen, _further["last_seen"]),
+        "first_seen": func.least(divergence_builds.c.first_seen, _further["first_seen"]),
+        "last_seen": func.greatest(divergence_builds.c.last_seen, _further["last_seen"]),
     },
 )
 

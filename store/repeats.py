@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from config.causes import COSMETIC
 from store.database import Database, Transaction
+from store.dialect import upsert
 from store.schema import noise_asked, noise_places, rechecks, repeated
 
 MAX_PENDING: Final = 5_000

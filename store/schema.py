@@ -4,17 +4,23 @@ Rules of this file:
 
 1. The migrations build the tables; what stands here must say the same (a test compares).
 2. Every moment is text in RFC 3339 UTC or a Unix time in seconds, every composite value is JSON text:
-   nothing here depends on SQLite, so the same tables stand in PostgreSQL later.
+   the same tables stand in PostgreSQL, both files' in one schema.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import Column, Float, ForeignKey, Index, LargeBinary, MetaData, String, Table, Text
+
+from store.dialect import Number
 
 HEAD: Final = "0004"
 """The newest revision of the chain in ``store/migrations``; at it, Alembic (0.4 s to import) is not needed."""
+
+FLOOR: Final = "0004"
+"""The oldest HEAD whose code can use the tables as they stand at :data:`HEAD`: later revisions only add, so that nodes
+of the version before go on while a PostgreSQL is already migrated."""
 
 FLAGS: Final = MetaData()
 """``flags.db``: what must survive everything."""
@@ -34,8 +40,8 @@ flags = Table(
     FLAGS,
     Column("route", String, primary_key=True),
     Column("stage", String, nullable=False),
-    Column("percent_bp", Integer, nullable=False),
-    Column("sample_bp", Integer, nullable=False),
+    Column("percent_bp", Number, nullable=False),
+    Column("sample_bp", Number, nullable=False),
     Column("salt", String, nullable=False),
     Column("cohorts", Text, nullable=False, server_default="{}"),
 )
@@ -44,7 +50,7 @@ holds = Table(
     "holds",
     FLAGS,
     Column("route", String, primary_key=True),
-    Column("keep_copying", Integer, nullable=False),
+    Column("keep_copying", Number, nullable=False),
     Column("reason", Text, nullable=False),
     Column("actor", String, nullable=False),
     Column("at", String, nullable=False),
@@ -59,14 +65,14 @@ copying_off = Table(
 audit = Table(
     "audit",
     FLAGS,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("at", String, nullable=False),
     Column("actor", String, nullable=False),
     Column("source", String, nullable=False),
     Column("kind", String, nullable=False),
     Column("routes", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    Column("revision", Integer, nullable=False),
+    Column("revision", Number, nullable=False),
     Column("before", Text, nullable=False),
     Column("after", Text, nullable=False),
     Column("address", Text, nullable=False, server_default=""),
@@ -75,7 +81,7 @@ audit = Table(
     Column("config", Text, nullable=False, server_default=""),
     Column("previous", Text, nullable=False, server_default=""),
     Column("hash", Text, nullable=False, server_default=""),
-    Column("forced", Integer, nullable=False, server_default="0"),
+    Column("forced", Number, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 
@@ -83,7 +89,7 @@ audit_routes = Table(
     "audit_routes",
     FLAGS,
     Column("route", String, primary_key=True),
-    Column("audit_id", Integer, ForeignKey("audit.id"), primary_key=True),
+    Column("audit_id", Number, ForeignKey("audit.id"), primary_key=True),
 )
 
 idempotency = Table(
@@ -117,7 +123,7 @@ nodes = Table(
     Column("version", String, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("seen_at", Float, nullable=False),
-    Column("revision", Integer, nullable=False),
+    Column("revision", Number, nullable=False),
     Column("config", String, nullable=False),
     Column("workers", Text, nullable=False),
 )
@@ -132,10 +138,10 @@ evidence_meta = Table(
 answered = Table(
     "answered",
     EVIDENCE,
-    Column("hour", Integer, primary_key=True),
+    Column("hour", Number, primary_key=True),
     Column("route", String, primary_key=True),
     Column("side", String, primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("count", Number, nullable=False),
 )
 
 last_legacy = Table(
@@ -159,7 +165,7 @@ gate_hours = Table(
     Column("node", String, primary_key=True),
     Column("route", String, primary_key=True),
     Column("build", String, primary_key=True),
-    Column("hour", Integer, primary_key=True),
+    Column("hour", Number, primary_key=True),
     Column("body", LargeBinary, nullable=False),
     Index("gate_hours_route", "route", "build", "hour"),
     Index("gate_hours_hour", "hour"),
@@ -170,7 +176,7 @@ compared = Table(
     EVIDENCE,
     Column("route", String, primary_key=True),
     Column("build", String, primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("count", Number, nullable=False),
     Column("first_seen", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
 )
@@ -180,15 +186,15 @@ divergences = Table(
     EVIDENCE,
     Column("id", String, primary_key=True),
     Column("route", String, nullable=False),
-    Column("status_legacy", Integer, nullable=False),
-    Column("status_new", Integer, nullable=False),
-    Column("settled", Integer, nullable=False),
-    Column("rank", Integer, nullable=False),
+    Column("status_legacy", Number, nullable=False),
+    Column("status_new", Number, nullable=False),
+    Column("settled", Number, nullable=False),
+    Column("rank", Number, nullable=False),
     Column("causes", Text, nullable=False),
-    Column("count", Integer, nullable=False),
-    Column("same", Integer, nullable=False),
-    Column("different", Integer, nullable=False),
-    Column("compared_before", Integer, nullable=False),
+    Column("count", Number, nullable=False),
+    Column("same", Number, nullable=False),
+    Column("different", Number, nullable=False),
+    Column("compared_before", Number, nullable=False),
     Column("first_seen", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
     Column("state", String, nullable=False),
@@ -199,7 +205,7 @@ divergences = Table(
     Column("ticket", String, nullable=False),
     Column("decided_by", String, nullable=False),
     Column("decided_at", Float, nullable=False),
-    Column("noisy", Integer, nullable=False, server_default="0"),
+    Column("noisy", Number, nullable=False, server_default="0"),
     Index("divergences_rank", "settled", "rank", "noisy", "count", "id"),
     Index("divergences_route", "route", "state"),
     Index("divergences_last_seen", "last_seen"),
@@ -209,7 +215,7 @@ divergence_places = Table(
     "divergence_places",
     EVIDENCE,
     Column("divergence", String, primary_key=True),
-    Column("place", Integer, primary_key=True),
+    Column("place", Number, primary_key=True),
     Column("cause", String, nullable=False),
     Column("path", Text, nullable=False),
     Index("divergence_places_cause", "cause"),
@@ -221,7 +227,7 @@ divergence_builds = Table(
     EVIDENCE,
     Column("divergence", String, primary_key=True),
     Column("build", String, primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("count", Number, nullable=False),
     Column("first_seen", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
 )
@@ -233,7 +239,7 @@ comparisons = Table(
     Column("divergence", String, nullable=False),
     Column("request_id", String, nullable=False),
     Column("at", Float, nullable=False),
-    Column("bytes", Integer, nullable=False),
+    Column("bytes", Number, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Index("comparisons_divergence", "divergence", "at"),
     Index("comparisons_request", "request_id"),
@@ -244,26 +250,26 @@ noise_asked = Table(
     "noise_asked",
     EVIDENCE,
     Column("route", String, primary_key=True),
-    Column("day", Integer, primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("day", Number, primary_key=True),
+    Column("count", Number, nullable=False),
 )
 
 noise_places = Table(
     "noise_places",
     EVIDENCE,
     Column("route", String, primary_key=True),
-    Column("day", Integer, primary_key=True),
+    Column("day", Number, primary_key=True),
     Column("place", Text, primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("count", Number, nullable=False),
 )
 
 repeated = Table(
     "repeated",
     EVIDENCE,
     Column("divergence", String, primary_key=True),
-    Column("attempt", Integer, primary_key=True),
+    Column("attempt", Number, primary_key=True),
     Column("outcome", String, primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("count", Number, nullable=False),
 )
 
 rechecks = Table(

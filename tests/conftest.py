@@ -132,8 +132,10 @@ class Living:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind() -> Iterator[None]:
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves an asyncio task, thread, child process or descriptor behind."""
+    if any("postgres" in marker.args for marker in request.node.iter_markers("needs")):
+        request.getfixturevalue("postgres_server")  # it outlives the test that is the first to ask for it
     before = _living()
     yield
     left = _living().names_beyond(before)

@@ -9,9 +9,9 @@ from store.evidence import CAP_BYTES, EvidenceStore
 from store.groups import Example, Sighting
 
 
-async def opened(path: Path, cap_bytes: int = CAP_BYTES) -> EvidenceStore:
+async def opened(place: Path | str, cap_bytes: int = CAP_BYTES) -> EvidenceStore:
     """Open a file that forgets nothing by age: the moments of these tests lie in 1970."""
-    store = await EvidenceStore.open(str(path), cap_bytes)
+    store = await EvidenceStore.open(str(place), cap_bytes)
     store.bound(max_age_s=1e12, cap_bytes=cap_bytes)
     return store
 

@@ -1,55 +1,45 @@
-"""Rules of one SQLite file: whole transactions, guarantees kept, damage named and never touched."""
+"""The promises of a database, whichever it is: whole transactions, one writer, one moment, one kind of error."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sqlite3
-import stat
-import subprocess
-import sys
-from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import delete, insert, select, update
 
-from store.database import Database, StoreError
-from store.schema import EVIDENCE, FLAGS, audit, meta
+from store.database import Database, StoreError, is_elsewhere, open_database
+from store.schema import EVIDENCE, FLAGS, audit, audit_routes, meta
 
 pytestmark = pytest.mark.anyio
 
-ROOT = Path(__file__).resolve().parents[2]
+ENTRY = {
+    "at": "",
+    "actor": "",
+    "source": "",
+    "kind": "flip",
+    "routes": "[]",
+    "reason": "",
+    "revision": 1,
+    "before": "{}",
+    "after": "{}",
+}
 
 
-async def rows_of(database: Database) -> list[tuple[object, ...]]:
-    """Read the table that these tests write."""
-    return await database.rows(select(meta.c.key, meta.c.value))
+async def keys_of(database: Database) -> list[str]:
+    """Read the keys that these tests write."""
+    found = await database.rows(select(meta.c.key).order_by(meta.c.key))
+    return [key for (key,) in found if key != "schema_floor"]
 
 
-async def test_a_new_file_is_private_and_synchronous(tmp_path: Path) -> None:
-    """A new file has mode 0600, a write-ahead log, and synchronous FULL where flags live."""
-    path = tmp_path / "flags.db"
-    database = await Database.open(str(path), "flags")
-
-    mode = stat.S_IMODE(path.stat().st_mode)
-    async with database._writer.execute("PRAGMA synchronous") as cursor:
-        synchronous = await cursor.fetchone()
-    journal = sqlite3.connect(path)
-    journal_mode = journal.execute("PRAGMA journal_mode").fetchone()
-    journal.close()
-    await database.close()
-
-    assert mode == 0o600
-    assert synchronous == (2,)
-    assert journal_mode == ("wal",)
+async def put(database: Database, key: str) -> None:
+    """Write one key."""
+    async with database.transaction() as tx:
+        await tx.run(insert(meta).values(key=key, value="1"))
 
 
-async def test_an_error_inside_a_transaction_undoes_all_of_it(tmp_path: Path) -> None:
+async def test_an_error_inside_a_transaction_undoes_all_of_it(place: str) -> None:
     """A transaction that fails in the middle leaves nothing behind, and the next one works."""
-    database = await Database.open(str(tmp_path / "flags.db"), "flags")
+    database = await open_database(place, "flags")
 
     async def fail() -> None:
         async with database.transaction() as tx:
@@ -58,19 +48,36 @@ async def test_an_error_inside_a_transaction_undoes_all_of_it(tmp_path: Path) ->
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    after_error = await rows_of(database)
-    async with database.transaction() as tx:
-        await tx.run(insert(meta).values(key="b", value="2"))
-    after_all = await rows_of(database)
+    await put(database, "b")
+    found = await keys_of(database)
     await database.close()
 
-    assert after_error == []
-    assert after_all == [("b", "2")]
+    assert found == ["b"]
 
 
-async def test_a_cancelled_transaction_is_undone(tmp_path: Path) -> None:
+async def test_what_the_database_refuses_is_a_store_error_and_undoes_all(place: str) -> None:
+    """A row that breaks a key is refused with a sentence that names the database, without its password."""
+    database = await open_database(place, "flags")
+
+    async def fail() -> None:
+        async with database.transaction() as tx:
+            await tx.run(insert(meta).values(key="a", value="1"))
+            await tx.run(insert(meta).values(key="a", value="2"))
+
+    with pytest.raises(StoreError) as caught:
+        await fail()
+    await put(database, "b")
+    found = await keys_of(database)
+    await database.close()
+
+    assert found == ["b"]
+    assert database.name in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_cancelled_transaction_is_undone(place: str) -> None:
     """Cancelling the task in the middle of a transaction rolls it back and gives the turn on."""
-    database = await Database.open(str(tmp_path / "flags.db"), "flags")
+    database = await open_database(place, "flags")
     inside = asyncio.Event()
 
     async def hang() -> None:
@@ -84,253 +91,131 @@ async def test_a_cancelled_transaction_is_undone(tmp_path: Path) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    await put(database, "b")
+    found = await keys_of(database)
+    await database.close()
+
+    assert found == ["b"]
+
+
+async def test_one_writes_at_a_time_over_all_nodes(place: str) -> None:
+    """What a transaction has read stays true until it ends: sums of two nodes lose nothing."""
+    nodes = [await open_database(place, "flags") for _ in range(2)]
+    await put(nodes[0], "sum")
+
+    async def add(database: Database) -> None:
+        for _ in range(10):
+            async with database.transaction() as tx:
+                before = int((await tx.rows(select(meta.c.value).where(meta.c.key == "sum")))[0][0])
+                await asyncio.sleep(0)
+                await tx.run(update(meta).where(meta.c.key == "sum").values(value=str(before + 1)))
+
+    await asyncio.gather(*(add(database) for database in nodes), add(nodes[0]))
+    found = await nodes[1].rows(select(meta.c.value).where(meta.c.key == "sum"))
+    for database in nodes:
+        await database.close()
+
+    assert found == [("31",)]
+
+
+async def test_several_questions_are_answered_from_one_moment(place: str) -> None:
+    """Inside reading() nothing changes, whatever is committed meanwhile; outside it is seen at once."""
+    database = await open_database(place, "flags")
+    await put(database, "a")
+
+    async with database.reading() as moment:
+        first = await moment.rows(select(meta.c.key).where(meta.c.key != "schema_floor"))
+        await put(database, "b")
+        second = await moment.rows(select(meta.c.key).where(meta.c.key != "schema_floor"))
+    after = await keys_of(database)
+    await database.close()
+
+    assert first == second == [("a",)]
+    assert after == ["a", "b"]
+
+
+async def test_many_rows_go_in_one_call(place: str) -> None:
+    """run_many executes a statement once per row, and none for no rows."""
+    database = await open_database(place, "flags")
+
     async with database.transaction() as tx:
-        await tx.run(insert(meta).values(key="b", value="2"))
-    found = await rows_of(database)
+        await tx.run_many(insert(meta), [])
+        await tx.run_many(insert(meta), [{"key": f"k{number}", "value": "x"} for number in range(100)])
+    found = await keys_of(database)
     await database.close()
 
-    assert found == [("b", "2")]
+    assert len(found) == 100
 
 
-async def test_transactions_happen_one_after_the_other(tmp_path: Path) -> None:
-    """Transactions of many tasks never mix."""
-    database = await Database.open(str(tmp_path / "flags.db"), "flags")
-    running = 0
-
-    async def write(number: int) -> None:
-        nonlocal running
-        async with database.transaction() as tx:
-            running += 1
-            assert running == 1
-            await tx.run(insert(meta).values(key=str(number), value="x"))
-            running -= 1
-
-    await asyncio.gather(*(write(number) for number in range(20)))
-    count = len(await rows_of(database))
-    await database.close()
-
-    assert count == 20
-
-
-@pytest.mark.parametrize("content", [b"this is not a database at all" * 50, b"SQLite format 3\0" + b"\xff" * 4_000])
-async def test_a_damaged_file_is_named_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
-    """A damaged file is refused with a sentence that says what to do, and not one byte of it changes."""
-    path = tmp_path / "flags.db"
-    path.write_bytes(content)
-
-    with pytest.raises(StoreError) as caught:
-        await Database.open(str(path), "flags")
-
-    assert str(path) in str(caught.value)
-    assert "move it away" in str(caught.value)
-    assert path.read_bytes() == content
-
-
-async def test_somebody_elses_database_is_refused(tmp_path: Path) -> None:
-    """A SQLite file with other tables is not migrated over."""
-    path = tmp_path / "flags.db"
-    other = sqlite3.connect(path)
-    other.execute("CREATE TABLE customers (id)")
-    other.commit()
-    other.close()
-
-    with pytest.raises(StoreError, match="not Matapalo's"):
-        await Database.open(str(path), "flags")
-
-
-async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    """A file of a newer version is refused with both revisions, and stays as it is."""
-    path = tmp_path / "flags.db"
-    await (await Database.open(str(path), "flags")).close()
-    other = sqlite3.connect(path)
-    other.execute("UPDATE alembic_version SET version_num = '0999'")
-    other.commit()
-    other.close()
-
-    with pytest.raises(StoreError, match="'0999', this version knows revisions up to '0004'"):
-        await Database.open(str(path), "flags")
-
-
-async def test_a_directory_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
-    """A path that cannot be opened names itself and the reason."""
-    with pytest.raises(StoreError, match="cannot be opened"):
-        await Database.open(str(tmp_path / "nowhere" / "flags.db"), "flags")
-
-
-@pytest.mark.parametrize("how", ["deleted", "replaced"])
-async def test_a_file_that_is_gone_acknowledges_nothing(tmp_path: Path, how: str) -> None:
-    """A file that was deleted or replaced under us refuses every further change, even one already under way."""
-    path = tmp_path / "flags.db"
-    database = await Database.open(str(path), "flags")
-
-    def vanish() -> None:
-        if how == "deleted":
-            path.unlink()
-        else:
-            (tmp_path / "other").write_bytes(b"")
-            os.replace(tmp_path / "other", path)
-
-    async def write(then: Callable[[], None]) -> None:
-        async with database.transaction() as tx:
-            await tx.run(insert(meta).values(key="a", value="1"))
-            then()
-
-    with pytest.raises(StoreError, match=r"gone|replaced"):
-        await write(vanish)
-    with pytest.raises(StoreError, match=r"gone|replaced"):
-        await write(lambda: None)
-    await database.close()
-
-
-async def test_a_full_disk_is_a_sentence_and_passes(tmp_path: Path) -> None:
-    """When the file cannot grow the change is refused with what to do, and works again once there is space."""
-    database = await Database.open(str(tmp_path / "flags.db"), "flags")
-    pages = await database.pragma("page_count")
-    await database._writer.execute(f"PRAGMA max_page_count={pages}")
-
-    with pytest.raises(StoreError, match="free some space"):
-        async with database.transaction() as tx:
-            await tx.run(insert(meta).values(key="a", value="x" * 100_000))
-    await database._writer.execute("PRAGMA max_page_count=1000000")
+@pytest.mark.parametrize("how", ["update", "delete"])
+async def test_audit_rows_can_only_be_added(place: str, how: str) -> None:
+    """The database itself refuses to change or delete an entry, whoever asks."""
+    database = await open_database(place, "flags")
     async with database.transaction() as tx:
-        await tx.run(insert(meta).values(key="b", value="2"))
-    found = await rows_of(database)
+        await tx.run(insert(audit).values(id=1, **ENTRY))
+        await tx.run(insert(audit_routes).values(route="orders", audit_id=1))
+
+    for table in (audit, audit_routes):
+        with pytest.raises(StoreError, match="append-only"):
+            async with database.transaction() as tx:
+                await tx.run(delete(table) if how == "delete" else update(table).values(**{table.c.keys()[1]: 1}))
+    kept = await database.rows(select(audit.c.id))
     await database.close()
 
-    assert found == [("b", "2")]
+    assert kept == [(1,)]
 
 
-async def test_use_after_close_is_a_named_error(tmp_path: Path) -> None:
-    """Closing twice is fine; using a closed file says so."""
-    database = await Database.open(str(tmp_path / "flags.db"), "flags")
+@pytest.mark.parametrize("file", ["flags", "evidence"])
+async def test_deleted_rows_take_no_room(place: str, file: str) -> None:
+    """used_bytes grows with what is kept and falls with what is deleted, without waiting for anybody to clean up."""
+    database = await open_database(place, file)  # type: ignore[arg-type]  # one of the two literals
+    table = meta if file == "flags" else EVIDENCE.tables["evidence_meta"]
+    empty = await database.used_bytes()
+
+    async with database.transaction() as tx:
+        await tx.run_many(insert(table), [{"key": f"k{number}", "value": f"{number}" * 400} for number in range(200)])
+    full = await database.used_bytes()
+    async with database.transaction() as tx:
+        await tx.run(delete(table).where(table.c.key.startswith("k")))
+    after = await database.used_bytes()
+    await database.close()
+
+    assert full - empty > 10_000
+    assert after - empty < (full - empty) / 4
+
+
+async def test_use_after_close_is_a_named_error(place: str) -> None:
+    """Closing twice is fine; using what is closed says so."""
+    database = await open_database(place, "flags")
+    await keys_of(database)
     await database.close()
     await database.close()
 
     with pytest.raises(StoreError, match="is closed"):
-        await rows_of(database)
+        await keys_of(database)
+    with pytest.raises(StoreError, match="is closed"):
+        await put(database, "a")
 
 
-async def test_a_path_with_odd_characters_works(tmp_path: Path) -> None:
-    """A state_dir may hold spaces, percent signs, question marks and umlauts."""
-    directory = tmp_path / "ä %20 ?mode=ro #x"
-    directory.mkdir()
+async def test_a_whole_number_has_64_bits(place: str) -> None:
+    """A count beyond two billion is kept, and a sum of such is a whole number."""
+    from sqlalchemy import func
 
-    database = await Database.open(str(directory / "flags.db"), "flags")
-    await database.close()
-
-    assert (directory / "flags.db").stat().st_size > 0
-
-
-async def test_audit_rows_can_only_be_added(tmp_path: Path) -> None:
-    """The file itself refuses to change or delete an audit entry, whoever asks."""
-    path = tmp_path / "flags.db"
-    database = await Database.open(str(path), "flags")
+    answered = EVIDENCE.tables["answered"]
+    database = await open_database(place, "evidence")
     async with database.transaction() as tx:
-        await tx.run(
-            insert(audit).values(
-                at="", actor="", source="", kind="flip", routes="[]", reason="", revision=1, before="{}", after="{}"
-            )
-        )
+        for side in ("legacy", "new"):
+            await tx.run(insert(answered).values(hour=1, route="orders", side=side, count=3_000_000_000))
+
+    found = await database.rows(select(func.sum(answered.c.count)))
     await database.close()
 
-    other = sqlite3.connect(path)
-    for statement in ("DELETE FROM audit", "UPDATE audit SET actor = 'somebody else'"):
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            other.execute(statement)
-    other.close()
+    assert found == [(6_000_000_000,)]
+    assert isinstance(found[0][0], int)
 
 
-@pytest.mark.parametrize("file", ["flags", "evidence"])
-async def test_the_migrations_build_what_the_schema_says(tmp_path: Path, file: str) -> None:
-    """Tables, columns and keys in the file are those that store/schema.py declares."""
-    path = tmp_path / f"{file}.db"
-    await (await Database.open(str(path), file)).close()  # type: ignore[arg-type]  # one of the two literals
-    declared = (FLAGS if file == "flags" else EVIDENCE).tables
-    found = sqlite3.connect(path)
-    tables = {
-        name: {
-            (column, kind.split("(")[0].upper(), bool(key))
-            for _, column, kind, _, _, key in found.execute(f"PRAGMA table_info({name})")
-        }
-        for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        if name not in ("alembic_version", "sqlite_sequence")
-    }
-    found.close()
-
-    expected = {
-        name: {
-            (column.name, str(column.type.compile(sqlite.dialect())).upper(), column.primary_key)
-            for column in table.columns
-        }
-        for name, table in declared.items()
-    }
-    assert tables == expected
-
-
-def test_an_up_to_date_file_opens_without_alembic(tmp_path: Path) -> None:
-    """Only a file that needs a migration imports Alembic, and none imports SQLAlchemy's ORM: control is back sooner."""
-    script = (
-        "import asyncio, sys\n"
-        "from store.database import Database\n"
-        "path = sys.argv[1]\n"
-        "async def main():\n"
-        "    await (await Database.open(path, 'flags')).close()\n"
-        "asyncio.run(main())\n"
-        "print(int('alembic' in sys.modules), int('sqlalchemy.orm' in sys.modules))\n"
-    )
-    words = [sys.executable, "-c", script, str(tmp_path / "flags.db")]
-
-    said = [
-        subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
-        for _ in range(2)
-    ]
-
-    assert said == ["1 0", "0 0"]
-
-
-def test_only_control_pays_for_the_store() -> None:
-    """A worker and a comparer import neither SQLAlchemy nor aiosqlite."""
-    script = "import proxy.worker, shadow.comparer, sys; print('sqlalchemy' in sys.modules, 'aiosqlite' in sys.modules)"
-
-    said = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    ).stdout
-
-    assert said.split() == ["False", "False"]
-
-
-async def test_a_copy_made_while_it_is_written_is_one_moment(tmp_path: Path) -> None:
-    """SQLite's backup of a file in use, as the operations page has it, opens and holds whole transactions only."""
-    database = await Database.open(str(tmp_path / "flags.db"), "flags")
-    copies = [tmp_path / f"copy-{number}.db" for number in range(3)]
-    enough = asyncio.Event()
-
-    async def write() -> None:
-        number = 0
-        while not enough.is_set():
-            async with database.transaction() as tx:
-                await tx.run(insert(meta).values(key=f"{number}-first", value="1"))
-                await tx.run(insert(meta).values(key=f"{number}-second", value="2"))
-            number += 1
-
-    def back_up(path: Path) -> None:
-        with closing(sqlite3.connect(tmp_path / "flags.db")) as source, closing(sqlite3.connect(path)) as target:
-            source.backup(target)
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(write())
-        for path in copies:
-            await asyncio.to_thread(back_up, path)
-        enough.set()
-    await database.close()
-    kept = []
-    for path in copies:
-        copy = await Database.open(str(path), "flags")
-        kept.append([str(key) for key, _ in await rows_of(copy) if str(key)[0].isdigit()])
-        await copy.close()
-
-    for keys in kept:
-        assert sorted(key for key in keys if key.endswith("first")) == sorted(
-            key.replace("second", "first") for key in keys if key.endswith("second")
-        )
-    assert len(kept[-1]) >= len(kept[0])
+def test_a_place_is_a_path_or_a_postgresql() -> None:
+    """URLs and references are PostgreSQLs, anything else is a file."""
+    assert all(map(is_elsewhere, ("postgresql://h/d", "postgres://h/d", "env:DB", "file:/run/db")))
+    assert not any(map(is_elsewhere, ("/var/lib/flags.db", "flags.db", "./env/flags.db")))
+    assert FLAGS.tables.keys() & EVIDENCE.tables.keys() == set()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[EvidenceStore]:
+async def store(place: str) -> AsyncIterator[EvidenceStore]:
     """Open an empty file."""
-    store = await opened(tmp_path / "evidence.db")
+    store = await opened(place)
     yield store
     await store.close()
 
@@ -177,7 +177,8 @@ async def test_a_file_that_is_too_large_loses_examples_before_divergences(store:
     """With large bodies the older examples of each group go first; the divergences and a newest example stay."""
     for at in (1.0, 2.0, 3.0):
         await write(
-            store, *(sighting(f"d-{number}", at=at, body=bytes(20_000), size_bytes=int(9 - at)) for number in range(20))
+            store,
+            *(sighting(f"d-{number}", at=at, body=os.urandom(20_000), size_bytes=int(9 - at)) for number in range(20)),
         )
     store.bound(max_age_s=1e9, cap_bytes=700_000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from tests.store.made import opened, sighting
 pytestmark = pytest.mark.anyio
 
 
-async def test_hours_add_up_and_the_last_legacy_request_only_rises(tmp_path: Path) -> None:
+async def test_hours_add_up_and_the_last_legacy_request_only_rises(place: str) -> None:
     """Batches add to their hour; an older last request of legacy changes nothing."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    store = await EvidenceStore.open(place)
     for count, at in ((3, 50.0), (4, 40.0)):
         await store.write(
             Batch(answered={(7, "orders", "new"): count, (8, "orders", "legacy"): 1}, last_legacy={"orders": at}),
@@ -34,9 +35,9 @@ async def test_hours_add_up_and_the_last_legacy_request_only_rises(tmp_path: Pat
     assert last == {"orders": 50.0}
 
 
-async def test_epochs_are_replaced_whole_and_forgotten_when_folded(tmp_path: Path) -> None:
+async def test_epochs_are_replaced_whole_and_forgotten_when_folded(place: str) -> None:
     """An epoch's newest state replaces the one before; a folded epoch goes with the same batch."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    store = await EvidenceStore.open(place)
     await store.write(Batch(epochs={"e1": b"1", "e2": b"2"}), Groups())
     await store.write(Batch(epochs={"": b"12"}, gone=("e1",)), Groups())
 
@@ -66,12 +67,12 @@ async def test_a_batch_that_cannot_be_written_is_kept(tmp_path: Path) -> None:
     assert [(one.count, one.first_seen, one.last_seen) for one in found] == [(2, 100.0, 130.0)]
 
 
-async def test_the_file_stays_below_its_cap_oldest_out_first(tmp_path: Path) -> None:
+async def test_the_file_stays_below_its_cap_oldest_out_first(place: str) -> None:
     """Beyond the cap the oldest groups and hours go; the newest, the totals and the ledger stay."""
-    store = await opened(tmp_path / "evidence.db", cap_bytes=400_000)
+    store = await opened(place, cap_bytes=400_000)
     groups = Groups()
     for number in range(400):
-        groups.add(sighting(f"d-{number}", at=float(number), body=b"x" * 2_000))
+        groups.add(sighting(f"d-{number}", at=float(number), body=os.urandom(2_000)))
     batch = Batch(
         epochs={"e1": b"1"},
         answered={(hour, "orders", "new"): 1 for hour in range(1_000)},
@@ -80,7 +81,7 @@ async def test_the_file_stays_below_its_cap_oldest_out_first(tmp_path: Path) -> 
     await store.write(batch, groups)
 
     await store.shrink()
-    used = (await store.database.pragma("page_count") - await store.database.pragma("freelist_count")) * 4096
+    used = await store.database.used_bytes()
     found = [one.last_seen for one in await store.divergences.page(Wanted(), after=None, limit=1_000)]
     hours = await store.share(None, 0)
     epochs, last = await store.load_epochs(), await store.load_last_legacy()
@@ -96,13 +97,13 @@ async def test_the_file_stays_below_its_cap_oldest_out_first(tmp_path: Path) -> 
     assert last == {"orders": 5.0}
 
 
-async def test_the_beginning_of_the_evidence_is_remembered(tmp_path: Path) -> None:
+async def test_the_beginning_of_the_evidence_is_remembered(place: str) -> None:
     """The moment at which a file began stays the same when it is opened again."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    store = await EvidenceStore.open(place)
     began = store.began_at
     await store.close()
 
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    store = await EvidenceStore.open(place)
     again = store.began_at
     await store.close()
 

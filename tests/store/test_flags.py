@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from config.spec import RuleSpec, ToleranceSpec
 from rules.flag import Flag, Hold, Stage
@@ -24,6 +24,7 @@ from store.flags import (
     flag_as_json,
     flag_from_json,
 )
+from store.schema import flags
 
 pytestmark = pytest.mark.anyio
 
@@ -45,9 +46,9 @@ def entry(kind: str = "flip", routes: tuple[str, ...] = ("orders",), source: str
     )
 
 
-async def test_what_was_committed_comes_back(tmp_path: Path) -> None:
+async def test_what_was_committed_comes_back(place: str) -> None:
     """Flags, holds, switches, revision and audit are the same after the file was closed and opened."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     number = await store.commit(
         Commit(
             revision=7,
@@ -59,7 +60,7 @@ async def test_what_was_committed_comes_back(tmp_path: Path) -> None:
     )
     await store.close()
 
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     found, told = await store.load(), await store.entry(number)
     await store.close()
 
@@ -69,12 +70,12 @@ async def test_what_was_committed_comes_back(tmp_path: Path) -> None:
     assert told == replace(entry(), id=number, revision=7, previous=chain.GENESIS, hash=told.hash)
 
 
-async def test_each_entry_carries_the_hash_of_the_one_before(tmp_path: Path) -> None:
+async def test_each_entry_carries_the_hash_of_the_one_before(place: str) -> None:
     """The audit is a chain: numbers follow each other, and every hash can be computed again from what was read."""
     rich = replace(
         entry(), address="192.0.2.7", evidence={"bound": 0.001}, builds={"new": "v2"}, config="ab", forced=True
     )
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     numbers = [await store.commit(Commit(revision=7, entry=one)) for one in (entry(), rich, entry("hold"))]
     first, second, third = reversed(await store.entries(before=None, limit=10))
     await store.close()
@@ -86,9 +87,9 @@ async def test_each_entry_carries_the_hash_of_the_one_before(tmp_path: Path) -> 
     assert [chain.digest(entry_as_json(one)) for one in (first, second, third)] == [first.hash, second.hash, third.hash]
 
 
-async def test_notes_come_back_until_they_are_forgotten(tmp_path: Path) -> None:
+async def test_notes_come_back_until_they_are_forgotten(place: str) -> None:
     """Small values of control's parts are kept by key, and one is forgotten without the others."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     await store.commit(Commit(revision=1, entry=entry(), remember={"watchdog:a": "1", "autopilot:b": "2"}))
     both = await store.load()
     await store.commit(Commit(revision=2, entry=entry(), remember={"watchdog:a": None}))
@@ -99,11 +100,11 @@ async def test_notes_come_back_until_they_are_forgotten(tmp_path: Path) -> None:
     assert one.notes == {"autopilot:b": "2"}
 
 
-async def test_deploys_come_back_newest_first_and_bounded(tmp_path: Path) -> None:
+async def test_deploys_come_back_newest_first_and_bounded(place: str) -> None:
     """Of each backend the newest deploys are remembered, a fixed number of them, apart from the others'."""
     ran = tuple(Deploy(backend="new", version=f"v{n}", at=float(n), actor="ci") for n in range(30, 0, -1))
     other = (Deploy(backend="old", version="k1", at=1.0, actor="ci"),)
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     await store.commit(Commit(revision=7, entry=entry("deployed"), deploys=ran))
     await store.commit(Commit(revision=7, entry=entry("deployed"), deploys=other))
 
@@ -114,7 +115,7 @@ async def test_deploys_come_back_newest_first_and_bounded(tmp_path: Path) -> Non
     assert found.revision == 7
 
 
-async def test_tolerances_come_back_until_they_are_taken_away(tmp_path: Path) -> None:
+async def test_tolerances_come_back_until_they_are_taken_away(place: str) -> None:
     """Applied tolerances are kept whole; None leaves them, a new set replaces them, and nothing else goes with them."""
     clock = ToleranceSpec(
         id="t-1",
@@ -126,7 +127,7 @@ async def test_tolerances_come_back_until_they_are_taken_away(tmp_path: Path) ->
         expires="2027-01-31",
     )
     order = ToleranceSpec(id="t-2", route="", cause="key_order", reason="maps", owner="shop", expires="2027-01-31")
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     ran = (Deploy(backend="new", version="v1", at=1.0, actor="ci"),)
     await store.commit(Commit(revision=1, entry=entry("tolerate"), tolerate=(order, clock), deploys=ran))
     await store.commit(Commit(revision=2, entry=entry()))
@@ -139,9 +140,9 @@ async def test_tolerances_come_back_until_they_are_taken_away(tmp_path: Path) ->
     assert one.deploys == {"new": ran}
 
 
-async def test_a_commit_that_fails_writes_neither_flag_nor_audit(tmp_path: Path) -> None:
+async def test_a_commit_that_fails_writes_neither_flag_nor_audit(place: str) -> None:
     """When any part of a change cannot be written, none of it is."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     key = Key(key="k", actor="ops", digest="d")
     await store.commit(Commit(revision=1, entry=entry(), key=key))
 
@@ -155,9 +156,9 @@ async def test_a_commit_that_fails_writes_neither_flag_nor_audit(tmp_path: Path)
     assert len(entries) == 1
 
 
-async def test_sets_are_replaced_and_flags_dropped(tmp_path: Path) -> None:
+async def test_sets_are_replaced_and_flags_dropped(place: str) -> None:
     """A new set of holds or switches replaces the old one, None leaves it; a dropped flag is gone."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     both = {"orders": CANARY, "cart": replace(CANARY, salt="cart")}
     await store.commit(
         Commit(
@@ -180,9 +181,9 @@ async def test_sets_are_replaced_and_flags_dropped(tmp_path: Path) -> None:
     assert (less.flags, less.holds, set(less.copying_off)) == ({"orders": CANARY}, {}, set())
 
 
-async def test_the_audit_is_paged_newest_first_and_filtered_by_route(tmp_path: Path) -> None:
+async def test_the_audit_is_paged_newest_first_and_filtered_by_route(place: str) -> None:
     """Entries come newest first, from a place on, for one route or all."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     for number in range(6):
         routes = ("orders",) if number % 2 else ("cart", "pay")
         await store.commit(Commit(revision=number, entry=entry(routes=routes)))
@@ -196,9 +197,9 @@ async def test_the_audit_is_paged_newest_first_and_filtered_by_route(tmp_path: P
     assert [one.id for one in pay] == [5, 3, 1]
 
 
-async def test_the_last_flip_of_each_route_is_found(tmp_path: Path) -> None:
+async def test_the_last_flip_of_each_route_is_found(place: str) -> None:
     """The last flip is the newest flip, rollback or undo of a route; holds and reloads are none."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     for kind, routes in (("flip", ("orders",)), ("undo", ("orders", "cart")), ("hold", ("orders",)), ("reload", ())):
         await store.commit(Commit(revision=1, entry=entry(kind, routes)))
 
@@ -209,9 +210,9 @@ async def test_the_last_flip_of_each_route_is_found(tmp_path: Path) -> None:
     assert counts == {("orders", "api"): 2, ("cart", "api"): 1}
 
 
-async def test_a_key_is_remembered_with_its_change(tmp_path: Path) -> None:
+async def test_a_key_is_remembered_with_its_change(place: str) -> None:
     """The answer of a change is found under its key and actor, with the id of its entry, and under no other."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     key = Key(key="k", actor="ops", digest="d", answer={"revision": 3})
     number = await store.commit(Commit(revision=3, entry=entry(), key=key))
 
@@ -222,18 +223,12 @@ async def test_a_key_is_remembered_with_its_change(tmp_path: Path) -> None:
     assert stranger is None
 
 
-async def test_a_stage_of_another_version_is_a_sentence(tmp_path: Path) -> None:
+async def test_a_stage_of_another_version_is_a_sentence(place: str) -> None:
     """A value that this version cannot read refuses the file with the way out."""
-    import sqlite3
-
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     await store.commit(Commit(revision=3, entry=entry(), set_flags={"orders": CANARY}))
-    await store.close()
-    other = sqlite3.connect(tmp_path / "flags.db")
-    other.execute("UPDATE flags SET stage = 'retired'")
-    other.commit()
-    other.close()
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    async with store.database.transaction() as tx:
+        await tx.run(update(flags).values(stage="retired"))
 
     with pytest.raises(StoreError, match="start the version that wrote it"):
         await store.load()

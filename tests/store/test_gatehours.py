@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -49,9 +48,9 @@ def test_an_hour_of_one_route_takes_little_room() -> None:
     assert len(encode_parts([quiet])) < 100
 
 
-async def test_a_row_is_replaced_whole_and_ends_with_its_age(tmp_path: Path) -> None:
+async def test_a_row_is_replaced_whole_and_ends_with_its_age(place: str) -> None:
     """Writing a row again counts nothing twice; rows beyond their age are forgotten, those of other nodes as well."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    store = await EvidenceStore.open(place)
     hour = this_hour()
 
     async def write(hour: int, count: int, build: str = "v1") -> None:
@@ -81,9 +80,9 @@ async def test_a_row_is_replaced_whole_and_ends_with_its_age(tmp_path: Path) -> 
     assert unclear == {"orders": (float(hour * HOUR_S), "")}
 
 
-async def test_a_full_file_loses_its_oldest_hours(tmp_path: Path) -> None:
+async def test_a_full_file_loses_its_oldest_hours(place: str) -> None:
     """At the cap the oldest twentieth of the time goes; the newest hour stays whatever happens."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    store = await EvidenceStore.open(place)
     body = encode_parts([Part(began=0.0)])
     now = this_hour()
     await store.write(Batch(gate_hours={("orders", "", now - age): body for age in range(100)}), Groups())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -18,9 +17,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[EvidenceStore]:
+async def store(place: str) -> AsyncIterator[EvidenceStore]:
     """Open an empty file."""
-    store = await opened(tmp_path / "evidence.db")
+    store = await opened(place)
     yield store
     await store.close()
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.dialects.postgresql import psycopg as postgresql
 
+from rules.flag import Flag, Stage
 from store import chain, migrate
-from store.schema import HEAD
+from store.database import StoreError
+from store.evidence import Batch, EvidenceStore
+from store.flags import Commit, Entry, FlagStore
+from store.groups import Groups
+from store.repeats import RepeatLog
+from store.schema import EVIDENCE, FLAGS, FLOOR, HEAD
+from tests.store.made import sighting
+from tests.support.postgres import PASSWORD, PostgresServer
+
+pytestmark = pytest.mark.anyio
 
 
 def test_the_head_that_the_code_knows_is_the_head_of_the_chain() -> None:
@@ -102,3 +115,108 @@ def test_entries_of_a_former_version_join_the_chain(tmp_path: Path) -> None:
         assert row["previous"] == previous
         previous = row["hash"]
     assert len(rows) == 3
+
+
+@pytest.mark.needs("postgres")
+def test_two_migrations_of_one_postgresql_are_one(postgres_url: str) -> None:
+    """Who migrates while somebody else does waits, finds nothing to do, and both end well."""
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: migrate.upgrade_postgres(postgres_url), range(2)))
+
+    assert sorted(done) == [("", HEAD), (HEAD, HEAD)]
+
+
+@pytest.mark.needs("postgres")
+def test_a_failed_migration_of_a_postgresql_leaves_nothing(postgres_server: PostgresServer) -> None:
+    """When one statement of the chain fails, the schema is as it was, and the sentence has no password."""
+    name = postgres_server.database()
+    postgres_server.execute("CREATE SCHEMA matapalo; CREATE TABLE matapalo.idempotency (x int)", name)
+
+    with pytest.raises(StoreError) as caught:
+        migrate.upgrade_postgres(postgres_server.url(name))
+
+    tables = postgres_server.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'matapalo'", name)
+    assert tables == [("idempotency",)]
+    assert "idempotency" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.needs("postgres")
+def test_the_migrations_build_in_a_postgresql_what_the_schema_says(
+    postgres_server: PostgresServer, migrated_url: str
+) -> None:
+    """Tables, columns, types and keys there are those that store/schema.py declares."""
+    name = migrated_url.rpartition("/")[2]
+    found = postgres_server.execute(
+        "SELECT c.table_name, c.column_name, c.udt_name, c.is_nullable = 'YES', k.column_name IS NOT NULL "
+        "FROM information_schema.columns c LEFT JOIN information_schema.table_constraints t "
+        "ON t.table_schema = 'matapalo' AND t.table_name = c.table_name AND t.constraint_type = 'PRIMARY KEY' "
+        "LEFT JOIN information_schema.key_column_usage k ON k.constraint_name = t.constraint_name "
+        "AND k.table_name = c.table_name AND k.column_name = c.column_name "
+        "WHERE c.table_schema = 'matapalo' AND c.table_name <> 'alembic_version'",
+        name,
+    )
+
+    types = {"BIGINT": "int8", "VARCHAR": "varchar", "TEXT": "text", "FLOAT": "float8", "BYTEA": "bytea"}
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's own constructor
+    expected = {
+        (table.name, column.name, types[column.type.compile(dialect)], bool(column.nullable), column.primary_key)
+        for metadata in (FLAGS, EVIDENCE)
+        for table in metadata.tables.values()
+        for column in table.columns
+    }
+    assert set(found) == expected
+
+
+@pytest.mark.needs("postgres")
+async def test_code_of_the_version_before_works_on_the_schema_of_the_next(
+    postgres_server: PostgresServer, migrated_url: str
+) -> None:
+    """Revisions only add columns with defaults, and tables: with one of each in every place everything still works."""
+    name = migrated_url.rpartition("/")[2]
+    tables = [table for metadata in (FLAGS, EVIDENCE) for table in metadata.tables]
+    postgres_server.execute(
+        "SET search_path TO matapalo; CREATE TABLE of_the_next (x int);"
+        + "".join(f"ALTER TABLE {table} ADD COLUMN of_the_next text NOT NULL DEFAULT '';" for table in tables)
+        + "UPDATE alembic_version SET version_num = '9999'",
+        name,
+    )
+    flag = Flag(stage=Stage.CANARY, percent_bp=100, sample_bp=0, salt="orders")
+    entry = Entry(kind="flip", source="api", actor="", routes=("orders",), reason="", at="", before={}, after={})
+    flags, evidence = await FlagStore.open(migrated_url), await EvidenceStore.open(migrated_url)
+
+    number = await flags.commit(Commit(revision=1, entry=entry, set_flags={"orders": flag}, copying_off=frozenset("a")))
+    found, audited = await flags.load(), await flags.entry(number)
+    groups, repeats = Groups(), RepeatLog()
+    groups.add(sighting())
+    repeats.ask("orders", ("/at",), 1e9)
+    await evidence.write(Batch(epochs={"e": b"1"}, answered={(1, "orders", "new"): 2}), groups, repeats)
+    evidence.bound(max_age_s=1e12, cap_bytes=1)
+    await evidence.shrink()
+    share = await evidence.share(None, 0)
+    await flags.close()
+    await evidence.close()
+
+    assert found.flags == {"orders": flag}
+    assert audited is not None
+    assert share == {1: {"new": 2}}
+
+
+def test_revisions_beyond_the_floor_only_add(tmp_path: Path) -> None:
+    """What stood at the floor stands at the head, with the same types, and what came is optional for a writer."""
+    built = {}
+    for revision in (FLOOR, HEAD):
+        for file in ("flags", "evidence"):
+            path = str(tmp_path / f"{file}-{revision}.db")
+            migrate.upgrade(path, file, revision)
+            with closing(sqlite3.connect(path)) as found:
+                tables = [name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+                for table in tables:
+                    for _, column, kind, required, default, _ in found.execute(f"PRAGMA table_info({table})"):
+                        built[revision, table, column] = (kind, bool(required) and default is None)
+    old = {(table, column): said for (revision, table, column), said in built.items() if revision == FLOOR}
+    new = {(table, column): said for (revision, table, column), said in built.items() if revision == HEAD}
+    old_tables = {table for table, _ in old}
+
+    assert {key: new.get(key) for key in old} == old
+    assert [key for key in new.keys() - old.keys() if key[0] in old_tables and new[key][1]] == []

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, update
 
 from store.flags import FlagStore
 from store.nodes import AWAY_S, FORGET_S, LEASE_S, NodeSeen, NodeStore
-from store.schema import nodes
+from store.schema import meta, nodes
 
 pytestmark = pytest.mark.anyio
 
@@ -31,16 +31,14 @@ async def silence(store: FlagStore, name: str, seconds: float) -> None:
     """Make a node silent for so long, and its lease with it."""
     async with store.database.transaction() as tx:
         await tx.run(update(nodes).where(nodes.c.name == name).values(seen_at=nodes.c.seen_at - seconds))
-        await tx.run(
-            text("UPDATE meta SET value = json_set(value, '$[1]', json_extract(value, '$[1]') - :by)").bindparams(
-                by=seconds
-            )
-        )
+        for key, value in await tx.rows(select(meta.c.key, meta.c.value).where(meta.c.key.startswith("leader"))):
+            leader, until = json.loads(value)
+            await tx.run(update(meta).where(meta.c.key == key).values(value=json.dumps([leader, until - seconds])))
 
 
-async def test_one_leads_until_it_is_silent(tmp_path: Path) -> None:
+async def test_one_leads_until_it_is_silent(place: str) -> None:
     """The first that asks leads as long as it beats; another one leads only after its lease, and never both."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     listed = NodeStore(store.database)
 
     first, second, again = await listed.beat(A), await listed.beat(B), await listed.beat(A)
@@ -52,9 +50,9 @@ async def test_one_leads_until_it_is_silent(tmp_path: Path) -> None:
     assert (taken.leads, late.leads, late.leader) == (True, False, "b")
 
 
-async def test_two_processes_of_one_name_never_lead_both(tmp_path: Path) -> None:
+async def test_two_processes_of_one_name_never_lead_both(place: str) -> None:
     """The lease belongs to one start of a node; a second process under its name waits like any other."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     listed = NodeStore(store.database)
 
     first, twin = await listed.beat(A), await listed.beat(replace(A, started_at=2.5))
@@ -65,9 +63,9 @@ async def test_two_processes_of_one_name_never_lead_both(tmp_path: Path) -> None
     assert twin.former.started_at == 1.5
 
 
-async def test_a_silent_node_is_away_and_later_forgotten(tmp_path: Path) -> None:
+async def test_a_silent_node_is_away_and_later_forgotten(place: str) -> None:
     """A node silent for more than five seconds is away; after a week it is off the list."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     listed = NodeStore(store.database)
     await listed.beat(A)
     await listed.beat(B)
@@ -82,9 +80,9 @@ async def test_a_silent_node_is_away_and_later_forgotten(tmp_path: Path) -> None
     assert (beat.forgotten, [node.name for node in beat.nodes]) == (("b",), ["a"])
 
 
-async def test_what_a_node_says_is_what_others_read(tmp_path: Path) -> None:
+async def test_what_a_node_says_is_what_others_read(place: str) -> None:
     """A row comes back as it was written; a node serves a revision only when all its workers do."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     listed = NodeStore(store.database)
     await listed.beat(B)
 
@@ -95,9 +93,9 @@ async def test_what_a_node_says_is_what_others_read(tmp_path: Path) -> None:
     assert (seen.serves(5), seen.serves(6)) == (True, False)
 
 
-async def test_goodbye_gives_the_lead_away_at_once(tmp_path: Path) -> None:
+async def test_goodbye_gives_the_lead_away_at_once(place: str) -> None:
     """A node that ends in order leaves the list and its lease, so nobody waits for it."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     listed = NodeStore(store.database)
     await listed.beat(A)
 

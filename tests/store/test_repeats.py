@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -82,9 +81,9 @@ def test_a_divergence_is_as_noisy_as_its_quietest_place() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_was_learnt_is_kept_per_day_and_forgotten(tmp_path: Path) -> None:
+async def test_what_was_learnt_is_kept_per_day_and_forgotten(place: str) -> None:
     """A rate is that of the last days: older ones leave it, and then the file."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    store = await EvidenceStore.open(place)
     log = RepeatLog()
     for day, places in ((0, ["/at"]), (0, []), (-1, ["/at", "/id"]), (-WINDOW_DAYS, ["/at"])):
         log.ask("orders", places, NOW + day * DAY_S)
@@ -102,9 +101,9 @@ async def test_what_was_learnt_is_kept_per_day_and_forgotten(tmp_path: Path) -> 
 
 
 @pytest.mark.anyio
-async def test_repeats_add_up_and_the_last_recheck_stays(tmp_path: Path) -> None:
+async def test_repeats_add_up_and_the_last_recheck_stays(place: str) -> None:
     """Outcomes are counted per divergence and attempt; a later recheck takes the place of the one before."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    store = await EvidenceStore.open(place)
     log = RepeatLog()
     for attempt, outcome in ((1, "gone"), (1, "gone"), (1, "stays"), (2, "other")):
         log.repeat("d-1", attempt, outcome)
@@ -132,9 +131,9 @@ async def test_repeats_add_up_and_the_last_recheck_stays(tmp_path: Path) -> None
 
 
 @pytest.mark.anyio
-async def test_a_batch_that_cannot_be_written_is_kept(tmp_path: Path) -> None:
+async def test_a_batch_that_cannot_be_written_is_kept(place: str) -> None:
     """When the file refuses, nothing that was learnt is lost."""
-    store = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    store = await EvidenceStore.open(place)
     await store.close()
     log = RepeatLog()
     log.ask("orders", ["/at"], NOW)

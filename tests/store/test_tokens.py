@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -22,13 +21,12 @@ def change(**what: tuple[Token, ...] | tuple[str, ...]) -> Commit:
     return Commit(revision=1, entry=entry, **what)  # type: ignore[arg-type]  # a bundle of keywords
 
 
-async def test_tokens_survive_with_their_changes(tmp_path: Path) -> None:
+async def test_tokens_survive_with_their_changes(place: str) -> None:
     """What a commit puts is read back after a restart; what it drops is gone; the rest stays."""
-    path = str(tmp_path / "flags.db")
-    store = await FlagStore.open(path)
+    store = await FlagStore.open(place)
     await store.commit(change(put_tokens=(CI, FORMER)))
     await store.close()
-    store = await FlagStore.open(path)
+    store = await FlagStore.open(place)
     first = await read_tokens(store.database)
     await store.commit(change(put_tokens=(replace(CI, digest="d2"),), drop_tokens=(FORMER.key,)))
     second = await read_tokens(store.database)
@@ -38,9 +36,9 @@ async def test_tokens_survive_with_their_changes(tmp_path: Path) -> None:
     assert [(one.key, one.digest) for one in second] == [("ci", "d2")]
 
 
-async def test_a_use_is_kept_and_never_goes_back(tmp_path: Path) -> None:
+async def test_a_use_is_kept_and_never_goes_back(place: str) -> None:
     """The newest use of a token is kept; an older one, from a slower node, changes nothing."""
-    store = await FlagStore.open(str(tmp_path / "flags.db"))
+    store = await FlagStore.open(place)
     await store.commit(change(put_tokens=(CI,)))
     await note_uses(store.database, {"ci": 1700.0, "nobody": 1.0})
     await note_uses(store.database, {"ci": 1600.0})

@@ -63,7 +63,10 @@ class PostgresServer:
         self._settings = SETTINGS | settings
         self._guard: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count()
-        self._user, self._group = _unprivileged() if os.getuid() == 0 else (None, None)
+        self._user: int | None = None
+        self._group: int | None = None
+        if os.getuid() == 0:
+            self._user, self._group = _unprivileged()
         try:
             self._make()
             self.start()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context, op
 
+from store.dialect import Number
+from store.migrations.append_only import protect
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -12,10 +15,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Build the tables of the file that is open."""
-    if context.config.attributes["file"] == "flags":
+    """Build the tables of what is open."""
+    files = context.config.attributes["files"]
+    if "flags" in files:
         _upgrade_flags()
-    else:
+    if "evidence" in files:
         _upgrade_evidence()
 
 
@@ -29,14 +33,14 @@ def _upgrade_flags() -> None:
         "flags",
         sa.Column("route", sa.String, primary_key=True),
         sa.Column("stage", sa.String, nullable=False),
-        sa.Column("percent_bp", sa.Integer, nullable=False),
-        sa.Column("sample_bp", sa.Integer, nullable=False),
+        sa.Column("percent_bp", Number, nullable=False),
+        sa.Column("sample_bp", Number, nullable=False),
         sa.Column("salt", sa.String, nullable=False),
     )
     op.create_table(
         "holds",
         sa.Column("route", sa.String, primary_key=True),
-        sa.Column("keep_copying", sa.Integer, nullable=False),
+        sa.Column("keep_copying", Number, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("actor", sa.String, nullable=False),
         sa.Column("at", sa.String, nullable=False),
@@ -44,14 +48,14 @@ def _upgrade_flags() -> None:
     op.create_table("copying_off", sa.Column("route", sa.String, primary_key=True))
     op.create_table(
         "audit",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", Number, primary_key=True),
         sa.Column("at", sa.String, nullable=False),
         sa.Column("actor", sa.String, nullable=False),
         sa.Column("source", sa.String, nullable=False),
         sa.Column("kind", sa.String, nullable=False),
         sa.Column("routes", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("revision", Number, nullable=False),
         sa.Column("before", sa.Text, nullable=False),
         sa.Column("after", sa.Text, nullable=False),
         sqlite_autoincrement=True,
@@ -59,7 +63,7 @@ def _upgrade_flags() -> None:
     op.create_table(
         "audit_routes",
         sa.Column("route", sa.String, primary_key=True),
-        sa.Column("audit_id", sa.Integer, sa.ForeignKey("audit.id"), primary_key=True),
+        sa.Column("audit_id", Number, sa.ForeignKey("audit.id"), primary_key=True),
     )
     op.create_table(
         "idempotency",
@@ -72,11 +76,7 @@ def _upgrade_flags() -> None:
     op.create_index("idempotency_at", "idempotency", ["at"])
     # Whoever opens the file with another tool meets the same rule: the audit only grows.
     for table in ("audit", "audit_routes"):
-        for verb in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            )
+        protect(table)
 
 
 def _upgrade_evidence() -> None:
@@ -87,10 +87,10 @@ def _upgrade_evidence() -> None:
     )
     op.create_table(
         "answered",
-        sa.Column("hour", sa.Integer, primary_key=True),
+        sa.Column("hour", Number, primary_key=True),
         sa.Column("route", sa.String, primary_key=True),
         sa.Column("side", sa.String, primary_key=True),
-        sa.Column("count", sa.Integer, nullable=False),
+        sa.Column("count", Number, nullable=False),
     )
     op.create_table(
         "last_legacy",
@@ -106,14 +106,14 @@ def _upgrade_evidence() -> None:
         "findings",
         sa.Column("id", sa.String, primary_key=True),
         sa.Column("route", sa.String, nullable=False),
-        sa.Column("status_legacy", sa.Integer, nullable=False),
-        sa.Column("status_new", sa.Integer, nullable=False),
+        sa.Column("status_legacy", Number, nullable=False),
+        sa.Column("status_new", Number, nullable=False),
         sa.Column("kind", sa.String, nullable=False),
         sa.Column("pointer", sa.Text, nullable=False),
-        sa.Column("severity", sa.Integer, nullable=False),
-        sa.Column("count", sa.Integer, nullable=False),
-        sa.Column("same", sa.Integer, nullable=False),
-        sa.Column("different", sa.Integer, nullable=False),
+        sa.Column("severity", Number, nullable=False),
+        sa.Column("count", Number, nullable=False),
+        sa.Column("same", Number, nullable=False),
+        sa.Column("different", Number, nullable=False),
         sa.Column("first_seen", sa.Float, nullable=False),
         sa.Column("last_seen", sa.Float, nullable=False),
         sa.Column("example", sa.Text, nullable=False),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context, op
 
+from store.dialect import Number
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -13,14 +15,14 @@ depends_on = None
 
 def upgrade() -> None:
     """Change the tables of ``evidence.db``; ``flags.db`` stays as it is."""
-    if context.config.attributes["file"] != "evidence":
+    if "evidence" not in context.config.attributes["files"]:
         return
     op.drop_table("findings")
     op.create_table(
         "compared",
         sa.Column("route", sa.String, primary_key=True),
         sa.Column("build", sa.String, primary_key=True),
-        sa.Column("count", sa.Integer, nullable=False),
+        sa.Column("count", Number, nullable=False),
         sa.Column("first_seen", sa.Float, nullable=False),
         sa.Column("last_seen", sa.Float, nullable=False),
     )
@@ -28,15 +30,15 @@ def upgrade() -> None:
         "divergences",
         sa.Column("id", sa.String, primary_key=True),
         sa.Column("route", sa.String, nullable=False),
-        sa.Column("status_legacy", sa.Integer, nullable=False),
-        sa.Column("status_new", sa.Integer, nullable=False),
-        sa.Column("settled", sa.Integer, nullable=False),
-        sa.Column("rank", sa.Integer, nullable=False),
+        sa.Column("status_legacy", Number, nullable=False),
+        sa.Column("status_new", Number, nullable=False),
+        sa.Column("settled", Number, nullable=False),
+        sa.Column("rank", Number, nullable=False),
         sa.Column("causes", sa.Text, nullable=False),
-        sa.Column("count", sa.Integer, nullable=False),
-        sa.Column("same", sa.Integer, nullable=False),
-        sa.Column("different", sa.Integer, nullable=False),
-        sa.Column("compared_before", sa.Integer, nullable=False),
+        sa.Column("count", Number, nullable=False),
+        sa.Column("same", Number, nullable=False),
+        sa.Column("different", Number, nullable=False),
+        sa.Column("compared_before", Number, nullable=False),
         sa.Column("first_seen", sa.Float, nullable=False),
         sa.Column("last_seen", sa.Float, nullable=False),
         sa.Column("state", sa.String, nullable=False),
@@ -54,7 +56,7 @@ def upgrade() -> None:
     op.create_table(
         "divergence_places",
         sa.Column("divergence", sa.String, primary_key=True),
-        sa.Column("place", sa.Integer, primary_key=True),
+        sa.Column("place", Number, primary_key=True),
         sa.Column("cause", sa.String, nullable=False),
         sa.Column("path", sa.Text, nullable=False),
     )
@@ -64,7 +66,7 @@ def upgrade() -> None:
         "divergence_builds",
         sa.Column("divergence", sa.String, primary_key=True),
         sa.Column("build", sa.String, primary_key=True),
-        sa.Column("count", sa.Integer, nullable=False),
+        sa.Column("count", Number, nullable=False),
         sa.Column("first_seen", sa.Float, nullable=False),
         sa.Column("last_seen", sa.Float, nullable=False),
     )
@@ -74,7 +76,7 @@ def upgrade() -> None:
         sa.Column("divergence", sa.String, nullable=False),
         sa.Column("request_id", sa.String, nullable=False),
         sa.Column("at", sa.Float, nullable=False),
-        sa.Column("bytes", sa.Integer, nullable=False),
+        sa.Column("bytes", Number, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
     )
     op.create_index("comparisons_divergence", "comparisons", ["divergence", "at"])

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from alembic import context, op
 
 from store import chain
+from store.dialect import Number
+from store.migrations.append_only import lay_open, protect
 
 revision = "0004"
 down_revision = "0003"
@@ -16,10 +18,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add to the tables of the file that is open; everything old stays readable by the version before."""
-    if context.config.attributes["file"] == "flags":
+    """Add to the tables of what is open; everything old stays readable by the version before."""
+    files = context.config.attributes["files"]
+    if "flags" in files:
         _upgrade_flags()
-    else:
+    if "evidence" in files:
         _upgrade_evidence()
 
 
@@ -34,7 +37,7 @@ def _upgrade_flags() -> None:
         ("hash", ""),
     ):
         op.add_column("audit", sa.Column(name, sa.Text, nullable=False, server_default=default))
-    op.add_column("audit", sa.Column("forced", sa.Integer, nullable=False, server_default="0"))
+    op.add_column("audit", sa.Column("forced", Number, nullable=False, server_default="0"))
     op.create_table(
         "tokens",
         sa.Column("name", sa.String, primary_key=True),
@@ -52,7 +55,7 @@ def _upgrade_flags() -> None:
         sa.Column("version", sa.String, nullable=False),
         sa.Column("started_at", sa.Float, nullable=False),
         sa.Column("seen_at", sa.Float, nullable=False),
-        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("revision", Number, nullable=False),
         sa.Column("config", sa.String, nullable=False),
         sa.Column("workers", sa.Text, nullable=False),
     )
@@ -62,7 +65,7 @@ def _upgrade_flags() -> None:
 def _chain_what_is_there() -> None:
     """Put the entries of former versions in the chain: from now on nobody changes them unseen either."""
     connection = op.get_bind()
-    op.execute("DROP TRIGGER audit_no_update")
+    lay_open("audit")
     previous = chain.GENESIS
     for row in connection.execute(sa.text("SELECT * FROM audit ORDER BY id")).mappings().all():
         body = {
@@ -78,9 +81,7 @@ def _chain_what_is_there() -> None:
             {"previous": previous, "hash": found, "id": row["id"]},
         )
         previous = found
-    op.execute(
-        "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END"
-    )
+    protect("audit")
 
 
 def _upgrade_evidence() -> None:
@@ -90,7 +91,7 @@ def _upgrade_evidence() -> None:
         sa.Column("node", sa.String, primary_key=True),
         sa.Column("route", sa.String, primary_key=True),
         sa.Column("build", sa.String, primary_key=True),
-        sa.Column("hour", sa.Integer, primary_key=True),
+        sa.Column("hour", Number, primary_key=True),
         sa.Column("body", sa.LargeBinary, nullable=False),
     )
     op.create_index("gate_hours_route", "gate_hours", ["route", "build", "hour"])
