@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Field:
     default: object = None
     choices: tuple[str, ...] = ()
     """Of a choice: every value that there is."""
+    limits: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    """Further bounds of the value, as JSON Schema."""
 
 
 EXPECTED: Final[Mapping[Kind, str]] = {
@@ -71,26 +74,33 @@ _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
     "text": {"type": "string", "maxLength": MAX_TEXT},
     "choice": {"type": "string"},
     "flag": {"type": "boolean"},
-    "percent": {"oneOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string"}]},
-    "integer": {"type": "integer", "minimum": 0},
+    "percent": {
+        "oneOf": [
+            {"type": "number", "minimum": 0, "maximum": 100},
+            {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,2})? ?%?$"},
+        ]
+    },
+    "integer": {"type": "integer", "minimum": 0, "maximum": (1 << 53) - 1},
     "names": {"type": "array", "items": {"type": "string"}, "maxItems": 10_000},
-    "audit_id": {"type": "string", "pattern": "^a-[0-9]+$"},
+    "audit_id": {"type": "string", "pattern": "^a-[0-9]{1,15}$"},
     "window": {"type": "string", "pattern": "^[0-9]+(h|d|m|s)$"},
     "lasting": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"},
     "address": {"type": "string"},
-    "headers": {"type": "array", "items": {"type": "string"}},
-    "rule": {"oneOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]},
+    "headers": {"type": "array", "items": {"type": "string", "pattern": r"^[^\s:\x00-\x1f\x7f][^:\x00-\x1f\x7f]*:"}},
+    "rule": {"oneOf": [{"type": "string"}, {"type": "object"}]},
 }
 
 
 def schema_of(field: Field) -> dict[str, Any]:
     """Show one field as JSON Schema."""
-    schema = {**_SCHEMAS[field.kind], "description": field.help}
+    schema = {**_SCHEMAS[field.kind], **field.limits, "description": field.help}
     if field.choices:
         schema["enum"] = [*field.choices] if field.required else [*field.choices, None]
     # Whatever may be left out may also be null: clients in typed languages send null.
     if not field.required and "type" in schema:
         schema["type"] = [schema["type"], "null"]
+    elif not field.required:
+        schema["oneOf"] = [*schema["oneOf"], {"type": "null"}]
     return schema
 
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from config.forms import NAME_PATTERN
 from config.spec import Role
-from console.asks import Field, schema_of
+from console.asks import MAX_LIMIT, Field
 from console.auth import ROLES, Visitor
-from console.problem import KINDS
 from console.state import Caller
 from rules.flag import Stage
 from rules.stage import NO_STAGE
@@ -65,6 +65,8 @@ class Call:
     partly: bool = False
     """May answer 202: done, but not every worker has acknowledged."""
     content_type: str = "application/json"
+    refuses: tuple[str, ...] = ()
+    """Kinds of problem beside those that any call of its kind may answer (:mod:`console.openapi`)."""
 
 
 _REASON: Final = Field(name="reason", kind="text", help="Why; stands in the audit.", default="")
@@ -72,7 +74,7 @@ _FORCE: Final = Field(name="force", kind="flag", help="Go over the ledger or lat
 _IF_REVISION: Final = Field(name="if_revision", kind="integer", help="Refuse if the revision is another one.")
 _PAGE: Final = (
     Field(name="cursor", kind="text", help="`next` of the page before."),
-    Field(name="limit", kind="integer", help="1 to 500.", default=50),
+    Field(name="limit", kind="integer", help="1 to 500.", default=50, limits={"minimum": 1, "maximum": MAX_LIMIT}),
 )
 _FLIP: Final = (
     Field(
@@ -128,12 +130,20 @@ CALLS: Final = (
         fields=(_REASON,),
     ),
     Call(name="routes", method="GET", path="/api/v1/routes", role="viewer", summary="All routes, in file order."),
-    Call(name="route", method="GET", path="/api/v1/routes/{name}", role="viewer", summary="One route."),
+    Call(
+        name="route",
+        method="GET",
+        path="/api/v1/routes/{name}",
+        role="viewer",
+        refuses=("unknown-route",),
+        summary="One route.",
+    ),
     Call(
         name="flip",
         method="POST",
         path="/api/v1/routes/{name}/flip",
         role="operator",
+        refuses=("unknown-route", "ledger", "journey", "refused", "flags-in-file"),
         summary="Change a route's stage and shares.",
         fields=_FLIP,
         partly=True,
@@ -143,6 +153,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/journeys/{name}/flip",
         role="operator",
+        refuses=("unknown-journey", "ledger", "refused", "flags-in-file"),
         summary="Flip all routes of a journey together.",
         fields=_FLIP,
         partly=True,
@@ -152,6 +163,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/routes/{name}/rollback",
         role="operator",
+        refuses=("unknown-route", "refused", "legacy-unreachable", "supervisor"),
         summary="Take a route back to legacy: the hold first, then the flag.",
         fields=_ROLLBACK,
         partly=True,
@@ -161,6 +173,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/rollback",
         role="operator",
+        refuses=("unknown-route", "unknown-journey", "unknown-backend", "refused", "legacy-unreachable", "supervisor"),
         summary="Take several routes back to legacy.",
         fields=(*_SELECT, *_ROLLBACK),
         partly=True,
@@ -170,6 +183,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/routes/{name}/hold",
         role="operator",
+        refuses=("unknown-route", "refused", "supervisor"),
         summary="Hold a route on legacy without touching its flag.",
         fields=(
             _REASON,
@@ -182,6 +196,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/routes/{name}/release",
         role="operator",
+        refuses=("unknown-route", "refused", "supervisor"),
         summary="Take a route's hold away.",
         fields=(_REASON,),
         partly=True,
@@ -191,6 +206,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/release",
         role="operator",
+        refuses=("unknown-route", "unknown-journey", "unknown-backend", "refused", "supervisor"),
         summary="Take several holds away.",
         fields=(*_SELECT, _REASON),
         partly=True,
@@ -200,6 +216,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/shadow",
         role="operator",
+        refuses=("unknown-route",),
         summary="Switch copying on or off, for one route or all.",
         fields=(
             Field(name="on", kind="flag", help="false: nothing is copied.", required=True),
@@ -213,6 +230,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/undo",
         role="operator",
+        refuses=("unknown-audit", "unknown-route", "undo", "ledger", "flags-in-file", "refused"),
         summary="Restore what an audit entry found.",
         fields=(
             Field(name="audit_id", kind="audit_id", help="The entry to undo.", required=True),
@@ -227,6 +245,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/comparisons/{name}/recheck",
         role="developer",
+        refuses=("unknown-comparison", "unknown-divergence", "unknown-route", "refused", "evidence"),
         summary="Ask both sides again now: about a comparison (c-…), or the newest one of a divergence (d-…).",
         fields=(
             Field(name="headers", kind="headers", help="`Name:value`, in place of stored ones.", default=()),
@@ -238,10 +257,17 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/deploys",
         role="operator",
+        refuses=("unknown-backend",),
         summary="Say which version a backend runs from now on, so that evidence is kept per build.",
         fields=(
             Field(name="backend", kind="text", help="The backend.", required=True),
-            Field(name="version", kind="text", help="1 to 128 characters: a tag, a commit.", required=True),
+            Field(
+                name="version",
+                kind="text",
+                help="1 to 128 characters: a tag, a commit.",
+                required=True,
+                limits={"minLength": 1, "maxLength": 128},
+            ),
             _REASON,
         ),
         partly=True,
@@ -251,6 +277,7 @@ CALLS: Final = (
         method="GET",
         path="/api/v1/share",
         role="viewer",
+        refuses=("unknown-route", "evidence"),
         summary="Answered requests per side and hour.",
         fields=(
             _ROUTE,
@@ -262,6 +289,7 @@ CALLS: Final = (
         method="GET",
         path="/api/v1/explain",
         role="viewer",
+        refuses=("refused",),
         summary="How a request would be decided, and why.",
         fields=(
             Field(name="method", kind="text", help="The request's method.", default="GET"),
@@ -275,6 +303,7 @@ CALLS: Final = (
         method="GET",
         path="/api/v1/audit",
         role="viewer",
+        refuses=("database",),
         summary="All changes, newest first.",
         fields=(_ROUTE, *_PAGE),
     ),
@@ -283,6 +312,7 @@ CALLS: Final = (
         method="GET",
         path="/api/v1/divergences",
         role="developer",
+        refuses=("unknown-route", "evidence"),
         summary="Groups of differences: what needs work first, then most severe first.",
         fields=(
             _ROUTE,
@@ -300,6 +330,7 @@ CALLS: Final = (
         method="GET",
         path="/api/v1/divergences/{name}",
         role="developer",
+        refuses=("unknown-divergence", "evidence"),
         summary="One group with its examples, the newest one in full.",
     ),
     Call(
@@ -307,6 +338,7 @@ CALLS: Final = (
         method="GET",
         path="/api/v1/routes/{name}/encoding",
         role="developer",
+        refuses=("unknown-route", "evidence"),
         summary="Which encoder settings make a route's recorded pairs identical, and the Go code that sets them.",
         fields=(
             Field(
@@ -322,6 +354,7 @@ CALLS: Final = (
         method="PATCH",
         path="/api/v1/divergences/{name}",
         role="developer",
+        refuses=("unknown-divergence", "evidence"),
         summary="Accept a group, or open it again, with a note and a ticket.",
         fields=(
             Field(
@@ -339,6 +372,7 @@ CALLS: Final = (
         method="GET",
         path="/api/v1/comparisons/{name}",
         role="developer",
+        refuses=("unknown-comparison", "evidence"),
         summary="One kept comparison: the request, both answers, every difference.",
     ),
     Call(
@@ -346,6 +380,7 @@ CALLS: Final = (
         method="GET",
         path="/api/v1/tolerances",
         role="viewer",
+        refuses=("unknown-route",),
         summary="All tolerances, of the file and applied, with their hits.",
         fields=(_ROUTE,),
     ),
@@ -354,6 +389,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/tolerances",
         role="developer",
+        refuses=("unknown-route", "flags-in-file", "tolerance", "evidence"),
         summary="Show what a tolerance would have hidden; with `apply`, which needs the role operator, apply it.",
         fields=(
             Field(name="route", kind="text", help="Absent: every route."),
@@ -373,6 +409,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/tolerances/{name}/remove",
         role="operator",
+        refuses=("unknown-tolerance", "tolerance", "flags-in-file"),
         summary="Take an applied tolerance away.",
         fields=(_REASON,),
         partly=True,
@@ -384,9 +421,16 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/tokens",
         role="admin",
+        refuses=("token",),
         summary="Make a token; the answer shows its value, this once.",
         fields=(
-            Field(name="name", kind="text", help="Who uses it; stands in the audit.", required=True),
+            Field(
+                name="name",
+                kind="text",
+                help="Who uses it; stands in the audit.",
+                required=True,
+                limits={"pattern": NAME_PATTERN},
+            ),
             Field(name="role", kind="choice", help="What it may do.", required=True, choices=ROLES),
             Field(name="expires", kind="lasting", help="How long it lasts, such as 90d; absent: until revoked."),
             _REASON,
@@ -397,6 +441,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/tokens/{name}/rotate",
         role="admin",
+        refuses=("token", "unknown-token"),
         summary="Give a token a new value; the former one stays valid for an overlap.",
         fields=(
             Field(name="overlap", kind="lasting", help="How long both are valid.", default=24 * 3600 * 10**9),
@@ -409,6 +454,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/tokens/{name}/revoke",
         role="admin",
+        refuses=("token", "unknown-token"),
         summary="End a token and its former values now.",
         fields=(_REASON,),
     ),
@@ -417,6 +463,7 @@ CALLS: Final = (
         method="POST",
         path="/-/reload",
         role="operator",
+        refuses=("config", "orphan", "needs-restart", "worker-refused"),
         summary="Read the configuration again.",
         fields=(Field(name="drop", kind="names", help="Routes whose flags may be lost.", default=()),),
         partly=True,
@@ -426,104 +473,3 @@ CALLS: Final = (
     ),
 )
 """Every call there is; what is not here does not exist."""
-
-
-def openapi(version: str) -> Json:
-    """Show the table as OpenAPI 3.1."""
-    paths: dict[str, Json] = {}
-    for call in CALLS:
-        paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Matapalo admin API", "version": version, "license": {"name": "Apache-2.0"}},
-        "security": [{"bearer": []}, {}],
-        "paths": paths,
-        "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Problem": _problem_schema()},
-        },
-    }
-
-
-def _operation(call: Call) -> Json:
-    parameters: list[Json] = []
-    if "{name}" in call.path:
-        parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
-    operation: Json = {
-        "operationId": call.name,
-        "summary": call.summary,
-        "description": f"Needs the role {call.role} or higher.",
-        "parameters": parameters,
-        "responses": {
-            "200": {"description": "Done.", "content": {call.content_type: {"schema": _answer_schema(call)}}},
-            "default": {
-                "description": "It could not be done; `detail` says why and what to do.",
-                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-            },
-        },
-    }
-    if call.partly:
-        operation["responses"]["202"] = {
-            "description": "Done and durable, but not every worker has acknowledged it yet.",
-            "content": {call.content_type: {"schema": _answer_schema(call)}},
-        }
-    if call.method == "GET":
-        parameters += [
-            {"name": field.name, "in": "query", "required": field.required, "schema": _query_schema(field)}
-            for field in call.fields
-        ]
-    else:
-        # A second reload of the same files changes nothing by itself, nor does the same PATCH.
-        if call.method == "POST" and call.name not in ("reload", "recheck"):
-            parameters.append(
-                {
-                    "name": "Idempotency-Key",
-                    "in": "header",
-                    "required": False,
-                    "schema": {"type": "string", "maxLength": 200},
-                }
-            )
-        operation["requestBody"] = {
-            "required": any(field.required for field in call.fields),
-            "content": {"application/json": {"schema": _body_schema(call)}},
-        }
-    return operation
-
-
-def _query_schema(field: Field) -> Json:
-    schema = schema_of(field)
-    if isinstance(schema.get("type"), list):  # a query has no null
-        schema["type"] = schema["type"][0]
-    return schema
-
-
-def _body_schema(call: Call) -> Json:
-    return {
-        "type": "object",
-        "properties": {field.name: schema_of(field) for field in call.fields},
-        "required": [field.name for field in call.fields if field.required],
-        "additionalProperties": False,
-    }
-
-
-def _answer_schema(call: Call) -> Json:
-    return {"type": "object"} if call.content_type == "application/json" else {"type": "string"}
-
-
-def _problem_schema() -> Json:
-    fault = {
-        "type": "object",
-        "properties": {"where": {"type": "string"}, "detail": {"type": "string"}},
-        "required": ["where", "detail"],
-    }
-    return {
-        "type": "object",
-        "properties": {
-            "type": {"type": "string", "enum": [f"urn:matapalo:problem:{kind}" for kind in KINDS]},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "errors": {"type": "array", "items": fault},
-        },
-        "required": ["type", "title", "status", "detail", "errors"],
-    }

@@ -204,7 +204,8 @@ class Tokens(Changing):
         # What was committed counts here even if it cannot be read back.
         gone = {*drop, *(token.key for token in put)}
         self._keyring.hang(made=(*(token for token in self._keyring.made if token.key not in gone), *put))
-        self.say("token", number, entry)
+        what = "revoked" if after is None else "made" if before is None else "rotated"
+        state.journal.say("change.token", f"token {name} {what} by {caller.actor}", audit_id=f"a-{number}")
         return number
 
 

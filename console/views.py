@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from config.spec import RouteSpec
 from console.asks import cursor_problem, limit_of
-from console.calls import Asked, Reply, openapi
+from console.calls import Asked, Reply
 from console.journal import moment_text
 from console.metrics import RouteScene, Scene, render
+from console.openapi import openapi
 from console.problem import ProblemError, invalid
 from console.recorder import Recorder
 from console.shapes import (
@@ -157,6 +158,7 @@ class Views:
                 "database": {"ok": error is None, "error": error},
                 "workers": workers,
                 "comparers": comparers,
+                "audit": await self._head(),
                 "holds": [hold_as_json(hold) for hold in state.holds.values()],
                 "copying": copying_as_json(state.spec.copying_off),
                 "deploys": {name: deploy_as_json(deploys[0]) for name, deploys in sorted(state.deploys.items())},
@@ -284,8 +286,17 @@ class Views:
             body={
                 "entries": [entry_as_json(entry) for entry in page],
                 "next": str(page[-1].id) if len(found) > limit else None,
+                "head": await self._head(),
             }
         )
+
+    async def _head(self) -> Json | None:
+        """Name the newest audit entry and its hash: kept elsewhere, they show later whether entries were cut off."""
+        try:
+            head = await self._flag_store().head()
+        except (StoreError, ProblemError):
+            return None
+        return None if head is None else {"id": f"a-{head[0]}", "hash": head[1]}
 
     async def totals(self, _asked: Asked) -> Reply:
         """Show the raw sums."""

@@ -321,6 +321,14 @@ class FlagStore:
             query = query.join(audit_routes, audit_routes.c.audit_id == audit.c.id).where(audit_routes.c.route == route)
         return [_entry(row) for row in await self.database.rows(query)]
 
+    async def head(self) -> tuple[int, str] | None:
+        """Give number and hash of the newest audit entry; ``None``: there is none yet.
+
+        Raises: StoreError.
+        """
+        rows = await self.database.rows(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1))
+        return (rows[0][0], rows[0][1]) if rows else None
+
     async def last_flips(self) -> dict[str, Entry]:
         """Find the newest flip, rollback or undo of every route.
 
