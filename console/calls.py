@@ -126,6 +126,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/nodes/{name}/forget",
         role="operator",
+        refuses=("unknown-node", "refused"),
         summary="Forget a silent node that will not come back.",
         fields=(_REASON,),
     ),

@@ -33,6 +33,7 @@ TOKENS = (
     + "]"
 )
 Guarded = tuple[ControlNode, httpx2.AsyncClient]
+ONE = httpx2.Limits(max_connections=1, keepalive_expiry=600)
 STRANGER = "192.0.2.7"
 PROXY = "10.1.2.3"
 
@@ -49,7 +50,7 @@ async def guarded(tmp_path: Path, more: str = "") -> AsyncIterator[Guarded]:
     node.environment = dict(VALUES)
     try:
         await node.start()
-        async with httpx2.AsyncClient(base_url=node.url, trust_env=False, timeout=20) as client:
+        async with httpx2.AsyncClient(base_url=node.url, trust_env=False, timeout=20, limits=ONE) as client:
             await client.get("/")  # the connection is the fixture's, not the first test's
             yield node, client
     finally:
