@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -61,6 +61,19 @@ def load_text(
     state = _ReadState(reader, Path(base_dir).absolute(), str(base_dir), hashlib.sha256(), [])
     # A text from outside may hold lone surrogates (bytes that were not UTF-8); they become problems, not crashes.
     return _load(text.encode("utf-8", "surrogatepass"), name, state)
+
+
+def digest_of(files: Iterable[str]) -> str:
+    """Give the digest that a configuration of exactly these files has now.
+
+    Raises: OSError.
+    Runs: blocks on reading them.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        with open(file, "rb") as opened:
+            digest.update(opened.read(MAX_FILE_BYTES + 1))
+    return digest.hexdigest()
 
 
 def files_read(path: str | Path, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:

@@ -179,6 +179,7 @@ SHAPES: Final[Mapping[str, Schema]] = {
         parity=one_of("bytes", "meaning"),
         flag=named("Flag"),
         hold=maybe(named("Hold")),
+        drift=maybe(TEXT),
         copying=FLAG,
         share=holds(asked=PERCENT, actual=maybe(PERCENT)),
         counts=FREE,
@@ -266,7 +267,10 @@ ANSWERS: Final[Mapping[str, Schema]] = {
         holds=many(named("Hold")),
         copying=holds(on=FLAG, off=many(TEXT)),
         deploys=table(holds(version=TEXT, at=MOMENT, actor=TEXT)),
-        drift=many(FREE),
+        drift=many(
+            holds(route=maybe(TEXT), kind=one_of("file", "hold"), asked=maybe(FREE), serves=maybe(TEXT), sentence=TEXT)
+        ),
+        stuck=many(holds(route=TEXT, stage=TEXT, since=MOMENT, days=COUNT, sentence=TEXT)),
         degraded=many(TEXT),
     ),
     "nodes": holds(revision=COUNT, shared=FLAG, database=maybe(TEXT), nodes=many(named("Node"))),

@@ -35,6 +35,7 @@ from console.holds import Holds
 from console.journal import Journal, now_text
 from console.keyring import Keyring
 from console.nodes import Nodes
+from console.openfeature import Provided
 from console.peers import Peer, Peers, PeersError
 from console.problem import ProblemError
 from console.reading import Reading
@@ -211,6 +212,7 @@ class Control:
         self._keep("watch", self._reloads.watch)
         self._keep("signals", self._reload_when_asked)
         self._keep("tokens", tokens.run)
+        self._keep("openfeature", Provided(state).run)
         self._keep("certificates", self._reloads.watch_certificates)
         if state.config.admin.listen.tls is not None:
             self._keep("admin certificate", partial(self._admin.renew, state.config.admin.listen.tls))

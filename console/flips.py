@@ -20,7 +20,7 @@ from console.ledger import require_quiet
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
 from console.shapes import copying_as_json
-from console.state import Caller
+from console.state import Caller, ControlState
 from rules.flag import Flag, Stage
 from rules.snapshot import EVERYWHERE
 from rules.stage import FlipError, can_carry, plan_flip, plan_journey, stages_of
@@ -64,12 +64,7 @@ class Flips(Changing):
             await self.check_revision(ask.if_revision)
             routes = self._members(journey) if journey else (state.route(name),)
             planned = self._planned(routes, ask, journey)
-            if state.config.flags == "file":
-                raise ProblemError(
-                    "flags-in-file",
-                    f"With `flags: file` the configuration rules the stages; change `initial_stage` of "
-                    f"{routes[0].name!r} in {state.config_path} and reload. A rollback works here too.",
-                )
+            require_own_flags(state, routes[0])
             for route in routes:
                 if planned[route.name].stage is Stage.COMPLETE and not ask.force:
                     await require_quiet(state, route)
@@ -167,8 +162,7 @@ class Flips(Changing):
 
     async def _undo_flags(self, entry: Entry, reason: str, caller: Caller, *, force: bool) -> Done:
         state = self.state
-        if state.config.flags == "file":
-            raise ProblemError("flags-in-file", f"With `flags: file` the stages stand in {state.config_path}.")
+        require_own_flags(state)
         planned: dict[str, Flag] = {}
         for name, shown in entry.before.items():
             route, flag = state.route(name), flag_from_json(shown)
@@ -223,6 +217,30 @@ def _cohort_notes(ask: FlipAsk, after: Mapping[str, Flag]) -> tuple[str, ...]:
         for name, flag in after.items()
         for cohort, own in flag.cohorts.items()
     )
+
+
+def require_own_flags(state: ControlState, route: RouteSpec | None = None) -> None:
+    """Refuse a flip where somebody else rules the flags, and say who and where.
+
+    Raises: ProblemError ``flags-in-file`` and ``flags-in-provider``.
+    """
+    config = state.config
+    name = "the route" if route is None else repr(route.name)
+    if config.flags == "file":
+        raise ProblemError(
+            "flags-in-file",
+            f"With `flags: file` the configuration rules the stages; change `stage` of {name} in "
+            f"{state.config_path} and reload. A rollback works here too.",
+        )
+    if config.openfeature is not None:
+        flag = "its flag"
+        if route is not None:
+            flag = f"the flag {config.openfeature.prefix}{route.journey or route.name}"
+        raise ProblemError(
+            "flags-in-provider",
+            f"With `flags: openfeature` the provider {config.openfeature.provider} rules the stages; change {flag} "
+            "there. A rollback works here too.",
+        )
 
 
 def _off_from_json(shown: Mapping[str, Any]) -> frozenset[str]:

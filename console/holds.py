@@ -127,8 +127,9 @@ class Holds(Changing):
             note = f"the hold is in force, but the flags and the audit could not be written: {why}"
             notes = (note, *self._unheard(names))
             return Done(pushed=pushed_now(state), audit_id=None, flags_written=False, notes=notes)
-        if state.config.flags == "file":
-            note = "with `flags: file` the flags stay as the file says; the hold stays until it is released"
+        if state.config.flags != "database":
+            ruler = "the file says" if state.config.flags == "file" else "the provider says"
+            note = f"with `flags: {state.config.flags}` the flags stay as {ruler}; the hold stays until it is released"
             return replace(done, flags_written=False, notes=(note,))
         return done
 
@@ -137,7 +138,7 @@ class Holds(Changing):
         state = self.state
         async with state.turn:
             planned = {route.name: _rolled_back(route, state.flag(route), ask.to) for route in routes}
-            if state.config.flags == "file":
+            if state.config.flags != "database":
                 planned = {}
             names = tuple(route.name for route in routes)
             return await self.write_flags("rollback", planned, ask.reason, caller, routes=names, always=True)

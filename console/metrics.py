@@ -51,6 +51,8 @@ class RouteScene:
     new_share: float
     """0 to 1: the share of the clients that new answers, the hold respected."""
     held: bool
+    drifts: bool = False
+    """A hold keeps the route from what its flag asks for."""
     watchdog: str = ""
     """The watchdog's state; empty: it has not looked yet."""
 
@@ -158,6 +160,7 @@ FAMILIES: Final = (
         "Share of the clients that new answers by flag and hold, 0 to 1.",
     ),
     _gauge("matapalo_route_held", "route", "1 while a hold keeps the route on legacy."),
+    _gauge("matapalo_route_drift", "route", "1 while a hold keeps the route from what its flag asks for."),
     _gauge(
         "matapalo_watchdog_state",
         "route state",
@@ -378,6 +381,7 @@ def _add_scene(series: Series, scene: Scene) -> None:
             _add(series, "matapalo_watchdog_state", (route, watched), watched == shown.watchdog)
         _add(series, "matapalo_route_new_weight_ratio", (route,), shown.new_share)
         _add(series, "matapalo_route_held", (route,), shown.held)
+        _add(series, "matapalo_route_drift", (route,), shown.drifts)
     for backend in scene.backends:
         _add(series, "matapalo_shadow_circuit_open", (backend,), 0)
     _add(series, "matapalo_shadow_shedding", (), 0)

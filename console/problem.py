@@ -39,6 +39,7 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "needs-restart": (409, "That needs a restart"),
     "worker-refused": (409, "A worker refused the configuration"),
     "flags-in-file": (409, "The file rules the flags"),
+    "flags-in-provider": (409, "A provider rules the flags"),
     "tolerance": (409, "That tolerance cannot be changed here"),
     "undo": (409, "That entry cannot be undone"),
     "token": (409, "That token cannot be made or changed here"),

@@ -17,17 +17,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from config.errors import ConfigError
 from config.spec import ConfigSpec
 from config.tls import stamped
-from console.change import OVERTAKEN
+from console.change import OVERTAKEN, entry_for
 from console.journal import now_text
 from console.problem import Fault, ProblemError
 from console.state import ACK_S, Caller, ControlState, OvertakenError, Pushed
+from rules.flag import Flag
 from rules.reload import OrphanError, carry_flags, diff, needs_restart
 from rules.snapshot import SnapshotError, SnapshotSpec, build, encode
 from store.flags import Commit, Entry, flag_as_json
@@ -208,12 +209,15 @@ class Reloads:
                 set_flags=changed,
                 drop_flags=gone if state.replicas is None else (),
                 copying_off=frozenset(spec.copying_off),
+                more=_flips(state, before.flags, spec, caller),
             )
             try:
                 number, pushed = await state.commit(change, spec)
             except (ProblemError, OvertakenError):
                 state.peers.push(*state.current())  # the first worker goes back
                 raise
+            for name in (name for flip in change.more for name in flip.routes):
+                state.flips[name, "file"] = state.flips.get((name, "file"), 0) + 1
         state.journal.say(
             "reload.taken", f"configuration {config.digest[:12]} is in force", source=caller.source, diff=lines
         )
@@ -307,6 +311,30 @@ def _snapshot(state: ControlState, config: ConfigSpec, drop: Collection[str]) ->
     except SnapshotError as error:
         raise ProblemError("config", f"{error}. The previous configuration is in force.") from error
     return spec
+
+
+def _flips(state: ControlState, before: Mapping[str, Flag], spec: SnapshotSpec, caller: Caller) -> tuple[Entry, ...]:
+    """Make the audit entries of the flips that a file which rules the flags has made, one per route or journey.
+
+    Shape: a route that is new was not flipped, it was born.
+    """
+    if spec.config.flags != "file":
+        return ()
+    groups: dict[str, list[str]] = {}
+    for route in spec.config.routes:
+        if route.name in before and before[route.name] != spec.flags[route.name]:
+            groups.setdefault(route.journey or route.name, []).append(route.name)
+    reason = f"{state.config_path} says so"
+    from_file = replace(caller, source="file")
+    return tuple(
+        replace(
+            entry_for("flip", tuple(names), reason, from_file, state),
+            config=spec.config.digest,
+            before={name: flag_as_json(before[name]) for name in names},
+            after={name: flag_as_json(spec.flags[name]) for name in names},
+        )
+        for names in groups.values()
+    )
 
 
 def _prints(config: ConfigSpec) -> tuple[tuple[str, int, int, int], ...]:

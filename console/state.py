@@ -320,7 +320,7 @@ class ControlState:
         """Remember what the database knows now."""
         # Otherwise somebody else's entries stand between: the replicas read them, and ours again.
         if number == self.position + 1:
-            self.position = number
+            self.position = number + len(change.more)
         for note, value in change.remember.items():
             if value is None:
                 self.notes.pop(note, None)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from config.spec import RouteSpec
 from console.asks import cursor_problem, limit_of
 from console.calls import Asked, Reply
+from console.drift import drift, of_holds
 from console.journal import moment_text
 from console.metrics import RouteScene, Scene, render
 from console.openapi import openapi
@@ -30,12 +31,13 @@ from console.shapes import (
     new_share,
 )
 from console.state import ControlState
+from console.stuck import stuck
 from console.totals import sum_up
 from console.watchdog import Watchdog
 from rules.explain import explain
 from rules.flag import BUCKETS, Flag, Hold
 from rules.snapshot import EVERYWHERE, SnapshotError
-from rules.stage import initial_flag, new_share_bp
+from rules.stage import new_share_bp
 from shadow.ranks import Rank
 from store.database import StoreError
 from store.evidence import EvidenceStore
@@ -85,6 +87,7 @@ class Views:
             key = (route, _KIND_OF_SOURCE.get(source, "manual"))
             flips[key] = flips.get(key, 0) + count
         watched = self._watchdog.states()
+        drifting = {one["route"] for one in of_holds(state)}
         scene = Scene(
             version=self._version,
             records=state.totals.records(),
@@ -94,6 +97,7 @@ class Views:
                     stage=state.flag(route).stage,
                     new_share=_asked_bp(state.flag(route), state.holds.get(route.name), route) / BUCKETS,
                     held=route.name in state.holds,
+                    drifts=route.name in drifting,
                     watchdog=watched.get(route.name, ""),
                 )
                 for route in state.config.routes
@@ -162,11 +166,20 @@ class Views:
                 "holds": [hold_as_json(hold) for hold in state.holds.values()],
                 "copying": copying_as_json(state.spec.copying_off),
                 "deploys": {name: deploy_as_json(deploys[0]) for name, deploys in sorted(state.deploys.items())},
-                "drift": _drift(state),
                 "watchdog": self._watchdog.summary(),
+                "drift": await drift(state),
+                "stuck": stuck(state, await self._moves(), time.time()),
                 "degraded": state.degraded(),
             }
         )
+
+    async def _moves(self) -> Mapping[str, Entry]:
+        """Find what last moved each route; empty while the database is away, which status says."""
+        store = self._state.flag_store
+        try:
+            return {} if store is None else await store.last_moves()
+        except StoreError:
+            return {}
 
     async def routes(self, _asked: Asked) -> Reply:
         """Show all routes."""
@@ -220,6 +233,7 @@ class Views:
             "counts": counts_as_json(counts),
             "last_legacy": None if last_legacy is None else moment_text(last_legacy),
             "last_flip": None if flip is None else flip_as_json(flip),
+            "drift": next((one["sentence"] for one in of_holds(state) if one["route"] == route.name), None),
             "gate": None,
             "watchdog": self._watchdog.shown(route.name),
         }
@@ -329,20 +343,3 @@ class Views:
 def _asked_bp(flag: Flag, hold: Hold | None, route: RouteSpec) -> int:
     """Say which share of the clients new answers, the hold respected."""
     return 0 if hold is not None and route.legacy is not None else new_share_bp(flag)
-
-
-def _drift(state: ControlState) -> list[Json]:
-    if state.config.flags == "file":
-        return []
-    drift = []
-    for route in state.config.routes:
-        asked, flag = initial_flag(route), state.flag(route)
-        if (asked.stage, asked.percent_bp) != (flag.stage, flag.percent_bp):
-            drift.append(
-                {
-                    "route": route.name,
-                    "file": {"stage": asked.stage.value, "percent": asked.percent_bp / 100},
-                    "flag": {"stage": flag.stage.value, "percent": flag.percent_bp / 100},
-                }
-            )
-    return drift

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -187,6 +187,8 @@ class Commit:
     key: Key | None = None
     base: int | None = None
     """The position on which the change was planned; ``None``: it holds on any."""
+    more: tuple[Entry, ...] = ()
+    """Further entries of the same change, behind ``entry``: the flips that a reload makes."""
 
 
 class FlagStore:
@@ -283,7 +285,7 @@ class FlagStore:
             change = replace(change, revision=max(change.revision, position.revision))
             await _write(tx, change)
             number = await _append(tx, change)
-            await tx.rows(select(announced(str(number))))
+            await tx.rows(select(announced(str(number + len(change.more)))))
         return number
 
     async def recall(self, key: str, actor: str) -> Key | None:
@@ -334,10 +336,20 @@ class FlagStore:
 
         Raises: StoreError.
         """
+        return await self._newest(_FLIPS)
+
+    async def last_moves(self) -> dict[str, Entry]:
+        """Find what last gave each route a flag: a flip, or the start or reload that brought it.
+
+        Raises: StoreError.
+        """
+        return await self._newest((*_FLIPS, "start", "reload"))
+
+    async def _newest(self, kinds: Sequence[str]) -> dict[str, Entry]:
         newest = (
             select(audit_routes.c.route, func.max(audit.c.id).label("id"))
             .join(audit, audit.c.id == audit_routes.c.audit_id)
-            .where(audit.c.kind.in_(_FLIPS))
+            .where(audit.c.kind.in_(kinds))
             .group_by(audit_routes.c.route)
             .subquery()
         )
@@ -494,15 +506,31 @@ def name_of_hold(hold: Hold) -> str:
 
 
 async def _append(tx: Transaction, change: Commit) -> int:
+    """Write every entry of a change; returns the number of the first."""
+    number = await _chained(tx, replace(change.entry, revision=change.revision))
+    for entry in change.more:
+        await _chained(tx, replace(entry, revision=change.revision))
+    if change.key is not None:
+        now = time.time()
+        await tx.run(delete(idempotency).where(idempotency.c.at <= now - KEEP_KEYS_S))
+        answer = json.dumps({**change.key.answer, "audit_id": f"a-{number}"})
+        await tx.run(
+            insert(idempotency).values(
+                key=change.key.key, actor=change.key.actor, digest=change.key.digest, answer=answer, at=now
+            )
+        )
+    return number
+
+
+async def _chained(tx: Transaction, entry: Entry) -> int:
+    """Write one entry behind the last one; returns its number."""
     last = await tx.rows(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1))
     number, previous = (last[0][0] + 1, last[0][1]) if last else (1, chain.GENESIS)
-    said = change.entry
     entry = replace(
-        said,
+        entry,
         id=number,
-        actor=storable(said.actor),  # before it is hashed: what is read back must be what was hashed
-        reason=storable(said.reason),
-        revision=change.revision,
+        actor=storable(entry.actor),  # before it is hashed: what is read back must be what was hashed
+        reason=storable(entry.reason),
         previous=previous,
     )
     await tx.run(
@@ -528,15 +556,6 @@ async def _append(tx: Transaction, change: Commit) -> int:
     )
     for route in dict.fromkeys(entry.routes):
         await tx.run(insert(audit_routes).values(route=route, audit_id=number))
-    if change.key is not None:
-        now = time.time()
-        await tx.run(delete(idempotency).where(idempotency.c.at <= now - KEEP_KEYS_S))
-        answer = json.dumps({**change.key.answer, "audit_id": f"a-{number}"})
-        await tx.run(
-            insert(idempotency).values(
-                key=change.key.key, actor=change.key.actor, digest=change.key.digest, answer=answer, at=now
-            )
-        )
     return number
 
 

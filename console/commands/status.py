@@ -38,7 +38,9 @@ def status(admin: Admin, as_json: bool) -> int:
     for name, deploy in found["deploys"].items():
         click.echo(f"{name} runs {deploy['version']} since {deploy['at']}")
     for item in found["drift"]:
-        click.echo(f"drift: {item['route']} is {flag_words(item['flag'])}, the file says {flag_words(item['file'])}")
+        click.echo(f"drift: {item['sentence']}")
+    for item in found.get("stuck", ()):
+        click.echo(f"stuck: {item['route']}: {item['sentence']}")
     for sentence in found["degraded"]:
         click.echo(f"degraded: {sentence}")
     if not found["degraded"]:
@@ -73,6 +75,7 @@ def _row(route: JsonObject) -> list[str]:
     counts, share = route["counts"], route["share"]
     notes = [
         *(["held"] if route["hold"] else []),
+        *(["drift"] if route.get("drift") else []),
         *([] if route["copying"] else ["copying off"]),
         *([f"journey {route['journey']}"] if route["journey"] else []),
     ]
@@ -108,6 +111,8 @@ def _show_one(route: JsonObject) -> None:
     if flip := route["last_flip"]:
         why = f": {flip['reason']}" if flip["reason"] else ""
         click.echo(f"changed  {flip['at']} by {flip['actor']} ({flip['kind']}, {flip['id']}){why}")
+    if sentence := route.get("drift"):
+        click.echo(f"drift    {sentence}")
     if hold := route["hold"]:
         click.echo(f"held     {hold['at']} by {hold['actor'] or '?'}: {hold['reason'] or 'no reason given'}")
 

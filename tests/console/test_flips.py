@@ -88,16 +88,40 @@ async def test_undo_restores_the_flag_that_an_entry_found(tmp_path: Path) -> Non
 
 
 async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_path: Path) -> None:
-    """With flags: file a flip names the file to change; a rollback holds and leaves the flag to the file."""
-    async with running(tmp_path, top="flags: file", routes=ROUTES.replace("initial_", "")) as node:
+    """With flags: file a reload flips, route by route in the audit; the API refuses, a rollback holds as drift."""
+    canary = ROUTES.replace("{path: /cart}", "{path: /cart}\n    stage: shadow")
+    canary = canary.replace("{path: /pay}", "{path: /pay}\n    stage: shadow")
+    canary = canary.replace('{id:int}"}', '{id:int}"}\n    stage: canary\n    percent: 5', 1)
+    async with running(tmp_path, top="flags: file") as node:
         flip = await node.post("/api/v1/routes/orders/flip", CANARY)
+        node.write(canary)
+        reload = (await node.post("/-/reload")).json()
+        audit = (await node.get("/api/v1/audit")).json()["entries"]
+        last = (await node.get("/api/v1/routes/pay")).json()["last_flip"]
         back = await node.post("/api/v1/routes/orders/rollback")
+        drift = (await node.get("/api/v1/status")).json()["drift"]
+        node.write(ROUTES)
+        await node.post("/-/reload")
+        agreed = (await node.get("/api/v1/status")).json()["drift"]
+        metrics = (await node.get("/metrics")).text
 
     assert flip.status_code == 409
     assert flip.json()["type"].endswith(":flags-in-file")
+    assert "change `stage` of 'orders' in" in flip.json()["detail"]
+    assert [(one["kind"], one["source"], one["routes"]) for one in audit[:3]] == [
+        ("flip", "file", ["cart", "pay"]),
+        ("flip", "file", ["orders"]),
+        ("reload", "api", ["orders", "cart", "pay"]),
+    ]
+    assert audit[1]["after"]["orders"]["percent"] == 5.0
+    assert {one["revision"] for one in audit[:3]} == {reload["revision"]}
+    assert last["id"] == audit[0]["id"]
     assert back.status_code == 200
     assert back.json()["held"] == ["orders"]
     assert back.json()["flags_written"] is False
+    assert "the file says canary 5 %, a hold keeps it in legacy" in drift[0]["sentence"]
+    assert agreed == []
+    assert 'matapalo_flips_total{kind="file",route="orders"} 2.0' in metrics
 
 
 COHORTS = """cohorts:

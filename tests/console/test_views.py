@@ -48,19 +48,26 @@ async def test_share_has_every_hour_of_the_window(tmp_path: Path) -> None:
 
 
 async def test_status_says_what_drifted_and_who_is_behind(tmp_path: Path) -> None:
-    """status names routes whose flag is not the file's, workers with their revision, and what is degraded."""
+    """A flip is no drift, a hold on it is, and so is a file that nobody has read; workers come with their revision."""
     async with running(tmp_path, workers=2) as node:
         await node.worker(0)
         await node.post("/api/v1/routes/orders/flip", {"stage": "canary", "percent": 5})
+        before = (await node.get("/api/v1/status")).json()["drift"]
+        await node.post("/api/v1/routes/orders/hold")
+        node.config.write_text(node.config.read_text() + "# changed\n")
 
         status = (await node.get("/api/v1/status")).json()
+        route = (await node.get("/api/v1/routes/orders")).json()
+        metrics = (await node.get("/metrics")).text
 
-    assert status["drift"] == [
-        {
-            "route": "orders",
-            "file": {"stage": "legacy", "percent": 0.0},
-            "flag": {"stage": "canary", "percent": 5.0},
-        }
+    assert before == []
+    assert [(one["route"], one["kind"], one["serves"]) for one in status["drift"]] == [
+        (None, "file", None),
+        ("orders", "hold", "legacy"),
     ]
+    assert route["drift"] == status["drift"][1]["sentence"]
+    assert "the flag says canary 5 %, a hold keeps it in legacy" in route["drift"]
+    assert 'matapalo_route_drift{route="orders"} 1.0' in metrics
+    assert 'matapalo_route_drift{route="cart"} 0.0' in metrics
     assert status["workers"][0]["current"] is True
     assert any("1 of 2 workers" in reason for reason in status["degraded"])

@@ -1,0 +1,133 @@
+"""Rules of flags from OpenFeature, over a real control process with flagd's provider in file mode."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from config.spec import RouteSpec
+from console.openfeature import keys_of
+from tests.support.controlnode import ControlNode, running
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 30.0
+
+
+def write(path: Path, **values: object) -> None:
+    """Write flagd's file, whole, with one variant for each flag."""
+    flags = {
+        f"shop.{name}": {"state": "ENABLED", "variants": {"now": value}, "defaultVariant": "now"}
+        for name, value in values.items()
+    }
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"flags": flags}))
+    fresh.rename(path)
+
+
+async def flags_become(node: ControlNode, **stages: str) -> dict[str, Any]:
+    """Wait until routes stand in these stages; gives them by name."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        routes = {one["name"]: one for one in (await node.get("/api/v1/routes")).json()["routes"]}
+        if all(routes[name]["flag"]["stage"] == stage for name, stage in stages.items()):
+            return routes
+        assert time.monotonic() < deadline, {name: one["flag"] for name, one in routes.items()}
+        await anyio.sleep(0.02)
+
+
+async def degraded_says(node: ControlNode, text: str) -> str:
+    """Wait until the status complains of something."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        said = "; ".join((await node.get("/api/v1/status")).json()["degraded"])
+        if text in said:
+            return said
+        assert time.monotonic() < deadline, said
+        await anyio.sleep(0.02)
+
+
+def section(file: Path) -> str:
+    """Write the section of the configuration."""
+    options = f"{{resolver: file, offline_flag_source_path: {file}, deadline_ms: 50}}"
+    return f"flags: openfeature\nopenfeature: {{prefix: shop., poll: 200ms, timeout: 20s, options: {options}}}"
+
+
+async def test_the_provider_rules_and_rollback_still_works(tmp_path: Path) -> None:
+    """Values are adopted and audited, refused ones change nothing, flips name the flag, a rollback holds as drift."""
+    file = tmp_path / "flags.json"
+    write(file, orders={"stage": "canary", "percent": 5, "sample": 10}, checkout="shadow")
+    async with running(tmp_path, top=section(file)) as node:
+        worker = await node.worker()
+        routes = await flags_become(node, orders="canary", cart="shadow", pay="shadow")
+        assert (routes["orders"]["flag"]["percent"], routes["orders"]["flag"]["sample"]) == (5.0, 10.0)
+        assert (routes["beta"]["flag"]["stage"], routes["beta"]["last_flip"]) == ("live", None)
+        audit = (await node.get("/api/v1/audit?route=orders")).json()["entries"][0]
+        assert (audit["kind"], audit["source"], audit["actor"]) == ("flip", "openfeature", "flagd")
+        assert (await node.get("/api/v1/audit?route=cart")).json()["entries"][0]["routes"] == ["cart", "pay"]
+        assert "shop.beta" in await degraded_says(node, "it has no flag")
+
+        flip = await node.post("/api/v1/routes/orders/flip", {"stage": "live"})
+        undo = await node.post("/api/v1/undo", {"audit_id": audit["id"]})
+        assert {flip.json()["type"], undo.json()["type"]} == {"urn:matapalo:problem:flags-in-provider"}
+        assert "change the flag shop.orders there" in flip.json()["detail"]
+
+        back = (await node.post("/api/v1/routes/orders/rollback", {"reason": "boom"})).json()
+        assert (back["held"], back["flags_written"]) == (["orders"], False)
+        status = (await node.get("/api/v1/status")).json()
+        assert [one["route"] for one in status["drift"]] == ["orders"]
+        assert "the provider says canary 5 %" in status["drift"][0]["sentence"]
+        write(file, orders="legacy", checkout={"stage": "canary"}, beta="live")
+        await flags_become(node, orders="legacy")
+        assert (await node.get("/api/v1/status")).json()["drift"] == []
+
+        # One value cannot be used: it is refused whole, and everything else stays.
+        said = await degraded_says(node, "refused")
+        assert "shop.checkout is refused whole (found a canary without percent" in said
+        assert "shop.beta" not in said
+        await flags_become(node, cart="shadow", pay="shadow", orders="legacy")
+        metrics = (await node.get("/metrics")).text
+        assert 'matapalo_flips_total{kind="openfeature",route="orders"} 2.0' in metrics
+        assert worker.spec.flags["orders"].stage.value == "legacy"
+
+
+async def test_the_last_known_values_survive_the_provider_and_a_restart(tmp_path: Path) -> None:
+    """Without its provider a route keeps its last value, also over a restart; one that never had any is legacy."""
+    file = tmp_path / "flags.json"
+    async with running(tmp_path, top=section(file)) as node:
+        await degraded_says(node, "flags from the provider")
+        assert {one["flag"]["stage"] for one in (await node.get("/api/v1/routes")).json()["routes"]} == {
+            "legacy",
+            "live",
+        }
+        write(file, orders="canary 5%")
+        await flags_become(node, orders="canary")
+        file.write_text("{ half")
+        await degraded_says(node, "ERROR")
+        node.kill()
+        await node.ended()
+        await node.start()
+
+        await degraded_says(node, "the last known values stay")
+        routes = await flags_become(node, orders="canary", cart="legacy")
+        assert routes["orders"]["flag"]["percent"] == 5.0
+        write(file, orders="shadow")
+        await flags_become(node, orders="shadow")
+
+
+def test_a_journey_has_one_flag() -> None:
+    """Routes of one journey are ruled by one flag with the journey's name, others by their own."""
+    routes = [
+        RouteSpec(name=name, match=(), legacy="a", new="b", sticky=(), journey=journey)
+        for name, journey in (("cart", "checkout"), ("orders", None), ("pay", "checkout"))
+    ]
+
+    assert {key: [route.name for route in found] for key, found in keys_of(routes, "shop.").items()} == {
+        "shop.checkout": ["cart", "pay"],
+        "shop.orders": ["orders"],
+    }

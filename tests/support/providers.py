@@ -1,0 +1,77 @@
+"""OpenFeature providers that misbehave, for `openfeature.provider: tests.support.providers:NAME`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType
+from openfeature.provider import AbstractProvider, Metadata
+
+Context = EvaluationContext | None
+Objects = Sequence[FlagValueType] | Mapping[str, FlagValueType]
+
+RELEASE = threading.Event()
+"""Lets the hanging provider go."""
+
+
+class Fixed(AbstractProvider):
+    """Answer every flag with the same value, whatever it is asked."""
+
+    def __init__(self, value: str = "shadow") -> None:
+        super().__init__()
+        self.value = value
+
+    def get_metadata(self) -> Metadata:
+        """Name it."""
+        return Metadata(name="Fixed")
+
+    def resolve_boolean_details(
+        self, flag_key: str, default_value: bool, evaluation_context: Context = None
+    ) -> FlagResolutionDetails[bool]:
+        """Answer with the default."""
+        return FlagResolutionDetails(value=default_value)
+
+    def resolve_string_details(
+        self, flag_key: str, default_value: str, evaluation_context: Context = None
+    ) -> FlagResolutionDetails[str]:
+        """Answer with the value, the route that asks beside it."""
+        return FlagResolutionDetails(value=self.value)
+
+    def resolve_integer_details(
+        self, flag_key: str, default_value: int, evaluation_context: Context = None
+    ) -> FlagResolutionDetails[int]:
+        """Answer with the default."""
+        return FlagResolutionDetails(value=default_value)
+
+    def resolve_float_details(
+        self, flag_key: str, default_value: float, evaluation_context: Context = None
+    ) -> FlagResolutionDetails[float]:
+        """Answer with the default."""
+        return FlagResolutionDetails(value=default_value)
+
+    def resolve_object_details(
+        self, flag_key: str, default_value: Objects, evaluation_context: Context = None
+    ) -> FlagResolutionDetails[Objects]:
+        """Answer with a text where an object was asked for."""
+        return FlagResolutionDetails(value=self.value)  # what a careless provider does
+
+
+class Hanging(Fixed):
+    """Never come back from a question until it is released."""
+
+    def resolve_object_details(
+        self, flag_key: str, default_value: Objects, evaluation_context: Context = None
+    ) -> FlagResolutionDetails[Objects]:
+        """Hang."""
+        RELEASE.wait(30)
+        return FlagResolutionDetails(value={"stage": "live"})
+
+
+class Broken(Fixed):
+    """Fail to start."""
+
+    def initialize(self, evaluation_context: EvaluationContext) -> None:
+        """Fail."""
+        raise RuntimeError("no licence")
