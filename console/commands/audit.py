@@ -1,6 +1,11 @@
-"""``matapalo audit`` and ``matapalo undo``: who changed what, and taking it back."""
+"""``matapalo audit`` and ``matapalo undo``: who changed what and why, whether that is whole, and taking it back."""
 
 from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
 
 import click
 
@@ -8,22 +13,51 @@ from console.commands.admin import Admin, JsonObject
 from console.commands.options import admin_options, reason_option
 from console.commands.output import flag_words, print_change, print_json, print_table
 
+PAGE = 500
+_HEAD = re.compile(r"(?:a-([0-9]{1,15})[:=])?([0-9a-f]{64})")
+
 
 @click.command()
 @click.option("--route", help="Only entries that touch this route.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
 @click.option("--cursor", help="Where the previous page ended (its `next`).")
+@click.option("--export", metavar="FILE", help="Write the whole trail as JSON lines, oldest first; - is stdout.")
+@click.option(
+    "--verify",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="",
+    help="Check the chain of hashes: of an export, without any server, or of the server's own trail.",
+)
+@click.option("--head", metavar="[a-ID:]HASH", help="With --verify: an entry that is known to have been there.")
 @admin_options
-def audit(route: str | None, limit: int, cursor: str | None, admin: Admin, as_json: bool) -> int:
+def audit(
+    route: str | None,
+    limit: int,
+    cursor: str | None,
+    export: str | None,
+    verify: str | None,
+    head: str | None,
+    admin: Admin,
+    as_json: bool,
+) -> int:
     """Show who changed what, newest first."""
+    if sum((export is not None, verify is not None, route is not None)) > 1:
+        raise click.UsageError("--export, --verify and --route exclude each other: a part of a chain proves nothing")
+    if head is not None and verify is None:
+        raise click.UsageError("--head belongs to --verify")
+    if export is not None:
+        return _export(admin, export, as_json=as_json)
+    if verify is not None:
+        return _verify(admin, verify, head, as_json=as_json)
     page = admin.get("/api/v1/audit", {"route": route, "limit": limit, "cursor": cursor})
     if as_json:
         print_json(page)
         return 0
     print_table(
-        ["ID", "AT", "WHO", "KIND", "WHAT", "REASON"],
+        ["ID", "AT", "WHO", "KIND", "WHAT", "WHY"],
         [
-            [entry["id"], entry["at"], entry["actor"], entry["kind"], _what(entry), entry["reason"] or ""]
+            [entry["id"], entry["at"], _who(entry), entry["kind"], _what(entry), _why(entry)]
             for entry in page["entries"]
         ],
     )
@@ -44,9 +78,115 @@ def undo(audit_id: str, force: bool, if_revision: int | None, reason: str | None
     return print_change(admin.post("/api/v1/undo", body), as_json=as_json)
 
 
+def _export(admin: Admin, path: str, *, as_json: bool) -> int:
+    """Write the whole trail; what is left behind by an error is no file that looks whole."""
+    entries = _trail(admin)
+    lines = "".join(json.dumps(entry, sort_keys=True, ensure_ascii=False) + "\n" for entry in entries)
+    if path == "-":
+        click.echo(lines, nl=False)
+        return 0
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(lines)
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror or error}") from error
+    head = {"id": f"a-{entries[-1]['id']}", "hash": entries[-1]["hash"]} if entries else None
+    if as_json:
+        print_json({"file": path, "entries": len(entries), "head": head})
+    else:
+        named = "" if head is None else f"; keep its head elsewhere: {head['id']}:{head['hash']}"
+        click.echo(f"{len(entries)} entries written to {path}{named}")
+    return 0
+
+
+def _verify(admin: Admin, path: str, head: str | None, *, as_json: bool) -> int:
+    """Check a trail and say how far it is whole."""
+    from store.verify import verify  # with the store's tables, which no other command loads
+
+    known = _read_head(head)
+    found = verify(_lines(path) if path else _trail(admin), known)
+    if as_json:
+        shown = None if found.head is None else {"id": f"a-{found.head[0]}", "hash": found.head[1]}
+        broken = None if found.broken is None else f"a-{found.broken}"
+        print_json({"whole": broken is None, "entries": found.count, "head": shown, "broken": broken, "why": found.why})
+    elif found.broken is not None:
+        click.echo(f"BROKEN: {found.why}. The {found.count} entries before it are whole.")
+    elif found.head is None:
+        click.echo("There are no entries yet.")
+    else:
+        end = "" if known else " Whether newer ones were cut off shows only against a head that was kept (--head)."
+        click.echo(f"Whole: {found.count} entries, up to a-{found.head[0]}:{found.head[1]}.{end}")
+    return 0 if found.broken is None else 1
+
+
+def _trail(admin: Admin) -> list[JsonObject]:
+    """Fetch every entry as an export holds it, oldest first."""
+    entries: list[JsonObject] = []
+    cursor = None
+    while not entries or cursor is not None:
+        page = admin.get("/api/v1/audit", {"limit": PAGE, "cursor": cursor})
+        entries += [{**entry, "id": int(entry["id"].removeprefix("a-"))} for entry in page["entries"]]
+        cursor = page["next"]
+        if not page["entries"]:
+            break
+    return entries[::-1]
+
+
+def _lines(path: str) -> Iterator[JsonObject]:
+    """Read an export; a line that is no entry counts as a broken one."""
+    try:
+        with sys.stdin if path == "-" else open(path, encoding="utf-8") as file:
+            for line in file:
+                try:
+                    entry = json.loads(line)
+                except (ValueError, RecursionError):
+                    entry = {}
+                yield entry if isinstance(entry, dict) else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _read_head(head: str | None) -> tuple[int, str] | None:
+    if head is None:
+        return None
+    found = _HEAD.fullmatch(head.strip())
+    if found is None:
+        raise click.UsageError(f"--head is {head!r}; expected a-42:HASH or the 64 hex digits of a hash alone")
+    return int(found[1] or 0), found[2]
+
+
+def _who(entry: JsonObject) -> str:
+    """Say who it was, from where, and on what grounds they were taken for that."""
+    who = str(entry["actor"])
+    if entry["source"] not in ("api", who):
+        who += f" ({entry['source']})"
+    address = entry.get("address")
+    return f"{who} from {address}" if address else who
+
+
+def _why(entry: JsonObject) -> str:
+    """Give the reason, what it rests on, and whether a gate was overridden."""
+    said = [str(entry["reason"])] if entry["reason"] else []
+    if sentence := _sentence(entry.get("evidence") or {}):
+        said.append(f"[{sentence}]")
+    return " ".join([*(["FORCED"] if entry.get("forced") else []), *said])
+
+
+def _sentence(evidence: object) -> str:
+    """Find the sentence for people in what a change rests on; without one the values themselves, cut short."""
+    if not isinstance(evidence, dict) or not evidence:
+        return ""
+    if isinstance(evidence.get("sentence"), str):
+        return str(evidence["sentence"])
+    inner = [found for value in evidence.values() if (found := _sentence(value) if isinstance(value, dict) else "")]
+    return inner[0] if inner else json.dumps(evidence, ensure_ascii=False)[:120]
+
+
 def _what(entry: JsonObject) -> str:
     """Say in a few words what an entry changed."""
     before, after = entry.get("before") or {}, entry.get("after") or {}
+    if entry["kind"] == "token":
+        return "; ".join(f"{name}: {_token_words(before.get(name), token)}" for name, token in after.items())
     changes = [
         f"{route}: {flag_words(before[route])} → {flag_words(flag)}"
         for route, flag in after.items()
@@ -57,3 +197,10 @@ def _what(entry: JsonObject) -> str:
         off = ", ".join(copying["off"]) or "nowhere"
         return f"copying off: {off if copying['on'] else 'everywhere'}"
     return "; ".join(changes or diff or entry.get("routes") or ())
+
+
+def _token_words(before: JsonObject | None, after: JsonObject | None) -> str:
+    if after is None:
+        return "revoked"
+    until = f", until {after['expires_at']}" if after["expires_at"] else ""
+    return f"{'made' if before is None else 'rotated'} ({after['role']}{until})"

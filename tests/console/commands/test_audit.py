@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.chain import GENESIS, digest
 from tests.console.commands.conftest import CHANGE, FLAG, Cli, StandIn
 
 ENTRY = {
@@ -9,13 +16,34 @@ ENTRY = {
     "at": "2026-01-31T02:00:00Z",
     "actor": "ops",
     "source": "api",
+    "address": "10.1.2.3",
     "kind": "flip",
     "routes": ["orders"],
     "reason": "first [users]",
     "revision": 13,
     "before": {"orders": FLAG},
     "after": {"orders": {**FLAG, "stage": "live"}},
+    "evidence": {},
+    "builds": {},
+    "config": "",
+    "forced": False,
 }
+
+
+def trail(count: int) -> list[dict[str, Any]]:
+    """Make a whole trail, oldest first, as an export holds it."""
+    entries: list[dict[str, Any]] = []
+    previous = GENESIS
+    for number in range(1, count + 1):
+        entry: dict[str, Any] = {**ENTRY, "id": number, "previous": previous}
+        entry["hash"] = previous = digest(entry)
+        entries.append(entry)
+    return entries
+
+
+def page(entries: list[dict[str, Any]], following: str | None = None) -> dict[str, Any]:
+    """Show entries as the API does: newest first, by name."""
+    return {"entries": [{**one, "id": f"a-{one['id']}"} for one in reversed(entries)], "next": following}
 
 
 def test_the_trail_is_a_table(cli: Cli, admin: StandIn) -> None:
@@ -66,3 +94,103 @@ def test_undo_names_the_entry(cli: Cli, admin: StandIn) -> None:
     assert printed.code == 0
     assert "undid a-42" in printed.out
     assert admin.asked[0].body == {"audit_id": "a-42", "if_revision": 13}
+
+
+def test_who_and_why_are_said_in_full(cli: Cli, admin: StandIn) -> None:
+    """A forced flip says so for ever, evidence is a sentence, a person is told apart from a token, and a token's entry
+    says what happened to it."""
+    forced = {**ENTRY, "forced": True, "evidence": {"gate": {"result": "fail", "sentence": "0.9 % diverge"}}}
+    person = {**ENTRY, "actor": "alice", "source": "identity", "evidence": {"errors": 31}}
+    watchdog = {**ENTRY, "actor": "watchdog", "source": "watchdog", "address": "", "reason": ""}
+    made = {"role": "admin", "made_at": "", "expires_at": "2027-01-01"}
+    token = {**ENTRY, "kind": "token", "before": {"ci": None}, "after": {"ci": made}}
+    admin.answers["*"] = (200, {"entries": [forced, person, watchdog, token], "next": None})
+
+    lines = cli("audit", at=admin).out.splitlines()[1:]
+
+    assert "ops from 10.1.2.3" in lines[0]
+    assert "FORCED first [users] [0.9 % diverge]" in lines[0]
+    assert "alice (identity) from 10.1.2.3" in lines[1]
+    assert '[{"errors": 31}]' in lines[1]
+    assert "watchdog  " in lines[2]
+    assert "ci: made (admin, until 2027-01-01)" in lines[3]
+
+
+def test_an_export_verifies_without_a_server(cli: Cli, admin: StandIn, tmp_path: Path) -> None:
+    """Every page is exported, oldest first, and the file verifies offline: whole as it is, broken by a changed word, a
+    missing line and, against the head that the export named, a cut end."""
+    entries = trail(5)
+    pages = iter([page(entries[3:], "4"), page(entries[:3])])
+    admin.answers = _Pages(pages)
+
+    exported = cli("audit", "--export", "trail.jsonl", at=admin)
+    lines = (tmp_path / "trail.jsonl").read_text().splitlines(keepends=True)
+    admin.url = "http://127.0.0.1:9"
+    whole = cli("audit", "--verify", "trail.jsonl", at=admin)
+    head = f"a-5:{entries[4]['hash']}"
+    outcomes = {}
+    for name, harmed in {
+        "changed": "".join(lines).replace("first [users]", "nothing", 1),
+        "missing": "".join(lines[:2] + lines[3:]),
+        "moved": "".join([lines[0], lines[2], lines[1], *lines[3:]]),
+        "garbled": "".join([*lines[:4], "{\n"]),
+        "cut": "".join(lines[:4]),
+    }.items():
+        (tmp_path / "harmed.jsonl").write_text(harmed)
+        outcomes[name] = cli("audit", "--verify", "harmed.jsonl", "--head", head, "--json", at=admin)
+    unknown_cut = cli("audit", "--verify", "harmed.jsonl", at=admin)
+
+    assert exported.code == 0
+    assert head in exported.out
+    assert [json.loads(line)["id"] for line in lines] == [1, 2, 3, 4, 5]
+    assert (whole.code, head in whole.out, "--head" in whole.out) == (0, True, True)
+    assert {name: (one.code, one.json["broken"]) for name, one in outcomes.items()} == {
+        "changed": (1, "a-1"),
+        "missing": (1, "a-3"),
+        "moved": (1, "a-2"),
+        "garbled": (1, "a-5"),
+        "cut": (1, "a-5"),
+    }
+    assert unknown_cut.code == 0
+
+
+def test_the_servers_own_trail_is_verified(cli: Cli, admin: StandIn) -> None:
+    """--verify without a file reads the server's trail and names the first broken entry."""
+    entries = trail(3)
+    admin.answers["*"] = (200, page(entries))
+    whole = cli("audit", "--verify", at=admin)
+    entries[1] = {**entries[1], "actor": "somebody"}
+    admin.answers["*"] = (200, page(entries))
+    broken = cli("audit", "--verify", at=admin)
+    admin.answers["*"] = (200, page([]))
+    empty = cli("audit", "--verify", at=admin)
+
+    assert (whole.code, broken.code, empty.code) == (0, 1, 0)
+    assert "BROKEN: a-2 was changed" in broken.out
+    assert "The 1 entries before it are whole" in broken.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--verify", "x", "--export", "y"),
+        ("--route", "a", "--verify", "x"),
+        ("--head", "0" * 64),
+        ("--verify", "x", "--head", "no"),
+    ],
+    ids=str,
+)
+def test_a_part_of_a_chain_is_not_verified(cli: Cli, admin: StandIn, words: tuple[str, ...]) -> None:
+    """Options that contradict each other, and a head that is none, are usage errors."""
+    assert cli("audit", *words, at=admin).code == 2
+
+
+class _Pages(dict[str, Any]):
+    """Answer one page after the other."""
+
+    def __init__(self, pages: Any) -> None:
+        super().__init__({"*": None})
+        self._pages = pages
+
+    def __getitem__(self, key: str) -> Any:
+        return (200, next(self._pages))
