@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from store.verify import verify
 from tests.support.controlnode import ControlNode
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +61,8 @@ async def test_the_life_of_a_token(tmp_path: Path) -> None:
             unknown = await client.post("/api/v1/tokens/ci/revoke", json={})
             of_file = await client.post("/api/v1/tokens/boss/rotate", json={})
             audit = (await client.get("/api/v1/audit?limit=10")).json()["entries"]
+            whole = (await client.get("/api/v1/audit?limit=500")).json()
+            status = (await client.get("/api/v1/status")).json()
             answers = [(await client.get(path)).text for path in ("/api/v1/tokens", "/api/v1/audit", "/metrics")]
     finally:
         await node.close()
@@ -83,6 +86,11 @@ async def test_the_life_of_a_token(tmp_path: Path) -> None:
     shapes = [(one["before"]["ci"] is None, one["after"]["ci"] is None) for one in changes]
     assert shapes == [(False, True), (False, False), (False, False), (True, False)]
     assert [one["reason"] for one in changes] == ["lost laptop", "", "monthly", ""]
+    chain = [{**one, "id": int(one["id"][2:])} for one in reversed(whole["entries"])]
+    head = (len(chain), chain[-1]["hash"])
+    assert verify(chain).broken is None
+    assert verify(chain).head == head
+    assert whole["head"] == status["audit"] == {"id": f"a-{head[0]}", "hash": head[1]}
     written = node.log.read_bytes() + b"".join(one.read_bytes() for one in node.state_dir.rglob("*") if one.is_file())
     for value in (first, second, third, "boss-token"):
         assert value.encode() not in written
