@@ -45,18 +45,20 @@ def _in_postgresql(element: announced, compiler: SQLCompiler, **more: object) ->
     return f"pg_notify('{CHANNEL}', {compiler.process(element.clauses, **more)})"
 
 
-async def notices(url: str) -> AsyncIterator[str]:
+async def notices(where: str) -> AsyncIterator[str]:
     """Give one text at once, because something may have changed before, then one with each notice.
 
     Raises: StoreError when the connection cannot be made or dies.
     """
     import psycopg  # optional: only where a database is shared
 
+    from store.postgres import named, parameters_of
+
     try:
         async with asyncio.timeout(CONNECT_S):
-            connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
+            connection = await psycopg.AsyncConnection.connect(**parameters_of(where), autocommit=True)
     except (psycopg.Error, OSError, TimeoutError) as error:
-        raise StoreError(f"no connection for notices ({error or 'no answer'})") from error
+        raise StoreError(f"{named(where)} gives no connection for notices ({_first(error)})") from error
     try:
         async with connection:
             await connection.execute(f"LISTEN {CHANNEL}")
@@ -68,4 +70,9 @@ async def notices(url: str) -> AsyncIterator[str]:
                 async with asyncio.timeout(CONNECT_S):
                     await connection.execute("SELECT 1")
     except (psycopg.Error, OSError, TimeoutError) as error:
-        raise StoreError(f"the connection for notices died ({error or 'no answer'})") from error
+        raise StoreError(f"the connection of {named(where)} for notices died ({_first(error)})") from error
+
+
+def _first(error: BaseException) -> str:
+    """Give the first line of what went wrong."""
+    return next(iter(str(error).strip().splitlines()), "no answer")

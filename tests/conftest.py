@@ -136,6 +136,21 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves an asyncio task, thread, child process or descriptor behind."""
     if any("postgres" in marker.args for marker in request.node.iter_markers("needs")):
         request.getfixturevalue("postgres_server")  # it outlives the test that is the first to ask for it
+    # Who shares a system that lives, and is killed and started, is looked at when the system ends.
+    with contextlib.nullcontext() if request.node.get_closest_marker("shares") else nothing_left():
+        yield
+
+
+@pytest.fixture(scope="module")
+def nothing_is_left_behind_by_the_module() -> Iterator[None]:
+    """Fail the last test of a module whose shared system leaves something behind."""
+    with nothing_left():
+        yield
+
+
+@contextlib.contextmanager
+def nothing_left() -> Iterator[None]:
+    """Fail if what is alive afterwards was not before."""
     before = _living()
     yield
     left = _living().names_beyond(before)

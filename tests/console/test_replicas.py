@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from config.spec import ConfigSpec
 from console.beginning import Places
+from console.change import entry_for
 from console.flips import FlipAsk, Flips
 from console.holds import Holds, RollbackAsk
 from console.journal import Journal
@@ -25,13 +26,14 @@ from rules.flag import Flag, Hold, Stage
 from rules.snapshot import SnapshotSpec
 from shadow import link
 from shadow.lines import Lines
-from store.database import StoreError
-from store.flags import FlagStore
+from store.database import Database, StoreError
+from store.flags import Commit, FlagStore, Remembered
 from tests.rules.made import config, route
 
 pytestmark = pytest.mark.anyio
 
 OPS = Caller(actor="ops")
+HOLD = Hold(route="orders", keep_copying=False, reason="", actor="ops", at="2026-01-01T00:00:00.000Z")
 
 
 class Supervisor:
@@ -282,15 +284,35 @@ async def test_one_of_two_leads(tmp_path: Path) -> None:
         assert [one.state.is_leader, two.state.is_leader] == [True, False]
 
 
+class Loud(FlagStore):
+    """Say when everything was read."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.read = asyncio.Event()
+
+    async def load(self) -> Remembered:
+        """Read everything, then say so."""
+        found = await super().load()
+        self.read.set()
+        return found
+
+
 async def test_an_older_truth_never_replaces_a_newer_one(tmp_path: Path) -> None:
     """What was read before one's own change is not taken over after it."""
-    async with pair(tmp_path, config(route("orders"))) as (one, two):
-        await two.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
-        reading = asyncio.create_task(one.replicas.catch_up())
-        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+    async with pair(tmp_path, config(route("orders"))) as (one, _):
+        state = one.state
+        assert state.flag_store is not None
+        store = state.flag_store = Loud(state.flag_store.database)
+        async with state.turn:
+            reading = asyncio.create_task(one.replicas.catch_up())
+            await store.read.wait()
+            entry = entry_for("hold", ("orders",), "", OPS, state)
+            number, _ = await state.commit(Commit(revision=state.revision, entry=entry, hold=(HOLD,)), state.spec)
         await reading
 
-        assert one.stage() is Stage.LIVE
+        assert state.written == {"orders": HOLD}
+        assert state.position == number
 
 
 async def test_flags_of_a_lost_database_are_written_again(tmp_path: Path) -> None:

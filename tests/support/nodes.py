@@ -1,0 +1,203 @@
+"""Several nodes over one PostgreSQL on one machine, each behind a network of its own that can be cut.
+
+::
+
+    with Cluster(server, backends, count=3) as cluster:
+        a, b, c = cluster.nodes
+        c.network.cut()                    # c has no database now
+
+Each node is the whole product with its own state directory; the text of the configuration is the same for all, what
+differs comes from the environment, as it would from a container's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from tests.support.faultproxy import FaultProxy
+from tests.support.postgres import PostgresServer
+from tests.support.product import Product, wait_until
+
+CONNECTIONS: int = 8
+"""Per node: the kernel deals them out to its two workers, and all to one once in 128 times."""
+
+
+class Network(FaultProxy):
+    """Be the way from one node to the database."""
+
+    def cut(self) -> None:
+        """Let nothing through: open connections are reset, new ones refused."""
+        self.refuse()
+        self.end_all(reset=True)
+
+    def heal(self) -> None:
+        """Let everything through again."""
+        self.resume()
+
+
+class Follower(Product):
+    """Be one node that can be flipped."""
+
+    def stage(self, route: str = "orders") -> str:
+        """Say where a route stands here."""
+        stage: str = self.admin("GET", f"/api/v1/routes/{route}")["flag"]["stage"]
+        return stage
+
+    def flip(self, stage: str, route: str = "orders", *, status: int | None = 200, **more: object) -> dict[str, Any]:
+        """Flip a route here."""
+        asked = {"stage": stage, "force": True, "reason": "test", **more}
+        return self.admin("POST", f"/api/v1/routes/{route}/flip", asked, status=status)
+
+    def revisions(self) -> list[int]:
+        """Say which revision each of its workers serves."""
+        return [worker["revision"] for worker in self.admin("GET", "/api/v1/status")["workers"]]
+
+    def well(self) -> bool:
+        """Say whether nothing is degraded here."""
+        reasons: list[str] = self.admin("GET", "/api/v1/status")["degraded"]
+        return not reasons
+
+
+class ClusterNode(Follower):
+    """Be one of several nodes over a database."""
+
+    def __init__(self, name: str, network: Network, database: str, config: Mapping[str, Any]) -> None:  # Any: YAML
+        super().__init__(
+            {**config, "state_dir": "${MP_STATE}", "database": "${MP_DATABASE}", "node": "${MP_NODE}"},
+        )
+        self.name, self.network = name, network
+        self._environment |= {"MP_STATE": str(self.state_dir), "MP_DATABASE": database, "MP_NODE": name}
+
+    def murder(self) -> None:
+        """Kill every process of the node at once, as a power cut would, and forget it."""
+        if self.process is None:
+            return
+        pids = [self.process.pid, *(pid for pids in self.pids().values() for pid in pids)]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Cluster:
+    """Run nodes named a, b, c, … over one database."""
+
+    def __init__(self, server: PostgresServer, config: Mapping[str, Any], count: int = 3) -> None:  # Any: YAML
+        from store.migrate import upgrade_postgres
+
+        database = server.database()
+        upgrade_postgres(server.url(database))
+        self.nodes: list[ClusterNode] = []
+        for number in range(count):
+            network = Network(("127.0.0.1", server.port))
+            url = server.url(database, port=network.port)
+            self.nodes.append(ClusterNode(chr(ord("a") + number), network, url, config))
+
+    def __enter__(self) -> Self:
+        """Start all nodes, and wait until each lists all of them and nothing is degraded."""
+        try:
+            for node in self.nodes:
+                node.start()
+            for node in self.nodes:
+                node.wait_ready()
+            self.wait_well()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End everything."""
+        self.close()
+
+    def close(self) -> None:
+        """End every node and its network, without the ceremony that other tests look at."""
+        for node in self.nodes:
+            node.murder()
+            node.close()
+            node.network.close()
+
+    def wait_well(self) -> None:
+        """Wait until every node sees all, all are well, and all workers serve one revision."""
+
+        def is_well() -> bool:
+            found = [node.admin("GET", "/api/v1/nodes") for node in self.nodes]
+            return (
+                all(len(one["nodes"]) == len(self.nodes) for one in found)
+                and all(not node["lag"] and not node["away"] for one in found for node in one["nodes"])
+                and len({one["revision"] for one in found}) == 1
+                and all(node.well() for node in self.nodes)
+            )
+
+        wait_until(is_well, "all nodes are well", 40)
+
+    def wait_stage(self, stage: str, route: str = "orders") -> None:
+        """Wait until every node has a route in a stage."""
+        wait_until(lambda: {node.stage(route) for node in self.nodes} == {stage}, f"{route} is {stage} everywhere")
+
+
+class Crowd:
+    """Ask every worker of one node again and again over connections that are kept, and know when all have changed."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self._clients = [http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(CONNECTIONS)]
+        self._path = path
+        self.asked = 0
+
+    def ask(self, number: int) -> bytes:
+        """Ask once."""
+        client = self._clients[number]
+        client.request("GET", self._path)
+        self.asked += 1
+        return client.getresponse().read()
+
+    def until_all(self, body: bytes, deadline: float) -> float:
+        """Ask until every connection has answered *body*; give the moment at which the last one had."""
+        waiting = list(range(len(self._clients)))
+        while waiting:
+            assert time.monotonic() < deadline, f"{len(waiting)} connections still get the former side"
+            waiting = [number for number in waiting if self.ask(number) != body]
+        return time.monotonic()
+
+    def close(self) -> None:
+        """Close every connection."""
+        for client in self._clients:
+            client.close()
+
+
+@contextlib.contextmanager
+def crowds(nodes: Sequence[Product], path: str) -> Iterator[list[Crowd]]:
+    """Have a crowd at each of some nodes."""
+    found = [Crowd(node.port, path) for node in nodes]
+    try:
+        yield found
+    finally:
+        for crowd in found:
+            crowd.close()
+
+
+def seconds_to_everybody(flipping: Follower, crowds: list[Crowd], stage: str, body: bytes) -> float:
+    """Flip, and measure from the sending of the call to the first moment at which every worker answers so."""
+    ends: list[float] = []
+    deadline = time.monotonic() + 20
+    threads = [
+        threading.Thread(target=lambda one=crowd: ends.append(one.until_all(body, deadline))) for crowd in crowds
+    ]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    flipping.flip(stage)
+    for thread in threads:
+        thread.join()
+    assert len(ends) == len(crowds), "a node never followed"
+    return max(ends) - began
