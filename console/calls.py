@@ -415,6 +415,15 @@ CALLS: Final = (
         fields=(_REASON,),
         partly=True,
     ),
+    Call(
+        name="events",
+        method="GET",
+        path="/api/v1/events",
+        role="viewer",
+        refuses=("too-many",),
+        summary="What changes, as it changes: server-sent events.",
+        content_type="text/event-stream",
+    ),
     Call(name="totals", method="GET", path="/api/v1/totals", role="viewer", summary="The raw sums."),
     Call(name="tokens", method="GET", path="/api/v1/tokens", role="admin", summary="All tokens; never their values."),
     Call(

@@ -386,6 +386,7 @@ class Control:
             self._ending.set()
 
     async def _stop(self, state: ControlState) -> None:
+        state.events.close()
         await self._admin.close()
         if self._is_orphaned:
             await state.peers.no_worker(LAST_TALLY_S)

@@ -81,6 +81,10 @@ class Scene:
     """(route, severity) to how many."""
     findings_dropped: int
     examples_dropped: int
+    listeners: int
+    """Streams of ``GET /api/v1/events``."""
+    announcements_dropped: int
+    """Events that such a stream was too slow for."""
     events_dropped: int
     """Lines of control itself that its log did not take."""
     degraded: int
@@ -211,6 +215,8 @@ FAMILIES: Final = (
         "listener",
         "Unix time at which the certificate in use ends; with several workers the earliest.",
     ),
+    _gauge("matapalo_admin_listeners", "", "Streams of GET /api/v1/events."),
+    _counter("matapalo_admin_events_dropped_total", "", "Events that such a stream was too slow for; it was told."),
     _counter(
         "matapalo_admin_refused_total",
         "reason",
@@ -399,6 +405,9 @@ def _add_scene(series: Series, scene: Scene) -> None:
     _add(series, "matapalo_examples_dropped_total", (), scene.examples_dropped)
     for labels, count in scene.divergences_open.items():
         _add(series, "matapalo_divergences_open", labels, count)
+    _add(series, "matapalo_admin_listeners", (), scene.listeners)
+    if scene.announcements_dropped:
+        _add(series, "matapalo_admin_events_dropped_total", (), scene.announcements_dropped)
     if scene.events_dropped:
         _add(series, "matapalo_log_dropped_total", ("control",), scene.events_dropped)
     _add(series, "matapalo_config_last_reload_successful", (), scene.reload_ok)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from config.errors import MatapaloError
 from config.spec import ConfigSpec, RouteSpec
+from console.events import Events
 from console.journal import Journal, now_text
 from console.peers import Peer, Peers, Spread
 from console.problem import ProblemError, unknown
@@ -33,7 +34,7 @@ from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, decode,
 from rules.stage import initial_flag
 from store.database import StoreError
 from store.evidence import EvidenceStore
-from store.flags import Commit, Deploy, FlagStore, Remembered, StaleRevisionError, name_of_hold
+from store.flags import Commit, Deploy, Entry, FlagStore, Remembered, StaleRevisionError, name_of_hold
 from store.groups import Groups
 from store.repeats import RepeatLog
 
@@ -132,6 +133,7 @@ class ControlState:
         """(route, source) to flips, as the audit counts them."""
         self.renewals: Counter[str] = Counter()
         """Replaced files of TLS since this process began: ``taken`` over, or ``refused``."""
+        self.events = Events()
         self.refusals: Counter[str] = Counter()
         """Kind of problem to how often the admin API did not let somebody in since this process began."""
         self.holds = dict(holds)
@@ -214,6 +216,8 @@ class ControlState:
 
     def set_holds(self, holds: Mapping[str, Hold]) -> None:
         """Take over the holds that the supervisor has."""
+        if self.holds != holds:
+            self.events.tell("holds", {"routes": sorted(holds)})
         self.holds = dict(holds)
         self._built = None
 
@@ -314,6 +318,8 @@ class ControlState:
                 "database", f"Nothing was changed: {error}. A rollback works without the database."
             ) from error
         self._note(change, number)
+        for place, entry in enumerate((change.entry, *change.more)):
+            self.events.tell("change", told(replace(entry, id=number + place)))
         return number, self.adopt(spec)
 
     def _note(self, change: Commit, number: int) -> None:
@@ -367,6 +373,7 @@ class ControlState:
             self._spec, self._raw, self._built = spec, encode(spec), None
             self.peers.push(spec.revision, self._raw)
             self.start(self.write_snapshot(), "snapshot")
+            self.events.tell("revision", {"revision": spec.revision})
         return Pushed(revision=self.revision, peers=tuple(self.peers.workers()))
 
     async def settled(self, pushed: Pushed) -> Spread:
@@ -439,6 +446,20 @@ def _is_planned(change: Commit) -> bool:
         or change.tolerate is not None
         or change.remember
     )
+
+
+def told(entry: Entry) -> dict[str, object]:
+    """Say of an audit entry what a listener needs to know whether it matters."""
+    return {
+        "id": f"a-{entry.id}",
+        "kind": entry.kind,
+        "routes": list(entry.routes),
+        "actor": entry.actor,
+        "source": entry.source,
+        "reason": entry.reason,
+        "forced": entry.forced,
+        "at": entry.at,
+    }
 
 
 def read_snapshot(state_dir: str) -> SnapshotSpec | None:

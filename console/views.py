@@ -114,6 +114,8 @@ class Views:
             findings_dropped=state.groups.dropped + state.repeats.dropped,
             examples_dropped=state.groups.examples_dropped,
             events_dropped=state.journal.dropped,
+            listeners=state.events.listeners,
+            announcements_dropped=state.events.dropped,
             degraded=len(state.degraded()),
         )
         async with asyncio.timeout(RENDER_S):
@@ -311,6 +313,11 @@ class Views:
         except (StoreError, ProblemError):
             return None
         return None if head is None else {"id": f"a-{head[0]}", "hash": head[1]}
+
+    async def events(self, asked: Asked) -> Reply:
+        """Tell what changes, as it changes."""
+        stream = self._state.events.listen(asked.last_event, asked.may_still)
+        return Reply(body={}, stream=stream, content_type="text/event-stream")
 
     async def totals(self, _asked: Asked) -> Reply:
         """Show the raw sums."""

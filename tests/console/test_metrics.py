@@ -115,6 +115,8 @@ def scene(**changed: object) -> Scene:
         "divergences_open": {("orders", "value"): 2},
         "findings_dropped": 0,
         "examples_dropped": 0,
+        "listeners": 1,
+        "announcements_dropped": 1,
         "events_dropped": 2,
         "degraded": 0,
     }

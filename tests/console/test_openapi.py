@@ -54,6 +54,7 @@ async def test_the_running_server_keeps_to_its_document(tmp_path: Path) -> None:
     what it forbids and never breaks."""
     command = Path(sys.executable).with_name("schemathesis")
     words = [str(command), "run", "--seed", "1", "--max-examples", str(EXAMPLES), "--phases", "coverage,fuzzing"]
+    words += ["--exclude-path", "/api/v1/events"]  # it never ends
     words += ["--checks", ",".join(CHECKS), "--no-color", "--workers", "2", "--warnings", "off"]
     async with running(tmp_path) as node:
         await node.worker()
@@ -71,5 +72,5 @@ async def test_the_running_server_keeps_to_its_document(tmp_path: Path) -> None:
     if "-s" in sys.argv:
         print(said)
     assert process.returncode == 0, said[-20_000:]
-    assert f"Tested: {len(CALLS) - 1}" in said  # the document itself is where it begins
+    assert f"Tested: {len(CALLS) - 2}" in said  # the document itself is where it begins
     assert "api.failed" not in log
