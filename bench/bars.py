@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import crowds, drills, shadow_drills
+from bench import audiences, crowds, drills, shadow_drills
 from bench.drills import Judgement
 from bench.process import BenchError
 from bench.rounds import Bench, Result
@@ -131,6 +131,12 @@ BARS = (
         "databases deleted, control dead: rollback --local",
         "all traffic on legacy within 1 s",
         drills.local_rollback,
+    ),
+    _drill(
+        "audiences",
+        "canary with two cohorts and pins on every route, 200 routes",
+        "worker CPU at most 1.05 x the same without, at the upper bound of 30 interleaved pairs",
+        audiences.cost,
     ),
     _drill(
         "overload",

@@ -69,6 +69,8 @@ class Product:
         comparers: int = 1,
         backend_keys: Mapping[str, object] = MappingProxyType({}),
         sheds: bool = False,
+        more: Mapping[str, object] = MappingProxyType({}),
+        route_keys: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = "matapalo"
@@ -78,6 +80,7 @@ class Product:
         self._routes, self._backends, self._backend_keys = list(routes), backends, backend_keys
         self._workers, self._comparers = workers, comparers
         self._sheds = sheds
+        self._more, self._route_keys = more, route_keys
         self._health_port = free_port()
         self.write_config()
         self.program: Program
@@ -93,6 +96,7 @@ class Product:
             "workers": self._workers,
             "comparers": self._comparers,
             "access_log": True,
+            **self._more,
             # Rounds measure what a copy costs: a saturated worker would otherwise make fewer of them.
             "limits": {} if self._sheds else {"shed_copies": "off"},
             "backends": {name: {"url": url, **self._backend_keys} for name, url in self._backends.items()},
@@ -108,6 +112,7 @@ class Product:
                     "initial_stage": route.stage,
                     "legacy": route.legacy,
                     "new": route.new,
+                    **self._route_keys,
                 }
                 for route in self._routes
             ],

@@ -6,10 +6,11 @@ from time import time
 from typing import TYPE_CHECKING
 
 from rules.flag import Side
-from rules.pin import without_pins
+from rules.pin import PIN_COOKIE, without_pins
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
+    from proxy.wire import RequestHead
 
 
 def client_line(request_id: bytes) -> bytes:
@@ -41,6 +42,17 @@ def _came_by_tls(exchange: Exchange) -> bool:
     return (said or peer.scheme).lower() == b"https"
 
 
+def shows_pin(head: RequestHead) -> bool:
+    """Tell whether a request carries a pin, anybody's; nearly always not: who has one has just written.
+
+    Cost: one look-up and one search, 0.2 microseconds.
+    """
+    for raw_cookie in head.fields.getall(b"cookie"):  # noqa: SIM110 - a generator would cost twice as much
+        if raw_cookie.find(PIN_COOKIE) >= 0:  # `in` would first raise and forget a TypeError
+            return True
+    return False
+
+
 def without_pins_in(lines: list[bytes]) -> list[bytes]:
     """Take our pins out of a request's Cookie lines; a line that held nothing else goes as a whole."""
     kept = []
@@ -50,7 +62,6 @@ def without_pins_in(lines: list[bytes]) -> list[bytes]:
             rest = without_pins(value)
             if not rest:
                 continue
-            if rest is not value:
-                line = b"%b: %b" % (name, rest)
+            line = b"%b: %b" % (name, rest)
         kept.append(line)
     return kept

@@ -118,7 +118,7 @@ class Exchange:
         assert decision.backend is not None
         self.side = decision.side
         self.lane = lane = applied.lanes[decision.backend]
-        if decision.pin is not None and head.marks & wire.CREDENTIAL:
+        if decision.pin is not None and cookies.shows_pin(head):
             head.lines = cookies.without_pins_in(head.lines)
         self.own_lines = b"X-Request-Id: %b\r\n%b" % (request_id, peer.forwarding_lines(head))
         if head.via:

@@ -71,9 +71,13 @@ def _header(name: bytes, wanted: bytes | None) -> Member:
 
 
 def _cookie(name: bytes, wanted: bytes | None) -> Member:
+    start = name + b"="
+
     def has(fields: Fields, _client_ip: str) -> bool:
         raw_cookie = fields.get(b"cookie")
-        value = None if raw_cookie is None else cookie_value(raw_cookie, name)
+        if raw_cookie is None or raw_cookie.find(start) < 0:  # `in` would first raise and forget a TypeError
+            return False
+        value = cookie_value(raw_cookie, name)
         return value is not None and (wanted is None or compare_digest(value, wanted))
 
     return has

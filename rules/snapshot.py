@@ -348,13 +348,16 @@ class Snapshot:
         fixed = route.fixed
         if self._override is not None:
             fixed = self._overridden(self._override, route, fields) or fixed
+        if fixed is None and route.audiences:
+            for is_member, theirs in route.audiences:
+                if is_member(fields, client_ip):
+                    route = theirs
+                    break
+            fixed = route.fixed
         if fixed is not None:
             if method not in route.copied_methods:
                 return fixed[0]
             return fixed[2] if self._samples(route, request_id) else fixed[1]
-        if route.audiences:
-            theirs = route.audience(fields, client_ip)
-            return self._decide_on(theirs, method, target, fields, client_ip, request_id)
         choice, bucket = self._place(route, method, target, fields, client_ip, request_id)
         if method not in route.copied_methods:
             return choice[0], bucket
@@ -367,10 +370,12 @@ class Snapshot:
         canary = route.canary
         assert canary is not None, "a route without a fixed choice is a canary"
         pin = canary.pin
-        if pin is not None and method in pin.reads and (raw_cookie := fields.get(b"cookie")) is not None:
-            side = pin.side(raw_cookie, self._clock)
-            if side is not None and side in canary.pinned:
-                return canary.pinned[side], NO_BUCKET
+        if pin is not None and method in pin.reads:
+            raw_cookie = fields.get(b"cookie")
+            if raw_cookie is not None and raw_cookie.find(pin.cookie) >= 0:
+                side = pin.side(raw_cookie, self._clock)
+                if side is not None and side in canary.pinned:
+                    return canary.pinned[side], NO_BUCKET
         for source in canary.sources:
             key = source(target, fields, client_ip)
             if key is not None:

@@ -1,0 +1,86 @@
+"""What it costs to treat clients apart: cohorts and pins on every route, against the same routes without."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+from collections.abc import Iterator, Mapping
+
+from bench import load
+from bench.drills import API, Judgement, paths_of
+from bench.process import own_cpu_s
+from bench.product import Product, Route, routes_for
+from bench.rounds import Bench, settle
+
+PAIRS = 30
+SECONDS = 0.6
+"""Of load per sample: 60 samples in a minute."""
+
+LIMIT = 1.05
+
+_CANARY = {"initial_stage": "canary", "initial_percent": 50, "shadow": "never"}
+"""Nothing is copied: beside a copy the same cost would look smaller."""
+
+_COHORTS = [
+    {"name": "staff", "match": {"header": "X-Staff", "value": "yes"}},
+    {"name": "office", "match": {"cidr": ["10.0.0.0/8", "2001:db8::/32"]}},
+]
+
+
+def cost(bench: Bench) -> Judgement:
+    """Ask both in turn, the order swapped each time, and bound the mean of the ratios from above at 95 %.
+
+    Shape: the load belongs to no cohort and has no pin, so every request is asked everything.
+    """
+    key = bench.folder / "pin.key"
+    key.write_text("not a secret")
+    apart = {"cohorts": _COHORTS, "pins": {"secret": f"file:{key}"}}
+    stages = {"cohorts": {cohort["name"]: "live" for cohort in _COHORTS}, "pin": "30s"}
+    routes, paths = routes_for(API, "canary"), paths_of(API)
+    ratios = []
+    with (
+        _running(bench, "audiences-off", routes, paths, {}, _CANARY) as plain,
+        _running(bench, "audiences-on", routes, paths, apart, _CANARY | stages) as treating,
+    ):
+        for number in range(PAIRS):
+            order = (plain, treating) if number % 2 else (treating, plain)
+            spent = {id(one): _cpu_us(bench, one, paths) for one in order}
+            ratios.append(spent[id(treating)] / spent[id(plain)])
+            bench.say(f"audiences: pair {number + 1} of {PAIRS}: {ratios[-1]:.3f}")
+    mean = statistics.fmean(ratios)
+    upper = mean + 1.70 * statistics.stdev(ratios) / math.sqrt(PAIRS)  # one-sided 95 %, Student with 29 degrees
+    return Judgement(
+        passed=upper <= LIMIT,
+        figures=f"{mean:.3f} x, upper bound {upper:.3f} (median {statistics.median(ratios):.3f}, {PAIRS} pairs)",
+    )
+
+
+@contextlib.contextmanager
+def _running(
+    bench: Bench,
+    name: str,
+    routes: list[Route],
+    paths: list[str],
+    more: Mapping[str, object],
+    route_keys: Mapping[str, object],
+) -> Iterator[Product]:
+    product = Product(
+        routes, bench.backends, folder=bench.folder / name, cores=bench.cores, more=more, route_keys=route_keys
+    )
+    product.start(paths[0])
+    try:
+        product.require_control()
+        load.drive(product.port, paths, seconds=1, folder=bench.folder, cores=bench.cores.load)
+        yield product
+    finally:
+        product.stop()
+
+
+def _cpu_us(bench: Bench, product: Product, paths: list[str]) -> float:
+    """Measure the worker's CPU per request."""
+    settle(product.program, quiet_s=0.1)
+    worker = product.worker()
+    before = own_cpu_s(worker)
+    run = load.drive(product.port, paths, seconds=SECONDS, folder=bench.folder, cores=bench.cores.load)
+    return (own_cpu_s(worker) - before) / run.requests * 1e6
