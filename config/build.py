@@ -87,7 +87,7 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
         admin=_admin(admin_filled, source.base_dir, reader),
         health=root.given.get("health", _empty(HEALTH)).get("listen"),
         state_dir=str((source.base_dir / root.get("state_dir")).absolute()),
-        database=root.get("database"),
+        database=secret.anchored(root.get("database"), source.base_dir),
         node=root.get("node"),
         flags=flags,
         workers=root.get("workers"),

@@ -21,6 +21,8 @@ NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_.-]{0,99}$"
 ADDRESS: Final = "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080"
 ADDRESS_PATTERN: Final = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"
 NETWORK: Final = "a network such as 10.0.0.0/8"
+DATABASE: Final = "sqlite, postgresql://USER@HOST/NAME, or where such a URL is found: env:NAME or file:PATH"
+DATABASE_PATTERN: Final = r"^(sqlite|postgres(ql)?://\S+|env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
 URL: Final = "a URL such as http://shop:8080"
 URL_PATTERN: Final = r"^https?://[^/?#@]+(/[^?#]*)?$"
 TEMPLATE: Final = "a path such as /orders, /orders/{id:int} or /api/**"
@@ -176,6 +178,16 @@ def network(written: str) -> str:
         except ValueError:
             hint = ""
         raise UnfitError(written, NETWORK, hint) from None
+
+
+def database(written: str) -> str:
+    """Check where flags, audit and evidence are kept; what the URL says is read when it is used.
+
+    Raises: UnfitError that does not repeat the text, because it may hold a password.
+    """
+    if not re.fullmatch(DATABASE_PATTERN, written) or not written.isprintable():
+        raise UnfitError("a text", DATABASE)
+    return written
 
 
 def url(written: str) -> UrlParts:

@@ -119,6 +119,8 @@ def missing_secrets(spec: ConfigSpec, environ: Mapping[str, str] | None = None) 
 
 def _references(spec: ConfigSpec) -> Iterator[tuple[str, str]]:
     """Yield every reference of a configuration with the key that holds it."""
+    if spec.database.startswith(("env:", "file:")):
+        yield "database", spec.database
     for token in spec.admin.tokens:
         if token.token.startswith("sha256:"):
             continue

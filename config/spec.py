@@ -456,7 +456,7 @@ class ConfigSpec:
     state_dir: str
     """Absolute."""
     database: str
-    """``sqlite``: files in ``state_dir``."""
+    """``sqlite``: files in ``state_dir``; else a URL ``postgresql://…`` or the reference to one."""
     flags: Literal["database", "file", "openfeature"]
     workers: int
     comparers: int

@@ -61,6 +61,9 @@ ADDRESS: Final = Word(
 ROLE: Final = choice("viewer", "developer", "operator", "admin")
 PERSON: Final = Word(words="a name on one line", parse=forms.short_text)
 NETWORK: Final = Word(words=forms.NETWORK, parse=forms.network)
+DATABASE: Final = Word(
+    words=forms.DATABASE, parse=forms.database, limits={"pattern": forms.DATABASE_PATTERN}, secret=True
+)
 SECRET: Final = Word(words=secret.EXPECTED, parse=secret.reference, limits={"pattern": secret.PATTERN}, secret=True)
 TOKEN_SECRET: Final = Word(
     words=secret.OR_HASH_EXPECTED, parse=secret.token_reference, limits={"pattern": secret.OR_HASH_PATTERN}, secret=True
@@ -1174,8 +1177,10 @@ ROOT: Final = Section(
         ),
         Key(
             name="database",
-            kind=choice("sqlite", later={"postgres": "PostgreSQL, for many machines; one machine needs only sqlite"}),
-            doc="Where flags, audit and evidence are kept: files in `state_dir`.",
+            kind=DATABASE,
+            doc="Where flags, audit and evidence are kept: in files in `state_dir`, or in a PostgreSQL that several "
+            "nodes share. Its URL takes libpq's parameters (`sslmode=verify-full`, several hosts); one with a password "
+            "is best kept elsewhere (`env:NAME`, `file:PATH`), where it is read anew for each connection.",
             default="sqlite",
         ),
         Key(

@@ -110,7 +110,7 @@ def is_elsewhere(where: str) -> bool:
     return where.startswith(_ELSEWHERE)
 
 
-async def open_database(where: str, file: File) -> Database:
+async def open_database(where: str, file: File, deadline_s: float = DEADLINE_S) -> Database:
     """Open a database: a SQLite file, made if there is none, or one of the two halves of a PostgreSQL.
 
     Shape: *where* is a path, ``postgresql://…``, or ``env:NAME`` or ``file:PATH`` that holds such a URL.
@@ -119,7 +119,7 @@ async def open_database(where: str, file: File) -> Database:
     if is_elsewhere(where):
         from store.postgres import PostgresDatabase  # the extra: psycopg need not be installed
 
-        return PostgresDatabase(where, file)
+        return PostgresDatabase(where, file, deadline_s)
     from store.sqlite import SqliteDatabase
 
-    return await SqliteDatabase.open(where, file)
+    return await SqliteDatabase.open(where, file, deadline_s)

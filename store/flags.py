@@ -308,7 +308,7 @@ class FlagStore:
         Raises: StoreError.
         """
         rows = await self.database.rows(select(audit).where(audit.c.id == number))
-        return _entry(rows[0]) if rows else None
+        return entry_from_row(rows[0]) if rows else None
 
     async def entries(self, *, before: int | None, limit: int, route: str | None = None) -> list[Entry]:
         """List audit entries, older than number *before* if that is given.
@@ -321,7 +321,7 @@ class FlagStore:
             query = query.where(audit.c.id < before)
         if route is not None:
             query = query.join(audit_routes, audit_routes.c.audit_id == audit.c.id).where(audit_routes.c.route == route)
-        return [_entry(row) for row in await self.database.rows(query)]
+        return [entry_from_row(row) for row in await self.database.rows(query)]
 
     async def head(self) -> tuple[int, str] | None:
         """Give number and hash of the newest audit entry; ``None``: there is none yet.
@@ -354,7 +354,7 @@ class FlagStore:
             .subquery()
         )
         rows = await self.database.rows(select(newest.c.route, audit).join(audit, audit.c.id == newest.c.id))
-        return {row[0]: _entry(row[1:]) for row in rows}
+        return {row[0]: entry_from_row(row[1:]) for row in rows}
 
     async def flip_counts(self) -> dict[tuple[str, str], int]:
         """Count flips, rollbacks and undos per (route, source).
@@ -569,7 +569,8 @@ def _flag_row(flag: Flag) -> dict[str, object]:
     }
 
 
-def _entry(row: Row) -> Entry:
+def entry_from_row(row: Row) -> Entry:
+    """Read an entry from the columns of :data:`store.schema.audit`."""
     number, at, actor, source, kind, routes, reason, revision, before, after, *more = row
     address, evidence, builds, config, previous, own, forced = more
     return Entry(

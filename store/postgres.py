@@ -102,10 +102,11 @@ class PostgresDatabase:
     Bound: one connection that writes, one that reads.
     """
 
-    def __init__(self, where: str, file: File) -> None:
+    def __init__(self, where: str, file: File, deadline_s: float | None = None) -> None:
         self.name = "the PostgreSQL of `database`" if where.startswith(("env:", "file:")) else named(where)
         self.is_shared = True
         self._where, self._file = where, file
+        self.deadline_s = DEADLINE_S if deadline_s is None else deadline_s
         self._away = ""
         self._closed = False
         self._writer = _Link(self)
@@ -120,7 +121,7 @@ class PostgresDatabase:
         async with self._writer.turn():
             connection = await self._writer.begin(f"BEGIN; SELECT pg_advisory_xact_lock({LOCKS[self._file]})")
             is_asked = False
-            with self._translated(connection), severing(connection) as deadline:
+            with self._translated(connection), severing(connection, self.deadline_s) as deadline:
                 try:
                     yield PostgresTransaction(connection)
                     is_asked = True
@@ -145,7 +146,7 @@ class PostgresDatabase:
         """
         async with self._reader.turn():
             connection = await self._reader.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            with self._translated(connection), severing(connection):
+            with self._translated(connection), severing(connection, self.deadline_s):
                 try:
                     yield PostgresTransaction(connection)
                 finally:
@@ -198,7 +199,7 @@ class PostgresDatabase:
         if self._closed:
             self.check()
         try:
-            connection = await _connect(self._where, "off" if self._file == "evidence" else "on")
+            connection = await _connect(self._where, "off" if self._file == "evidence" else "on", self.deadline_s)
         except StoreError as error:
             self._away = str(error)
             raise
@@ -241,10 +242,10 @@ class _Link:
     async def turn(self) -> AsyncIterator[None]:
         """Be the only one who uses the connection."""
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self._database.deadline_s):
                 await self._lock.acquire()
         except TimeoutError as error:
-            raise StoreError(f"{self._database.name} is busy: waited {DEADLINE_S:g} s for the query before") from error
+            raise StoreError(f"{self._database.name} is busy with the query before; try again") from error
         try:
             yield
         finally:
@@ -267,7 +268,7 @@ class _Link:
         is_new = self._connection is None or self._connection.closed
         connection = await self._connected()
         try:
-            with self._database._translated(connection), severing(connection):
+            with self._database._translated(connection), severing(connection, self._database.deadline_s):
                 return await connection.execute(text.encode(), values)
         except StoreError:
             if is_new or not connection.closed:
@@ -317,7 +318,7 @@ class _Link:
 # ---- connections ---------------------------------------------------------------------------------------------------
 
 
-async def _connect(where: str, durable: str) -> psycopg.AsyncConnection[Row]:
+async def _connect(where: str, durable: str, deadline_s: float) -> psycopg.AsyncConnection[Row]:
     """Connect, look at the schema, and set what holds for every statement."""
     parameters = parameters_of(where)
     name = _name(parameters)
@@ -330,7 +331,7 @@ async def _connect(where: str, durable: str) -> psycopg.AsyncConnection[Row]:
         raise StoreError(sentence(name, error)) from error
     try:
         with severing(connection):
-            await _begin_session(connection, durable)
+            await _begin_session(connection, durable, deadline_s)
             await _prove(connection, name)
     except (psycopg.Error, OSError) as error:
         await connection.close()
@@ -342,8 +343,8 @@ async def _connect(where: str, durable: str) -> psycopg.AsyncConnection[Row]:
     return connection
 
 
-async def _begin_session(connection: psycopg.AsyncConnection[Row], durable: str) -> None:
-    limit_ms = round(DEADLINE_S * 1_000)
+async def _begin_session(connection: psycopg.AsyncConnection[Row], durable: str, deadline_s: float) -> None:
+    limit_ms = round(deadline_s * 1_000)
     await connection.execute(
         f"SET search_path TO {SCHEMA}; SET statement_timeout TO {limit_ms}; SET lock_timeout TO {limit_ms - 500}; "
         f"SET idle_in_transaction_session_timeout TO {limit_ms}".encode()
@@ -434,26 +435,30 @@ def _name_of(connection: psycopg.AsyncConnection[Row]) -> str:
 
 
 @contextmanager
-def severing(connection: psycopg.AsyncConnection[Row]) -> Iterator[_Deadline]:
-    """Shut the connection's socket down if the block takes longer than :data:`DEADLINE_S`."""
+def severing(
+    connection: psycopg.AsyncConnection[Any],  # Any: of whatever rows
+    deadline_s: float | None = None,
+) -> Iterator[_Deadline]:
+    """Shut the connection's socket down if the block takes longer than that; ``None``: :data:`DEADLINE_S`."""
+    seconds = DEADLINE_S if deadline_s is None else deadline_s
     deadline = _Deadline()
 
     def end() -> None:
         deadline.is_over = True
         _sever(connection)
 
-    timer = asyncio.get_running_loop().call_later(DEADLINE_S, end)
+    timer = asyncio.get_running_loop().call_later(seconds, end)
     try:
         yield deadline
     except psycopg.OperationalError as error:
         if deadline.is_over:
-            raise psycopg.errors.ConnectionTimeout(f"no answer within {DEADLINE_S:g} s") from error
+            raise psycopg.errors.ConnectionTimeout(f"no answer within {seconds:g} s") from error
         raise
     finally:
         timer.cancel()
 
 
-def _sever(connection: psycopg.AsyncConnection[Row]) -> None:
+def _sever(connection: psycopg.AsyncConnection[Any]) -> None:
     """Shut the socket down, so that whoever waits for it fails at once."""
     with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as twin:
         twin.shutdown(socket.SHUT_RDWR)

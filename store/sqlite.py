@@ -66,11 +66,16 @@ class SqliteDatabase:
     """
 
     def __init__(
-        self, path: str, inode: tuple[int, int], writer: aiosqlite.Connection, reader: aiosqlite.Connection
+        self,
+        path: str,
+        inode: tuple[int, int],
+        writer: aiosqlite.Connection,
+        reader: aiosqlite.Connection,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self.name = path
         self.is_shared = False
-        self._inode = inode
+        self._inode, self._deadline_s = inode, deadline_s
         self._writer = writer
         self._reader = reader
         self._turn = asyncio.Lock()
@@ -79,7 +84,7 @@ class SqliteDatabase:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: str, file: File) -> SqliteDatabase:
+    async def open(cls, path: str, file: File, deadline_s: float = DEADLINE_S) -> SqliteDatabase:
         """Open the file at *path*, make it if there is none, and bring it to the newest schema.
 
         Raises: StoreError when it is damaged, of a newer version, or cannot be written.
@@ -98,7 +103,7 @@ class SqliteDatabase:
             found = os.stat(path)
         except (OSError, sqlite3.Error, TimeoutError) as error:
             raise StoreError(_sentence(path, error)) from error
-        return cls(path, (found.st_dev, found.st_ino), writer, reader)
+        return cls(path, (found.st_dev, found.st_ino), writer, reader, deadline_s)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteTransaction]:
@@ -108,7 +113,7 @@ class SqliteDatabase:
         """
         self.check()
         try:
-            async with asyncio.timeout(DEADLINE_S), self._turn:
+            async with asyncio.timeout(self._deadline_s), self._turn:
                 self.check()
                 await self._writer.execute("BEGIN IMMEDIATE")
                 try:
@@ -120,7 +125,9 @@ class SqliteDatabase:
         except (sqlite3.Error, OSError) as error:
             raise StoreError(_sentence(self.name, error)) from error
         except TimeoutError as error:
-            self._broken = f"{self.name} did not answer within {DEADLINE_S:g} s; check the disk and restart Matapalo"
+            self._broken = (
+                f"{self.name} did not answer within {self._deadline_s:g} s; check the disk and restart Matapalo"
+            )
             raise StoreError(self._broken) from error
         # SQLite goes on writing into a file that was unlinked under it; what it "committed" there is gone.
         self.check()
@@ -132,7 +139,7 @@ class SqliteDatabase:
         """
         self.check()
         try:
-            async with asyncio.timeout(DEADLINE_S), self._moment:
+            async with asyncio.timeout(self._deadline_s), self._moment:
                 return await _all(self._reader, statement)
         except (sqlite3.Error, TimeoutError) as error:
             raise StoreError(_sentence(self.name, error)) from error
@@ -145,7 +152,7 @@ class SqliteDatabase:
         """
         self.check()
         try:
-            async with asyncio.timeout(DEADLINE_S), self._moment:
+            async with asyncio.timeout(self._deadline_s), self._moment:
                 await self._reader.execute("BEGIN")
                 try:
                     yield SqliteTransaction(self._reader)
@@ -164,7 +171,7 @@ class SqliteDatabase:
 
     async def _pragma(self, name: str) -> int:
         try:
-            async with asyncio.timeout(DEADLINE_S), self._reader.execute(f"PRAGMA {name}") as cursor:
+            async with asyncio.timeout(self._deadline_s), self._reader.execute(f"PRAGMA {name}") as cursor:
                 row = await cursor.fetchone()
         except (sqlite3.Error, TimeoutError) as error:
             raise StoreError(_sentence(self.name, error)) from error
@@ -197,7 +204,7 @@ class SqliteDatabase:
         self._closed = True
         for connection in (self._reader, self._writer):
             try:
-                async with asyncio.timeout(DEADLINE_S):
+                async with asyncio.timeout(self._deadline_s):
                     await connection.close()
             except (sqlite3.Error, TimeoutError):
                 continue  # a hung disk keeps its thread; the process is on its way out

@@ -57,6 +57,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_IN}.token:token",
         "Make, list, rotate and revoke tokens of the admin API, or hash one for the configuration.",
     ),
+    "db": (f"{_IN}.db:db", "Migrate, check and fill the PostgreSQL that several nodes share."),
     "diffs": (
         f"{_IN}.diffs:diffs",
         "List the divergences, of one route or of all: what needs work first.",

@@ -188,3 +188,20 @@ def test_no_text_does_more_than_be_refused(written: str) -> None:
     ):
         with contextlib.suppress(UnfitError):
             read(written)
+
+
+@pytest.mark.parametrize(
+    "text", ["sqlite", "postgresql://u:p%40@h:5432/d?sslmode=verify-full", "postgres://h/d", "env:DB", "file:db.url"]
+)
+def test_a_database_is_files_or_a_postgresql(text: str) -> None:
+    """The word sqlite, a URL of PostgreSQL and the reference to one are taken as they stand."""
+    assert forms.database(text) == text
+
+
+@pytest.mark.parametrize("text", ["mysql://u:secret@h/d", "postgresql:// h", "secret", "postgres", "env:", ""])
+def test_another_database_is_refused_without_repeating_it(text: str) -> None:
+    """What is refused may hold a password, so it is not shown."""
+    with pytest.raises(UnfitError) as caught:
+        forms.database(text)
+
+    assert "secret" not in str(caught.value)

@@ -163,7 +163,6 @@ def test_a_relative_path_is_relative_to_the_file(tmp_path: Path, monkeypatch: py
 
 
 NOT_YET = [
-    "database: postgresql://db/matapalo",
     "defaults: {shadow: {writes: marked}}",
 ]
 
