@@ -230,6 +230,9 @@ class Watchdog:
         finally:
             self._going.discard(unit)
         state.complaints.pop(f"{NOTE}{unit}", None)
+        for name in names:
+            if (seen := self._routes.get(name)) is not None:
+                seen.was_held = True  # a release may come before the next look
         audit_id = answer.body["audit_id"]
         state.journal.say("watchdog.tripped", f"{listed(names)} to {ask.to}: {ask.reason}", routes=names)
         if audit_id is None:
