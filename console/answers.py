@@ -15,7 +15,9 @@ from typing import Any, Final
 
 from config.spec import Role
 from console.problem import KINDS, PREFIX
+from rules.autopilot import PHASES
 from rules.flag import Stage
+from rules.watch import STATES
 from store.triage import State
 
 Schema = dict[str, Any]  # Any: JSON
@@ -186,6 +188,24 @@ SHAPES: Final[Mapping[str, Schema]] = {
         last_legacy=maybe(MOMENT),
         last_flip=maybe(holds(id=audit_id(), at=MOMENT, actor=TEXT, kind=TEXT, reason=TEXT)),
         gate=maybe(FREE),
+        watchdog=maybe(named("Watched")),
+        autopilot=maybe(named("Autopilot")),
+    ),
+    "Watched": holds(
+        state=one_of(*STATES),
+        sentence=TEXT,
+        since=MOMENT,
+        rule=maybe(TEXT),
+        value=maybe(NUMBER),
+        limit=maybe(NUMBER),
+        against=maybe(NUMBER),
+        window=maybe(FREE),
+    ),
+    "Autopilot": holds(
+        on=FLAG,
+        phase=one_of(*PHASES),
+        sentence=TEXT,
+        next=maybe(holds(stage=TEXT, percent=PERCENT)),
     ),
     "Difference": holds(
         cause=TEXT,
@@ -271,6 +291,7 @@ ANSWERS: Final[Mapping[str, Schema]] = {
             holds(route=maybe(TEXT), kind=one_of("file", "hold"), asked=maybe(FREE), serves=maybe(TEXT), sentence=TEXT)
         ),
         stuck=many(holds(route=TEXT, stage=TEXT, since=MOMENT, days=COUNT, sentence=TEXT)),
+        watchdog=table(table(TEXT)),
         degraded=many(TEXT),
     ),
     "nodes": holds(revision=COUNT, shared=FLAG, database=maybe(TEXT), nodes=many(named("Node"))),
@@ -285,6 +306,7 @@ ANSWERS: Final[Mapping[str, Schema]] = {
     "release": _HELD,
     "release_many": _HELD,
     "shadow": _change(),
+    "autopilot": _change(autopilot=named("Autopilot")),
     "undo": _change(),
     "deployed": _change(),
     "recheck": holds(

@@ -227,6 +227,19 @@ CALLS: Final = (
         partly=True,
     ),
     Call(
+        name="autopilot",
+        method="POST",
+        path="/api/v1/routes/{name}/autopilot",
+        role="operator",
+        refuses=("unknown-route", "refused"),
+        summary="Let a route's autopilot go on from where the route is, or pause it.",
+        fields=(
+            Field(name="on", kind="flag", help="false: it pauses.", required=True),
+            _REASON,
+        ),
+        partly=True,
+    ),
+    Call(
         name="undo",
         method="POST",
         path="/api/v1/undo",

@@ -27,6 +27,7 @@ from config.tls import TlsError
 from console.admin import Admin
 from console.api import Api, Handlers
 from console.auth import Doorkeeper
+from console.autopilot import Autopilot, NoGates
 from console.beginning import Beginning, BeginningError, begin, find_places, open_evidence, open_flags
 from console.change import held_of
 from console.deploys import Deploys
@@ -49,6 +50,7 @@ from console.tokens import Tokens
 from console.tolerating import Tolerating
 from console.views import Views, product_version
 from console.watchdog import Watchdog
+from console.webhooks import Webhooks, tell_of_trip
 from rules.flag import Hold
 from shadow import link
 from shadow.lines import take_stderr
@@ -182,7 +184,9 @@ class Control:
         await state.peers.open(os.path.join(self._state_dir, "control.sock"))
         # Before Ready: whoever kills us from now on must find this configuration at the next start.
         await state.write_snapshot()
-        watchdog = Watchdog(state, Holds(state))
+        flips, webhooks = Flips(state), Webhooks(state)
+        watchdog = Watchdog(state, Holds(state), on_trip=partial(tell_of_trip, webhooks))
+        autopilot = Autopilot(state, flips, NoGates(), webhooks)
         keyring = Keyring()
         tokens = Tokens(state, keyring)
         await tokens.refresh()
@@ -190,12 +194,13 @@ class Control:
             state,
             Doorkeeper(keyring),
             (
-                Views(state, self._recorder, watchdog),
+                Views(state, self._recorder, watchdog, autopilot, webhooks),
+                autopilot,
                 tokens,
                 Nodes(state, product_version(), lambda: self._admin_address),
                 Reading(state, self._recorder),
                 Rechecks(state, self._recorder),
-                Handlers(Flips(state), Holds(state), Deploys(state), self._reloads),
+                Handlers(flips, Holds(state), Deploys(state), self._reloads),
                 Tolerating(state, self._recorder),
             ),
         )
@@ -205,6 +210,8 @@ class Control:
             self._holds_came(self._early_holds)
         self._keep("recorder", self._recorder.run)
         self._keep("watchdog", watchdog.run)
+        self._keep("autopilot", autopilot.run)
+        self._keep("webhooks", webhooks.run)
         if state.replicas is not None:
             self._keep("replicas", state.replicas.follow)
             self._keep("notices", partial(hear, partial(notices, places.flags), state.replicas.stir, self._deaf))

@@ -11,7 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from prometheus_client.core import (
@@ -88,6 +88,8 @@ class Scene:
     events_dropped: int
     """Lines of control itself that its log did not take."""
     degraded: int
+    webhooks: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(event, outcome) to messages."""
 
 
 def _counter(name: str, labels: str, text: str) -> Family:
@@ -235,6 +237,11 @@ FAMILIES: Final = (
         "Unix time at which a configuration was last taken over.",
     ),
     _gauge("matapalo_snapshot_revision", "worker", "The revision that each worker serves."),
+    _counter(
+        "matapalo_webhooks_total",
+        "event outcome",
+        "Messages to webhooks since control began: delivered, refused (a step was held back), failed, dropped.",
+    ),
     _gauge("matapalo_degraded", "", "Number of reasons in status.degraded."),
     Family(name="matapalo_build_info", kind="gauge", labels=("version",), help="1, labelled with the version."),
 )
@@ -413,6 +420,8 @@ def _add_scene(series: Series, scene: Scene) -> None:
     _add(series, "matapalo_config_last_reload_successful", (), scene.reload_ok)
     _add(series, "matapalo_config_last_reload_success_timestamp_seconds", (), scene.reload_success_at)
     _add(series, "matapalo_degraded", (), scene.degraded)
+    for labels, count in scene.webhooks.items():
+        _add(series, "matapalo_webhooks_total", labels, count)
     _add(series, "matapalo_build_info", (scene.version,), 1)
 
 

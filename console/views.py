@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from config.spec import RouteSpec
 from console.asks import cursor_problem, limit_of
+from console.autopilot import Autopilot
 from console.calls import Asked, Reply
 from console.drift import drift, of_holds
 from console.journal import moment_text
@@ -34,6 +35,7 @@ from console.state import ControlState
 from console.stuck import stuck
 from console.totals import sum_up
 from console.watchdog import Watchdog
+from console.webhooks import Webhooks
 from rules.explain import explain
 from rules.flag import BUCKETS, Flag, Hold
 from rules.snapshot import EVERYWHERE, SnapshotError
@@ -75,8 +77,11 @@ class Views:
     Raises: every method ProblemError.
     """
 
-    def __init__(self, state: ControlState, recorder: Recorder, watchdog: Watchdog) -> None:
+    def __init__(
+        self, state: ControlState, recorder: Recorder, watchdog: Watchdog, autopilot: Autopilot, webhooks: Webhooks
+    ) -> None:
         self._state, self._recorder, self._watchdog = state, recorder, watchdog
+        self._autopilot, self._webhooks = autopilot, webhooks
         self._version = product_version()
 
     async def metrics(self, asked: Asked) -> Reply:
@@ -117,6 +122,7 @@ class Views:
             listeners=state.events.listeners,
             announcements_dropped=state.events.dropped,
             degraded=len(state.degraded()),
+            webhooks=dict(self._webhooks.sent),
         )
         async with asyncio.timeout(RENDER_S):
             body, content_type = await asyncio.to_thread(render, scene, asked.accept)
@@ -238,6 +244,7 @@ class Views:
             "drift": next((one["sentence"] for one in of_holds(state) if one["route"] == route.name), None),
             "gate": None,
             "watchdog": self._watchdog.shown(route.name),
+            "autopilot": self._autopilot.shown(route.name),
         }
 
     async def share(self, asked: Asked) -> Reply:

@@ -178,7 +178,10 @@ class Watchdog:
         """Give the flag as it copies now: where copying is switched off there is nothing to wait for."""
         flag, off = self._state.flag(route), self._state.spec.copying_off
         is_off = EVERYWHERE in off or route.name in off or route.shadow.mode == "never"
-        return replace(flag, sample_bp=0) if is_off else flag
+        if not is_off:
+            return flag
+        cohorts = {name: replace(cohort, sample_bp=0) for name, cohort in flag.cohorts.items()}
+        return replace(flag, sample_bp=0, cohorts=cohorts)
 
     def _note(self, route: RouteSpec, seen: _RouteState, found: Judgement, now: float) -> None:
         """Remember what was found; what an operator should know of stands in the log once."""

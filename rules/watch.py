@@ -29,13 +29,16 @@ from math import exp, lgamma, log, log1p
 from typing import Final, Literal
 
 from config.spec import WatchdogSpec
-from rules.flag import Flag, Stage
+from rules.flag import CohortFlag, Flag, Stage
 
-CHANCE: Final = 1e-6
+CHANCE: Final = 1e-8
 """What chance may explain less often than this is no chance."""
 
 DOUBT: Final = 1e-3
 """When legacy's past already says that new is at fault, its present must be this unlikely to be as bad as new."""
+
+HINT: Final = 1e-2
+"""Legacy's present has trouble of its own when its past makes it less likely than this."""
 
 SHORT: Final = 12
 SHORT_S: Final = 5.0
@@ -256,7 +259,7 @@ def _by_the_past(
         past = _Seen(requests=0, failed=0) if known is None else _Seen(requests=known.requests, failed=known.failed)
         if not _is_much(spec, new, past.share):
             continue  # legacy always failed about as often
-        if now.failed and new.share - now.share <= spec.error_delta_max_bp / 10_000:
+        if _is_sick(now, past, new, spec):
             return _both_fail(spec, window)
         if not past.requests:
             if now.requests:
@@ -282,6 +285,16 @@ def _by_the_past(
     return _quiet(windows[-1], known)
 
 
+def _is_sick(now: _Seen, past: _Seen, new: _Seen, spec: WatchdogSpec) -> bool:
+    """Tell whether legacy has trouble now, too: it fails about as new does, or clearly more than it ever did."""
+    limit = spec.error_delta_max_bp / 10_000
+    if not now.failed:
+        return False
+    if new.share - now.share <= limit:
+        return True
+    return now.share - past.share > limit and excess(now.failed, now.requests, *_counts(past)) < HINT
+
+
 def _is_absolved(new: _Seen, now: _Seen, flag: Flag, suspicious_s: float, spec: WatchdogSpec) -> bool:
     """Tell whether legacy does not have what new has: its present says so, or nobody can say in time.
 
@@ -289,7 +302,7 @@ def _is_absolved(new: _Seen, now: _Seen, flag: Flag, suspicious_s: float, spec: 
     """
     if excess(new.failed, new.requests, *_counts(now)) < DOUBT:
         return True
-    if not flag.sample_bp:
+    if not any(part.sample_bp for part in _parts(flag)):
         return True
     return suspicious_s >= spec.window_ns / 1e9
 
@@ -398,12 +411,20 @@ def looks(spec: WatchdogSpec) -> tuple[float, float]:
 
 def answers(flag: Flag) -> bool:
     """Tell whether new answers clients at all, so that there is something to take back."""
-    return flag.stage in (Stage.LIVE, Stage.COMPLETE) or (flag.stage is Stage.CANARY and flag.percent_bp > 0)
+    return any(
+        part.stage in (Stage.LIVE, Stage.COMPLETE) or (part.stage is Stage.CANARY and part.percent_bp > 0)
+        for part in _parts(flag)
+    )
 
 
 def is_watched(flag: Flag) -> bool:
     """Tell whether new is asked at all, by clients or by copies; *judge* needs no window where it is not."""
-    return answers(flag) or flag.stage is Stage.SHADOW
+    return answers(flag) or any(part.stage is Stage.SHADOW for part in _parts(flag))
+
+
+def _parts(flag: Flag) -> tuple[Flag | CohortFlag, ...]:
+    """Name what rules requests: the flag, and each cohort that has it otherwise."""
+    return (flag, *flag.cohorts.values())
 
 
 def _new(window: Window) -> _Seen:

@@ -108,6 +108,8 @@ def _show_one(route: JsonObject) -> None:
     )
     if watchdog := route.get("watchdog"):
         click.echo(f"watchdog {watchdog['state']}: {watchdog['sentence']}")
+    if autopilot := route.get("autopilot"):
+        click.echo(f"autopilot {autopilot['sentence']}")
     if flip := route["last_flip"]:
         why = f": {flip['reason']}" if flip["reason"] else ""
         click.echo(f"changed  {flip['at']} by {flip['actor']} ({flip['kind']}, {flip['id']}){why}")

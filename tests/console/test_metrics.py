@@ -119,6 +119,7 @@ def scene(**changed: object) -> Scene:
         "announcements_dropped": 1,
         "events_dropped": 2,
         "degraded": 0,
+        "webhooks": {("watchdog.tripped", "delivered"): 1},
     }
     return Scene(**{**values, **changed})  # type: ignore[arg-type]  # a bundle of keywords
 

@@ -1,0 +1,272 @@
+"""Walk canaries up their steps while their gates pass: the clock, the notes and the flips around rules.autopilot.
+
+Rules of this file:
+
+1. What is decided stands in :mod:`rules.autopilot`; here is where verdicts, holds and notes come from, and what is
+   done.
+2. One leader walks (``ControlState.is_leader``), so that many nodes make one step once.
+3. Progress is a note in the database, written with the flip that it belongs to: a restart goes on where it was, and
+   without a database nothing moves.
+4. A flip names the revision that it was decided on: whoever changed something meanwhile wins.
+5. Routes of a journey walk as one; the worst of their gates counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Final, Protocol
+
+from config.spec import RouteSpec
+from console.calls import Asked, Reply
+from console.change import Answer, Changing, entry_for, pushed_now
+from console.change import Done as Changed
+from console.flips import FlipAsk, Flips
+from console.problem import ProblemError
+from console.shapes import Json
+from console.state import Caller, ControlState
+from console.watchdog import cools_down_until
+from console.webhooks import Webhooks
+from rules.autopilot import Move, Progress, Step, begun, next_move, step_after
+from rules.flag import Stage
+from rules.gate import GateVerdict
+from store.flags import Commit
+
+LOOK_S: Final = 1.0
+"""Between two looks; bake times are minutes and hours."""
+
+AGAIN_S: Final = 30.0
+"""Between two tries of a step that was held back: by a webhook, the gate at the flip, or the database."""
+
+ACTOR: Final = "autopilot"
+
+NOTE: Final = "autopilot:"
+"""Before a route's or journey's name, as a key of the notes: its :class:`rules.autopilot.Progress`."""
+
+_WORST: Final = {"fail": 0, "inconclusive": 1, "pass": 2}
+
+
+class Verdicts(Protocol):
+    """Be what judges whether a route may have more clients."""
+
+    async def verdict(self, route: str) -> GateVerdict:
+        """Give the verdict of a route's gate, a second old at most."""
+        ...
+
+
+class NoGates:
+    """Judge nothing."""
+
+    async def verdict(self, _route: str) -> GateVerdict:
+        """Say that nothing is known."""
+        return GateVerdict(result="inconclusive", sentence="no gate is evaluated yet")
+
+
+class Autopilot(Changing):
+    """Look at every route with an autopilot once a second, and make the next move.
+
+    Runs: :meth:`run` as one task on control's loop.
+    """
+
+    def __init__(
+        self,
+        state: ControlState,
+        flips: Flips,
+        gates: Verdicts,
+        webhooks: Webhooks,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(state)
+        self._flips, self._gates, self._webhooks, self._clock = flips, gates, webhooks, clock
+        self._said: dict[str, str] = {}
+        """Unit to what it does now, in a sentence."""
+        self._tried_at: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Make the next move of every unit, where there is one to make."""
+        if not self.state.is_leader:
+            self._said.clear()
+            return
+        for unit, routes in self._units().items():
+            try:
+                await self._move(unit, routes)
+            except ProblemError as error:
+                self._said[unit] = f"cannot go on: {error.detail}"
+
+    async def autopilot(self, asked: Asked) -> Reply:
+        """Switch one route's autopilot."""
+        values = asked.values
+        answer = await self.switch(asked.name, on=values["on"], reason=values["reason"], caller=asked.caller)
+        return Reply(status=answer.status, body=answer.body, replayed=answer.replayed)
+
+    # --- switch ----------------------------------------------------------------------------------------------------
+
+    async def switch(self, name: str, *, on: bool, reason: str, caller: Caller) -> Answer:
+        """Let a route's autopilot go on from where the route is, or pause it."""
+        state = self.state
+        route = state.route(name)
+        if route.autopilot is None:
+            raise ProblemError(
+                "refused", f"Route {name!r} has no `autopilot` in the configuration; add one and reload."
+            )
+        unit = route.journey or route.name
+        routes = self._units()[unit]
+        if on and (held := self._held_by(routes)) is not None:
+            raise ProblemError("refused", f"Route {name!r} is held on legacy by {held or '?'}; release it first.")
+        async with state.turn:
+            if (replay := await self.replay(caller)) is not None:
+                return replay
+            now = self._clock()
+            why = f"switched off by {caller.actor}{f': {reason}' if reason else ''}"
+            progress = begun(state.flag(route), now)
+            if not on:
+                progress = replace(progress, phase="paused", why=why)
+            number = await self._remember(unit, routes, progress, reason or ("on" if on else "off"), caller)
+        self._said[unit] = "goes on" if on else f"paused: {why}"
+        self._tried_at.pop(unit, None)
+        changed = Changed(pushed=pushed_now(state), audit_id=number, extra={"autopilot": self.shown(name)})
+        return await self.answer(changed)
+
+    # --- moves -----------------------------------------------------------------------------------------------------
+
+    async def _move(self, unit: str, routes: Sequence[RouteSpec]) -> None:
+        state, first, now = self.state, routes[0], self._clock()
+        assert first.autopilot is not None
+        if now - self._tried_at.get(unit, float("-inf")) < AGAIN_S:
+            return  # the step is held back; why stands in what was said
+        revision, flag = state.revision, state.flag(first)
+        move = next_move(
+            first.autopilot,
+            flag,
+            progress_of(state.notes, unit),
+            await self._verdict(routes) if flag.stage is Stage.CANARY else None,
+            now=now,
+            held_by=self._held_by(routes),
+            cools_until=self._cools_until(routes),
+        )
+        self._said[unit] = move.sentence
+        if move.progress is None:
+            return
+        self._tried_at[unit] = now
+        if move.step is not None:
+            await self._step(unit, routes, move, move.step, move.progress, revision)
+        else:
+            async with state.turn:
+                await self._remember(unit, routes, move.progress, move.sentence, self._caller())
+        del self._tried_at[unit]
+
+    async def _step(
+        self, unit: str, routes: Sequence[RouteSpec], move: Move, step: Step, progress: Progress, revision: int
+    ) -> None:
+        """Ask, flip, tell."""
+        state = self.state
+        names = [route.name for route in routes]
+        told: Json = {"routes": names, "step": move.kind, "to": _step_as_json(step), "reason": move.sentence}
+        told["from"] = _step_as_json(
+            Step(stage=state.flag(routes[0]).stage, percent_bp=state.flag(routes[0]).percent_bp)
+        )
+        # Nobody may keep new at a share at which its gate fails.
+        why = await self._webhooks.ask("autopilot.before", told) if move.kind == "raise" else ""
+        if why:
+            raise ProblemError("refused", f"{step.words} is held back: {why}")
+        if move.kind == "back":
+            self._webhooks.tell("autopilot.before", told)
+        note = json.dumps(asdict(progress))
+        caller = replace(self._caller(), evidence={"autopilot": told}, notes={f"{NOTE}{unit}": note})
+        ask = FlipAsk(
+            stage=step.stage.value,
+            percent_bp=step.percent_bp if step.stage is Stage.CANARY else None,
+            reason=move.sentence,
+            if_revision=revision,
+        )
+        if routes[0].journey:
+            answer = await self._flips.flip_journey(routes[0].journey, ask, caller)
+        else:
+            answer = await self._flips.flip(routes[0].name, ask, caller)
+        state.journal.say("autopilot.step", f"{unit}: {move.sentence}", routes=names)
+        self._webhooks.tell("autopilot.after", {**told, "audit_id": answer.body["audit_id"]})
+
+    async def _remember(
+        self, unit: str, routes: Sequence[RouteSpec], progress: Progress, why: str, caller: Caller
+    ) -> int:
+        """Write progress that needs no flip, with its audit entry.
+
+        Runs: under ``turn``.
+        """
+        state = self.state
+        entry = replace(
+            entry_for("autopilot", tuple(route.name for route in routes), why, caller, state),
+            after={"autopilot": asdict(progress)},
+        )
+        change = Commit(revision=state.revision, entry=entry, remember={f"{NOTE}{unit}": json.dumps(asdict(progress))})
+        number, _ = await state.commit(change, state.spec)
+        state.journal.say("autopilot", f"{unit}: {why}", routes=entry.routes)
+        return number
+
+    # --- what is known ---------------------------------------------------------------------------------------------
+
+    def _units(self) -> dict[str, list[RouteSpec]]:
+        """Group routes with an autopilot by what flips together."""
+        units: dict[str, list[RouteSpec]] = {}
+        for route in self.state.config.routes:
+            if route.autopilot is not None and route.legacy is not None and route.new is not None:
+                units.setdefault(route.journey or route.name, []).append(route)
+        return units
+
+    async def _verdict(self, routes: Sequence[RouteSpec]) -> GateVerdict:
+        """Give the worst of the routes' gates, with the route that it is of in a journey."""
+        found = [(await self._gates.verdict(route.name), route.name) for route in routes]
+        verdict, name = min(found, key=lambda one: _WORST[one[0].result])
+        return verdict if len(routes) == 1 else replace(verdict, sentence=f"{name}: {verdict.sentence}")
+
+    def _held_by(self, routes: Sequence[RouteSpec]) -> str | None:
+        held = [self.state.holds[route.name] for route in routes if route.name in self.state.holds]
+        return held[0].actor if held else None
+
+    def _cools_until(self, routes: Sequence[RouteSpec]) -> float:
+        notes = self.state.notes
+        return max(
+            (cools_down_until(notes, route.name, route.watchdog) for route in routes if route.watchdog), default=0.0
+        )
+
+    def _caller(self) -> Caller:
+        return Caller(actor=ACTOR, source=ACTOR)
+
+    def shown(self, name: str) -> Json | None:
+        """Show what the autopilot of a route does; ``None``: it has none."""
+        route = self.state.route(name)
+        if route.autopilot is None:
+            return None
+        unit = route.journey or route.name
+        progress, flag = progress_of(self.state.notes, unit), self.state.flag(route)
+        after = step_after(route.autopilot, flag) if flag.stage is Stage.CANARY else None
+        sentence = self._said.get(unit, "not looked at yet" if self.state.is_leader else "the leader walks")
+        return {
+            "on": progress is None or progress.phase != "paused",
+            "phase": "waiting" if progress is None else progress.phase,
+            "sentence": sentence,
+            "next": None if after is None else _step_as_json(after),
+        }
+
+
+def progress_of(notes: Mapping[str, str], unit: str) -> Progress | None:
+    """Read what is remembered of a unit; ``None``: nothing yet."""
+    note = notes.get(f"{NOTE}{unit}")
+    if note is None:
+        return None
+    kept: dict[str, Any] = json.loads(note)  # Any: JSON
+    return Progress(**kept)
+
+
+def _step_as_json(step: Step) -> Json:
+    return {"stage": step.stage.value, "percent": step.percent_bp / 100}

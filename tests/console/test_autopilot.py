@@ -1,0 +1,219 @@
+"""The autopilot on real flags, notes and audit, with a clock and a gate that the test turns."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from config import load_text
+from console.autopilot import AGAIN_S, Autopilot
+from console.beginning import Places
+from console.change import Changing
+from console.flips import FlipAsk, Flips
+from console.peers import Peers
+from console.problem import ProblemError
+from console.state import Caller, ControlState
+from console.totals import Totals
+from console.webhooks import Webhooks
+from rules.flag import Hold
+from rules.gate import GateVerdict
+from rules.snapshot import SnapshotSpec
+from rules.stage import initial_flag
+from store.flags import FlagStore
+from tests.support.recorder import Recorder, answer
+
+pytestmark = pytest.mark.anyio
+
+CONFIG = """
+backends: {old: {url: "http://127.0.0.1:9"}, fresh: {url: "http://127.0.0.1:7"}}
+defaults: {legacy: old, new: fresh, gate: off}
+routes:
+  - {name: orders, match: {path: /orders}, autopilot: {steps: [1%, 50%], bake: 1h}}
+  - {name: cart, match: {path: /cart}, journey: checkout, autopilot: {steps: 10%, bake: 1h}}
+  - {name: pay, match: {path: /pay}, journey: checkout, autopilot: {steps: 10%, bake: 1h}}
+  - {name: manual, match: {path: /manual}}
+"""
+OPS = Caller(actor="ops")
+
+
+class Gates:
+    """Say what the test wants."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, str] = {}
+
+    async def verdict(self, route: str) -> GateVerdict:
+        """Pass, unless told otherwise."""
+        result: Any = self.results.get(route, "pass")  # Any: the test writes right words only
+        return GateVerdict(result=result, sentence=f"it says {result}")
+
+
+class Node:
+    """Be one control without workers, whose time is the test's."""
+
+    def __init__(self, directory: Path, webhooks: str = "[]") -> None:
+        self.directory, self.now, self.gates = directory, 1_000_000.0, Gates()
+        self._config = load_text(f"{CONFIG}webhooks: {webhooks}", base_dir=directory, environ={})
+
+    async def open(self) -> Node:
+        """Begin as control does: with what the database remembers."""
+        path = os.path.join(self.directory, "flags.db")
+        store = await FlagStore.open(path)
+        known = await store.load()
+        flags = {route.name: known.flags.get(route.name) or initial_flag(route) for route in self._config.routes}
+        journal: Any = SimpleNamespace(say=lambda *_, **__: None)  # Any: all that is asked of a journal
+        state = self.state = ControlState(
+            state_dir=str(self.directory),
+            config_path="test.yaml",
+            journal=journal,
+            spec=SnapshotSpec(revision=max(1, known.revision), config=self._config, flags=flags),
+            holds=known.holds,
+            totals=Totals(),
+            places=Places(flags=path, evidence="", node=""),
+        )
+        state.notes = dict(known.notes)
+        state.flag_store = store
+        nobody: Any = lambda *_: None  # noqa: E731 - one for all callbacks; Any: of any shape
+        names = ("on_worker", "on_lost", "on_tally", "on_finding", "on_seen", "on_repeated", "on_error")
+        state.peers = Peers(current=state.current, **dict.fromkeys(names, nobody))
+        self.flips, self.webhooks = Flips(state), Webhooks(state)
+        self.pilot = Autopilot(state, self.flips, self.gates, self.webhooks, clock=lambda: self.now)
+        return self
+
+    async def look(self, *, hours: float = 0.0) -> str:
+        """Let time pass, look once, and say where orders is."""
+        self.now += hours * 3_600
+        await self.pilot.look()
+        return self.stage("orders")
+
+    def stage(self, name: str) -> str:
+        """Name a route's stage and percent."""
+        flag = self.state.flag(self.state.route(name))
+        return f"{flag.stage.value} {flag.percent_bp / 100:g}"
+
+    def said(self, name: str = "orders") -> str:
+        """Give the autopilot's sentence."""
+        shown = self.pilot.shown(name)
+        assert shown is not None
+        return str(shown["sentence"])
+
+    async def close(self) -> None:
+        """Close everything."""
+        await self.webhooks.close()
+        await self.state.close()
+
+
+async def test_it_walks_to_live_over_restarts_and_every_step_is_in_the_audit(tmp_path: Path) -> None:
+    """From canary it makes each step after its bake time, goes on where it was after a restart, and each step stands
+    in the audit with what the gate said."""
+    node = await Node(tmp_path).open()
+    await node.look()
+    await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=100), OPS)
+    began, early = await node.look(), await node.look(hours=0.9)
+    said = node.said()
+    await node.close()
+
+    again = Node(tmp_path)
+    again.now = node.now
+    await again.open()
+    still, raised = await again.look(hours=0.09), await again.look(hours=0.02)
+    again.gates.results["orders"] = "inconclusive"
+    waits = await again.look(hours=5)
+    waiting = again.said()
+    again.gates.results["orders"] = "pass"
+    live = await again.look()
+    await again.look()
+    store = again.state.flag_store
+    assert store is not None
+    entries = await store.entries(before=None, limit=10, route="orders")
+    await again.close()
+
+    assert [began, early, still, raised, waits, live] == [
+        "canary 1",
+        "canary 1",
+        "canary 1",
+        "canary 50",
+        "canary 50",
+        "live 0",
+    ]
+    assert said == "canary 1 % bakes 6 min longer; then canary 50 %"
+    assert waiting == "waits for live: the gate is inconclusive: it says inconclusive"
+    assert again.said() == "done: it arrived in live"
+    steps = [(entry.actor, entry.source, entry.reason) for entry in entries if entry.kind == "flip"]
+    assert steps == [
+        ("autopilot", "autopilot", "live: the gate passes: it says pass"),
+        ("autopilot", "autopilot", "canary 50 %: the gate passes: it says pass"),
+        ("ops", "api", ""),
+    ]
+    assert entries[0].evidence["autopilot"]["from"] == {"stage": "canary", "percent": 50.0}
+
+
+async def test_it_stands_aside_for_people_and_the_watchdog(tmp_path: Path) -> None:
+    """A flip or a hold by somebody else pauses it until it is switched on again; it can be switched off; a failing
+    gate takes a step back; a follower does nothing."""
+    node = await Node(tmp_path).open()
+    await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=5_000), OPS)
+    await node.look()
+    node.gates.results["orders"] = "fail"
+    back = await node.look()
+    node.gates.results["orders"] = "pass"
+    await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=300), OPS)
+    await node.look(hours=2)
+    flipped, paused = await node.look(hours=2), node.said()
+    on = await node.pilot.switch("orders", on=True, reason="", caller=OPS)
+    baking, raised = await node.look(hours=0.5), await node.look(hours=0.5)
+    node.state.set_holds({"orders": Hold(route="orders", actor="watchdog")})
+    await node.look()
+    await node.look()
+    held = node.said()
+    with pytest.raises(ProblemError, match="release it first"):
+        await node.pilot.switch("orders", on=True, reason="", caller=OPS)
+    node.state.set_holds({})
+    off = await node.pilot.switch("orders", on=False, reason="friday", caller=OPS)
+    with pytest.raises(ProblemError, match="no `autopilot` in the configuration"):
+        await node.pilot.switch("manual", on=True, reason="", caller=OPS)
+    await node.close()
+
+    assert (back, flipped, baking, raised) == ("canary 1", "canary 3", "canary 3", "canary 50")
+    assert paused == "paused: somebody flipped it to canary 3 %"
+    assert on.body["audit_id"] is not None
+    assert held == "paused: held on legacy by watchdog"
+    assert off.body["autopilot"]["sentence"] == "paused: switched off by ops: friday"
+
+
+async def test_a_journey_walks_as_one_and_a_webhook_may_hold_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worst gate of a journey counts, all its routes flip together, and a step that is not agreed to waits."""
+    monkeypatch.setenv("HOOK", "key")
+    with Recorder(answer(b"", status=423, reason="Locked")) as hook:
+        node = await Node(tmp_path, f"[{{url: '{hook.url}', secret: 'env:HOOK'}}]").open()
+        await node.flips.flip_journey("checkout", FlipAsk(stage="canary", percent_bp=1_000), OPS)
+        await node.look()
+        node.gates.results["pay"] = "inconclusive"
+        await node.look(hours=1)
+        waits = node.said("cart")
+        node.gates.results["pay"] = "pass"
+        await node.look()
+        vetoed, where = node.said("cart"), node.stage("cart")
+        asked = len(hook.requests)
+        hook.answer = answer(b"", status=204, reason="No Content")
+        await node.look()
+        soon = len(hook.requests)
+        await node.look(hours=AGAIN_S / 3_600)
+        stages = (node.stage("cart"), node.stage("pay"))
+        await node.close()
+
+    assert waits == "waits for live: the gate is inconclusive: pay: it says inconclusive"
+    assert "is held back: the webhook of 127.0.0.1 does not agree: it answered 423" in vetoed
+    assert (where, asked, soon) == ("canary 10", 1, 1)
+    assert stages == ("live 0", "live 0")
+
+
+def test_the_autopilot_changes_flags_like_everybody() -> None:
+    """It is one more caller of the same flips, not a second way to change a flag."""
+    assert issubclass(Autopilot, Changing)
