@@ -273,7 +273,12 @@ _HEAD: Final = holds(id=audit_id(), hash=_HASH)
 _HELD: Final = _change(holds=named("Workers"))
 _TOKEN: Final = {"changed": FLAG, "audit_id": audit_id(), "token": named("Token")}
 
+_EVALUATED: Final = {"type": "object", "required": ["key"], "properties": {"key": TEXT, "metadata": FREE}}
+"""A flag of OFREP: its value, or its error."""
+
 ANSWERS: Final[Mapping[str, Schema]] = {
+    "ofrep_flag": holds(key=TEXT, value=FLAG, variant=TEXT, reason=TEXT, metadata=FREE),
+    "ofrep_flags": holds(flags=many(_EVALUATED)),
     "status": holds(
         audit=maybe(_HEAD),
         version=TEXT,

@@ -188,6 +188,7 @@ class Api:
             values=values,
             name=name,
             accept=request.headers.get("accept", ""),
+            if_none_match=request.headers.get("if-none-match", ""),
             last_event=request.headers.get("last-event-id", ""),
             may_still=lambda: self._may_still(call, request),
         )
@@ -277,6 +278,8 @@ def _response(reply: Reply) -> Response:
     headers = {"content-type": reply.content_type}
     if reply.replayed:
         headers["idempotency-replayed"] = "true"
+    if reply.etag:
+        headers["etag"] = reply.etag
     if reply.stream is not None:
         return StreamingResponse(reply.stream, status_code=reply.status, headers=headers)
     body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()

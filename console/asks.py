@@ -25,6 +25,7 @@ Kind = Literal[
     "address",
     "headers",
     "rule",
+    "context",
 ]
 
 MAX_TEXT: Final = 2_000
@@ -68,6 +69,7 @@ EXPECTED: Final[Mapping[Kind, str]] = {
     "address": "an IP address",
     "headers": "a header such as X-User-Id:42",
     "rule": "the name of a rule, or an object with one rule",
+    "context": "an object of attributes",
 }
 
 _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
@@ -88,6 +90,7 @@ _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
     "address": {"type": "string"},
     "headers": {"type": "array", "items": {"type": "string", "pattern": r"^[^\s:\x00-\x1f\x7f][^:\x00-\x1f\x7f]*:"}},
     "rule": {"oneOf": [{"type": "string"}, {"type": "object"}]},
+    "context": {"type": "object"},
 }
 
 
@@ -160,6 +163,8 @@ def _value(kind: Kind, value: object) -> object:
         case "rule", str() if len(value) <= MAX_TEXT and _is_clean(value):
             return value
         case "rule", dict() if len(value) <= 10:
+            return value
+        case "context", dict():
             return value
         case "flag", bool():
             return value

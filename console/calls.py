@@ -29,6 +29,7 @@ class Asked:
     name: str = ""
     """The path's parameter."""
     accept: str = ""
+    if_none_match: str = ""
     last_event: str = ""
     """Where a stream that broke off is to go on; empty: it begins."""
     may_still: Callable[[], bool] = lambda: True
@@ -45,6 +46,7 @@ class Reply:
     status: int = 200
     content_type: str = "application/json"
     replayed: bool = False
+    etag: str = ""
 
 
 Handler = Callable[[Asked], Awaitable[Reply]]
@@ -64,6 +66,8 @@ class Call:
     """Of the query (GET) or the body (POST, PATCH)."""
     partly: bool = False
     """May answer 202: done, but not every worker has acknowledged."""
+    may_be_unchanged: bool = False
+    """May answer 304 to If-None-Match."""
     content_type: str = "application/json"
     refuses: tuple[str, ...] = ()
     """Kinds of problem beside those that any call of its kind may answer (:mod:`console.openapi`)."""
@@ -436,6 +440,25 @@ CALLS: Final = (
         refuses=("too-many",),
         summary="What changes, as it changes: server-sent events.",
         content_type="text/event-stream",
+    ),
+    Call(
+        name="ofrep_flag",
+        method="POST",
+        path="/ofrep/v1/evaluate/flags/{name}",
+        role="viewer",
+        summary="OFREP: whether new answers a client on a route or journey.",
+        fields=(Field(name="context", kind="context", help="`targetingKey`, or what the route is sticky by."),),
+        refuses=("unknown-flag", "flag-context", "refused"),
+    ),
+    Call(
+        name="ofrep_flags",
+        method="POST",
+        path="/ofrep/v1/evaluate/flags",
+        role="viewer",
+        summary="OFREP: the same for every route and journey.",
+        fields=(Field(name="context", kind="context", help="`targetingKey`, or what routes are sticky by."),),
+        refuses=("refused",),
+        may_be_unchanged=True,
     ),
     Call(name="totals", method="GET", path="/api/v1/totals", role="viewer", summary="The raw sums."),
     Call(name="tokens", method="GET", path="/api/v1/tokens", role="admin", summary="All tokens; never their values."),

@@ -36,6 +36,7 @@ from console.holds import Holds
 from console.journal import Journal, now_text
 from console.keyring import Keyring
 from console.nodes import Nodes
+from console.ofrep import Ofrep
 from console.openfeature import Provided
 from console.peers import Peer, Peers, PeersError
 from console.problem import ProblemError
@@ -202,6 +203,7 @@ class Control:
                 Rechecks(state, self._recorder),
                 Handlers(flips, Holds(state), Deploys(state), self._reloads),
                 Tolerating(state, self._recorder),
+                Ofrep(state),
             ),
         )
         self._admin = Admin(api.app, self._journal, state.complaints)

@@ -15,7 +15,9 @@ _ANYWHERE: Final = ("no-token", "bad-token", "role", "host", "cross-site", "iden
 
 _WITH_A_BODY: Final = ("bad-json", "too-large", "content-type")
 
-_ONLY_ONCE: Final = frozenset(("reload", "recheck", "make_token", "rotate_token", "revoke_token"))
+_ONLY_ONCE: Final = frozenset(
+    ("reload", "recheck", "make_token", "rotate_token", "revoke_token", "ofrep_flag", "ofrep_flags")
+)
 """Changing calls without Idempotency-Key: they change nothing the second time, or answer what is not kept."""
 
 
@@ -65,6 +67,8 @@ def _operation(call: Call) -> Schema:
             "description": "Done and durable, but not every worker has acknowledged it yet.",
             **done,
         }
+    if call.may_be_unchanged:
+        operation["responses"]["304"] = {"description": "As the answer whose ETag stands in If-None-Match."}
     operation["responses"] |= dict(_refusals(call))
     if call.method == "GET":
         parameters += [

@@ -38,6 +38,8 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "orphan": (409, "A flag would be lost"),
     "needs-restart": (409, "That needs a restart"),
     "worker-refused": (409, "A worker refused the configuration"),
+    "flag-context": (400, "The context of a flag cannot be used"),
+    "unknown-flag": (404, "No such flag"),
     "flags-in-file": (409, "The file rules the flags"),
     "flags-in-provider": (409, "A provider rules the flags"),
     "tolerance": (409, "That tolerance cannot be changed here"),

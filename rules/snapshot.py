@@ -339,6 +339,10 @@ class Snapshot:
                 return replace(decision, ambiguous=True), bucket
         return self._decide_on(route, method, target, fields, client_ip, request_id)
 
+    def decide_for(self, route: Route, target: bytes, fields: Fields, client_ip: str) -> Outcome:
+        """Decide a GET that is known to be one route's: what somebody asks who has no request (OFREP)."""
+        return self._decide_on(route, b"GET", target, fields, client_ip, b"")
+
     def _decide_on(
         self, route: Route | None, method: bytes, target: bytes, fields: Fields, client_ip: str, request_id: bytes
     ) -> Outcome:
