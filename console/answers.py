@@ -345,6 +345,7 @@ ANSWERS: Final[Mapping[str, Schema]] = {
         shadow=maybe(TEXT),
         copied=one_of("never", "sampled", "always"),
         sample=PERCENT,
+        policy=maybe(FREE),
         held=FLAG,
         override=FLAG,
         status=COUNT,

@@ -53,6 +53,8 @@ class Explanation(TypedDict):
     status: int
     """0: forwarded, else what Matapalo answers."""
     reason: str
+    policy: dict[str, object] | None
+    """Of the copy: its credentials, what is kept and redacted, the tolerances; ``None``: nothing is copied."""
     why: list[str]
     """Sentences for people, in the order of deciding."""
 
@@ -84,6 +86,7 @@ def explain(
     if shown is not None:
         why += _why_side(snapshot, shown, decision, fields, key=key, bucket=bucket)
         why += _why_copied(snapshot, shown, decision, raw_method, raw_id)
+        why += _why_policy(snapshot, shown, decision)
     return Explanation(
         revision=snapshot.revision,
         method=method,
@@ -103,8 +106,36 @@ def explain(
         pinned=decision.reason == "pin",
         status=decision.status,
         reason=decision.reason,
+        policy=_policy(snapshot, shown, decision),
         why=why,
     )
+
+
+def _policy(snapshot: Snapshot, route: Route | None, decision: Decision) -> dict[str, object] | None:
+    if route is None or _copied(route, decision) == "never":
+        return None
+    spec = route.spec
+    return {
+        "credentials": spec.shadow.credentials,
+        "keep": spec.keep,
+        "redact": list(spec.redact),
+        "parity": spec.parity,
+        "tolerances": [one.id for one in snapshot.spec.tolerances(spec)],
+    }
+
+
+def _why_policy(snapshot: Snapshot, route: Route, decision: Decision) -> Iterator[str]:
+    """Say what the copy carries, what is kept of it and what its comparison permits."""
+    policy = _policy(snapshot, route, decision)
+    if policy is None:
+        return
+    carried = {"pass": "the client's credentials", "strip": "no credentials", "replace": "credentials of its own"}
+    redacted = f", {len(route.spec.redact)} places redacted" if route.spec.redact else ""
+    yield f"the copy carries {carried[route.spec.shadow.credentials]}; examples keep {route.spec.keep}{redacted}"
+    if found := snapshot.spec.tolerances(route.spec):
+        named = ", ".join(f"{one.id} ({one.path or one.cause}, until {one.expires})" for one in found[:MAX_NEIGHBOURS])
+        more = f" and {len(found) - MAX_NEIGHBOURS} more" if len(found) > MAX_NEIGHBOURS else ""
+        yield f"tolerated: {named}{more}"
 
 
 def _copied(route: Route | None, decision: Decision) -> str:
@@ -152,7 +183,8 @@ def _why_route(
     yield from others[:MAX_NEIGHBOURS]
     if route is None:
         yield "no route matches"
-        yield from nearly[:MAX_NEIGHBOURS]
+    yield from nearly[:MAX_NEIGHBOURS]
+    if route is None:
         backend = snapshot.spec.config.undeclared
         yield "undeclared paths are answered 404" if backend is None else f"undeclared paths go to backend {backend}"
 

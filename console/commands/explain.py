@@ -20,7 +20,9 @@ from rules.snapshot import SnapshotError, SnapshotSpec, build
 @click.argument("method")
 @click.argument("path")
 @click.option("-H", "--header", "headers", type=Header(), multiple=True, metavar="'K: V'", help="May be repeated.")
-@click.option("--client-ip", default="127.0.0.1", show_default=True, help="For routes that are sticky by ip.")
+@click.option(
+    "--ip", "--client-ip", "client_ip", default="127.0.0.1", show_default=True, help="For routes that are sticky by ip."
+)
 @click.option(
     "-c", "--config", "config_path", help="Decide from this file, without a server: flags as at a first start."
 )

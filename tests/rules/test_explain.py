@@ -62,7 +62,15 @@ def test_a_canary_is_explained_by_its_key_and_bucket() -> None:
         f"bucket {BUCKET} >= {BUCKET}: new (new has {(10_000 - BUCKET) / 100:g} % of the clients)",
         "when new fails, the request may fall back to legacy-app",
         "copied to legacy (legacy-app): the sample is 100 %",
+        "the copy carries the client's credentials; examples keep fragments",
     ]
+    assert told["policy"] == {
+        "credentials": "pass",
+        "keep": "fragments",
+        "redact": [],
+        "parity": "bytes",
+        "tolerances": [],
+    }
 
 
 def test_a_missing_key_is_explained() -> None:
@@ -264,3 +272,12 @@ def test_a_cohort_and_a_pin_are_explained(monkeypatch: pytest.MonkeyPatch) -> No
     assert (others["cohort"], others["stage"], others["primary"], others["pinned"]) == (None, "shadow", "legacy", False)
     assert (kept["primary"], kept["pinned"], kept["reason"]) == ("legacy", True, "pin")
     assert "the client wrote a moment ago and carries a pin: its reads stay on legacy until that ends" in kept["why"]
+
+
+def test_a_near_miss_is_named_beside_the_route_that_won() -> None:
+    """A route that has the path but asks for more says what it asks for, also where another route takes the request."""
+    post = route("post", match=[MatchSpec(path="/orders", methods=("POST",))])
+
+    told = why(snapshot(post, route("rest", "/**")), "/orders")
+
+    assert "route post has the path /orders, but asks for method POST" in told
