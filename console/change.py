@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
+from config.spec import ToleranceSpec
+from config.tolerance import as_mapping
 from console.journal import now_text
 from console.peers import Spread
 from console.problem import ProblemError, invalid
@@ -195,6 +197,30 @@ class Changing:
         number, pushed = await state.commit(
             change, replace(state.spec, revision=revision, copying_off=tuple(sorted(after)))
         )
+        self.say(kind, number, entry)
+        return Done(pushed=pushed, audit_id=number)
+
+    async def write_tolerances(
+        self, kind: str, name: str, held: Mapping[str, ToleranceSpec], reason: str, caller: Caller
+    ) -> Done:
+        """Commit and push the whole set of applied tolerances, of which *name* is new or gone.
+
+        Runs: under ``turn``.
+        """
+        state = self.state
+        before = {one.id: one for one in state.spec.tolerate}
+        after = tuple(held[one] for one in sorted(held))
+        if after == state.spec.tolerate:
+            return Done(pushed=pushed_now(state), audit_id=None)
+        route = (held.get(name) or before[name]).route
+        revision = state.next_revision()
+        entry = replace(
+            entry_for(kind, (route,) if route else (), reason, caller, state),
+            before={name: as_mapping(before[name]) if name in before else None},
+            after={name: as_mapping(held[name]) if name in held else None},
+        )
+        change = Commit(revision=revision, entry=entry, tolerate=after, key=key_for(caller, revision, {}, {}))
+        number, pushed = await state.commit(change, replace(state.spec, revision=revision, tolerate=after))
         self.say(kind, number, entry)
         return Done(pushed=pushed, audit_id=number)
 

@@ -10,11 +10,12 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from config.spec import RouteSpec
+from config.tolerance import as_mapping
 from console.change import Answer, Changing, Done, on_newest_truth
 from console.ledger import require_quiet
 from console.probe import PROBE_S, places, unreachable
@@ -28,6 +29,20 @@ from store.database import StoreError
 from store.flags import Entry, flag_from_json
 
 _CONTACTS_NEW = frozenset((Stage.SHADOW, Stage.CANARY, Stage.LIVE, Stage.COMPLETE))
+
+UNDONE: Final = frozenset(("flip", "rollback", "shadow", "tolerate", "untolerate", "undo"))
+
+NO_WAY_BACK: Final[Mapping[str, str]] = {
+    "hold": "a hold is taken away with `matapalo release`, when its reason is gone",
+    "release": "what was released is held again with `matapalo hold` or `matapalo rollback`",
+    "deployed": "say with `matapalo deployed` what runs now",
+    "triage": "decide again, with PATCH /api/v1/divergences/{id}",
+    "token": "values are not kept; make a new token with `matapalo token create`",
+    "reload": "put the former file back and reload",
+    "start": "put the former file back and reload",
+    "forget": "a node that lives comes back by itself",
+}
+"""Kinds of entries that undo leaves alone, and what there is instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,17 +163,39 @@ class Flips(Changing):
                 return replay
             await self.check_revision(if_revision)
             entry = await self._entry(audit_id)
-            if entry.kind == "shadow":
-                done = await self._undo_shadow(entry, reason, caller, force=force)
-            elif entry.kind in ("flip", "rollback", "undo") and entry.before:
-                done = await self._undo_flags(entry, reason, caller, force=force)
-            else:
-                raise ProblemError(
-                    "undo",
-                    f"a-{audit_id} is a {entry.kind}, which left no flag to restore; expected a flip, undo, rollback "
-                    "or shadow entry (a hold is taken away with release).",
-                )
+            undo = self._way_back(entry)
+            done = await undo(entry, reason or f"undo of a-{entry.id}", caller, force=force)
         return await self.answer(replace(done, extra={**done.extra, "undid": f"a-{audit_id}"}))
+
+    def _way_back(self, entry: Entry) -> Callable[..., Coroutine[Any, Any, Done]]:
+        """Say how an entry is undone: by what it changed, so that an undo is undone like anything else.
+
+        Raises: ProblemError ``undo`` with the way that there is instead.
+        """
+        if entry.kind not in UNDONE or not entry.before:
+            instead = NO_WAY_BACK.get(entry.kind, "it changed no flag, no switch and no tolerance")
+            raise ProblemError("undo", f"a-{entry.id} is a {entry.kind}, which undo does not take back: {instead}.")
+        if "copying" in entry.before:
+            return self._undo_shadow
+        return self._undo_tolerance if all(name.startswith("t-") for name in entry.before) else self._undo_flags
+
+    async def _undo_tolerance(self, entry: Entry, reason: str, caller: Caller, *, force: bool) -> Done:
+        state = self.state
+        require_own_flags(state)
+        ((name, before),) = entry.before.items()
+        held = {one.id: one for one in state.spec.tolerate}
+        now = as_mapping(held[name]) if name in held else None
+        if now != entry.after[name] and not force:
+            raise ProblemError(
+                "undo", f"The tolerance {name} has changed since a-{entry.id}; look at it, or undo with force."
+            )
+        if before is None:
+            held.pop(name, None)
+        else:
+            from config.tolerate import parse_tolerance  # the YAML reader, which control does not have at its start
+
+            held[name] = parse_tolerance(before, entry.routes[0] if entry.routes else "")
+        return await self.write_tolerances("undo", name, held, reason, caller)
 
     async def _undo_flags(self, entry: Entry, reason: str, caller: Caller, *, force: bool) -> Done:
         state = self.state
@@ -180,15 +217,13 @@ class Flips(Changing):
             if flag.stage is Stage.COMPLETE and not force:
                 await require_quiet(state, route)
             planned[name] = replace(flag, salt=now.salt)
-        return await self.write_flags("undo", planned, reason or f"undo of a-{entry.id}", caller)
+        return await self.write_flags("undo", planned, reason, caller)
 
     async def _undo_shadow(self, entry: Entry, reason: str, caller: Caller, *, force: bool) -> Done:
         now = frozenset(self.state.spec.copying_off)
         if now != _off_from_json(entry.after) and not force:
             raise ProblemError("undo", f"Copying was switched again since a-{entry.id}; switch it, or undo with force.")
-        done = await self.write_switches(
-            "undo", now, _off_from_json(entry.before), reason or f"undo of a-{entry.id}", caller, ()
-        )
+        done = await self.write_switches("undo", now, _off_from_json(entry.before), reason, caller, ())
         return replace(done, extra={"copying": copying_as_json(self.state.spec.copying_off)})
 
     async def _entry(self, number: int) -> Entry:

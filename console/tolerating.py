@@ -21,7 +21,7 @@ from config.spec import ToleranceSpec
 from config.tolerance import PROPOSED_DAYS, as_mapping
 from console.auth import require
 from console.calls import Asked, Reply
-from console.change import Answer, Changing, Done, entry_for, key_for, on_newest_truth, pushed_now
+from console.change import Answer, Changing, on_newest_truth
 from console.foresight import foretell
 from console.problem import Fault, ProblemError, invalid, unknown
 from console.recorder import Recorder
@@ -29,7 +29,6 @@ from console.shapes import Json, tolerance_as_json, tolerance_yaml
 from console.state import Caller, ControlState
 from console.totals import Sums, sum_up
 from store.database import StoreError
-from store.flags import Commit
 
 MAX_APPLIED: Final = 500
 """Applied tolerances altogether; each travels in every snapshot."""
@@ -115,7 +114,7 @@ class Tolerating(Changing):
                     "tolerance",
                     f"{len(held)} tolerances are applied, the most there may be; remove one first.",
                 )
-            done = await self._write("tolerate", {**held, spec.id: spec}, spec, spec.reason, caller)
+            done = await self.write_tolerances("tolerate", spec.id, {**held, spec.id: spec}, spec.reason, caller)
         return await self.answer(replace(done, extra={"tolerance": {"id": spec.id, **as_mapping(spec)}}))
 
     @on_newest_truth
@@ -133,27 +132,8 @@ class Tolerating(Changing):
                     )
                 raise unknown("tolerance", name, held)
             spec = held.pop(name)
-            done = await self._write("untolerate", held, spec, reason, caller)
+            done = await self.write_tolerances("untolerate", name, held, reason, caller)
         return await self.answer(replace(done, extra={"tolerance": {"id": spec.id, **as_mapping(spec)}}))
-
-    async def _write(
-        self, kind: str, held: Mapping[str, ToleranceSpec], spec: ToleranceSpec, reason: str, caller: Caller
-    ) -> Done:
-        state = self.state
-        after = tuple(held[name] for name in sorted(held))
-        if after == state.spec.tolerate:
-            return Done(pushed=pushed_now(state), audit_id=None)
-        before = {one.id: one for one in state.spec.tolerate}.get(spec.id)
-        revision = state.next_revision()
-        entry = replace(
-            entry_for(kind, (spec.route,) if spec.route else (), reason, caller, state),
-            before={spec.id: None if before is None else as_mapping(before)},
-            after={spec.id: as_mapping(spec) if spec.id in held else None},
-        )
-        change = Commit(revision=revision, entry=entry, tolerate=after, key=key_for(caller, revision, {}, {}))
-        number, pushed = await state.commit(change, replace(state.spec, revision=revision, tolerate=after))
-        self.say(kind, number, entry)
-        return Done(pushed=pushed, audit_id=number)
 
     def _refuse_where_the_file_rules(self, spec: ToleranceSpec) -> None:
         """Refuse what only the file may say.

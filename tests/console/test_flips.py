@@ -55,6 +55,7 @@ async def test_copying_is_switched_for_one_route_or_all(tmp_path: Path) -> None:
         back = await node.post("/api/v1/shadow", {"on": True, "route": "cart"})
         cart = (await node.get("/api/v1/routes/cart")).json()["copying"]
         undone = await node.post("/api/v1/undo", {"audit_id": back.json()["audit_id"]})
+        again = await node.post("/api/v1/undo", {"audit_id": undone.json()["audit_id"]})
         cleared = await node.post("/api/v1/shadow", {"on": True})
 
     assert one.json()["copying"] == {"on": True, "off": ["orders"]}
@@ -62,6 +63,7 @@ async def test_copying_is_switched_for_one_route_or_all(tmp_path: Path) -> None:
     assert back.json()["copying"] == {"on": True, "off": ["beta", "orders", "pay"]}
     assert cart is True
     assert undone.json()["copying"] == {"on": False, "off": ["orders"]}
+    assert again.json()["copying"] == back.json()["copying"]
     assert cleared.json()["copying"] == {"on": True, "off": []}
     assert worker.spec.copying_off == ()
 
@@ -85,6 +87,48 @@ async def test_undo_restores_the_flag_that_an_entry_found(tmp_path: Path) -> Non
     assert forced.json()["changed"] is False
     assert start.status_code == 409
     assert missing.status_code == 404
+
+
+async def test_undo_says_for_every_kind_what_it_takes_back_or_what_there_is_instead(tmp_path: Path) -> None:
+    """A rollback and a tolerance are undone, and their undo too; a hold, a release, a deploy, a token and the start are
+    refused with the way that there is instead."""
+    tolerance = {"path": "$.at", "reason": "clock", "owner": "us", "expires": "2099-01-31", "apply": True}
+    async with running(tmp_path) as node:
+        await node.post("/api/v1/routes/orders/flip", {"stage": "shadow"})
+        undone, stages = [], []
+        for path, body in (
+            ("/api/v1/routes/orders/rollback", {}),
+            ("/api/v1/tolerances", tolerance),
+            ("/api/v1/tolerances/{name}/remove", {}),
+        ):
+            applied = (await node.get("/api/v1/tolerances")).json()["tolerances"]
+            done = await node.post(path.replace("{name}", applied[0]["id"] if applied else ""), body)
+            for _ in range(2):
+                done = await node.post("/api/v1/undo", {"audit_id": done.json()["audit_id"], "force": False})
+                undone.append((done.status_code, (await node.get("/api/v1/tolerances")).json()["tolerances"] != []))
+            stage = (await node.get("/api/v1/routes/orders")).json()["flag"]["stage"]
+            stages.append(stage)
+        refused = {}
+        for path, asked in (
+            ("/api/v1/routes/orders/hold", {}),
+            ("/api/v1/routes/orders/release", {}),
+            ("/api/v1/deploys", {"backend": "fresh", "version": "v1"}),
+            ("/api/v1/tokens", {"name": "ci", "role": "viewer"}),
+        ):
+            await node.post(path, asked)
+            entry = (await node.get("/api/v1/audit?limit=1")).json()["entries"][0]
+            answer = await node.post("/api/v1/undo", {"audit_id": entry["id"]})
+            refused[entry["kind"]] = (answer.status_code, answer.json()["detail"])
+
+    assert stages == ["legacy"] * 3
+    assert undone == [(200, False)] * 2 + [(200, False), (200, True)] + [(200, True), (200, False)]
+    assert {kind: status for kind, (status, _) in refused.items()} == {
+        "hold": 409,
+        "release": 409,
+        "deployed": 409,
+        "token": 409,
+    }
+    assert "matapalo release" in refused["hold"][1]
 
 
 async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_path: Path) -> None:
