@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_IN}.copying:shadow",
         "Switch the copies of a route, or of all routes, on or off; who answers does not change.",
     ),
-    "autopilot": (f"{_IN}.autopilot:autopilot", "Let the autopilot of a route go on, or pause it."),
+    "autopilot": (f"{_IN}.autopilot:autopilot", "Let a route's autopilot go on from where the route is, or pause it."),
     "undo": (f"{_IN}.audit:undo", "Restore the flags that an audit entry (a-…) found; holds stay."),
     "deployed": (
         f"{_IN}.deployed:deployed",

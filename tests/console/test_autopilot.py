@@ -40,6 +40,12 @@ routes:
 OPS = Caller(actor="ops")
 
 
+@pytest.fixture(autouse=True)
+def _no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no worker: there is none."""
+    monkeypatch.setattr("console.state.ABSENT_S", 0.0)
+
+
 class Gates:
     """Say what the test wants."""
 
