@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import audiences, crowds, drills, shadow_drills
+from bench import audiences, crowds, drills, replicas, shadow_drills
 from bench.drills import Judgement
 from bench.process import BenchError
 from bench.rounds import Bench, Result
@@ -106,6 +106,12 @@ BARS = (
         crowds.idle_connections,
     ),
     _drill("changes", "20 reloads and 20 flips under load, keep-alive clients", "0 failed", drills.changes_under_load),
+    _drill(
+        "replicas",
+        "a flip until every worker serves it, two workers per node, one node and three over one PostgreSQL",
+        "p99 at most 50 ms on one node, 300 ms on three",
+        replicas.flips_everywhere,
+    ),
     _drill(
         "restarts",
         "20 reloads and 10 restarts of the workers under load, keep-alive clients",
