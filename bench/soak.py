@@ -33,8 +33,13 @@ from bench.process import BenchError, choose_cores, memory, wait_until
 from bench.product import Product, Route, routes_for
 from bench.report import bar_rows, conditions, markdown, plain, stolen_ticks
 from bench.rounds import Bench, settle
+from store.migrate import upgrade_postgres
+from tests.support.flipper import Flippers
+from tests.support.postgres import PostgresServer
 
 PAGE: Final = ROOT / "docs" / "soak.md"
+POSTGRES: Final = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+"""Debian keeps it off PATH."""
 REQUESTS: Final = 2_000_000
 ROUND_S: Final = 10.0
 WARM_UP: Final = 0.25
@@ -259,6 +264,26 @@ def _progress(run: Soak) -> str:
     return f"soak: {counts}; RSS MiB: {sizes}; {last.descriptors} descriptors"
 
 
+def killed(bench: Bench, *, kills: int = 1_000) -> Judgement:
+    """Kill processes that flip, on SQLite and on PostgreSQL, and every tenth time PostgreSQL's server as well."""
+    with Flippers(str(bench.folder / "kills.db")) as flippers:
+        lost = flippers.lost(kills // 2)
+        said = [f"SQLite: {lost} lost of {kills // 2} kills, {flippers.flips:,} flips"]
+    if not POSTGRES:
+        raise BenchError("PostgreSQL is not on this machine; scripts/parts installs it")
+    with PostgresServer(POSTGRES[0], fsync="on", full_page_writes="on") as server:
+        upgrade_postgres(server.url())
+
+        def crash() -> None:
+            server.kill()
+            server.start()
+
+        with Flippers(server.url()) as flippers:
+            missing = flippers.lost(kills * 2 // 5) + flippers.lost(kills // 10, kill=crash) + flippers.lost(1)
+            said.append(f"PostgreSQL: {missing} lost of {kills // 2}, {kills // 10} of them its server's")
+    return Judgement(passed=lost + missing == 0, figures="; ".join(said))
+
+
 def _bar(name: str, what: str, bar: str, measure: Callable[[Bench], Judgement]) -> Bar:
     return Bar(name=name, what=what, bar=bar, judge=lambda bench, _: measure(bench))
 
@@ -277,6 +302,12 @@ def bars(requests: int) -> tuple[Bar, ...]:
             "100,000 clients leave at random phases",
             "no slot, descriptor, task or connection kept; the next 100 requests answered",
             cancelled,
+        ),
+        _bar(
+            "kills",
+            "1,000 kills at random instants of processes that flip, and of PostgreSQL's server",
+            "0 acknowledged flips lost",
+            killed,
         ),
     )
 
