@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -56,6 +57,9 @@ AGAIN_S: Final = 1.0
 
 LOCKS: Final[Mapping[str, int]] = {"flags": 0x6D617461_01, "evidence": 0x6D617461_02, "migrate": 0x6D617461_03}
 """Numbers of the advisory locks; PostgreSQL knows them by number, per database."""
+
+# It warns of lost connections on stderr, beside the exception that we turn into a sentence.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 _DIALECT: Final = dialect.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's own constructor
 
