@@ -213,3 +213,37 @@ def test_a_node_killed_in_a_flip_loses_none_and_comes_back(cluster: Cluster) -> 
     assert set(acked) <= {entry["revision"] for entry in entries}
     assert moved["revision"] > max(acked)
     assert second.revisions() == [moved["revision"]] * 2
+
+
+def test_files_that_come_one_after_the_other_lose_nothing(cluster: Cluster) -> None:
+    """A route that is new, and one that is renamed, in one node's file keep their flags while the others lack them."""
+    first, second, third = cluster.nodes
+    first.flip("canary", "cart", percent=20)
+    cluster.wait_stage("canary", "cart")
+    orders, cart = cluster.config["routes"]
+    extra = {"name": "extra", "match": {"path": "/api/extra"}, "watchdog": "off"}
+    newer = {**cluster.config, "routes": [orders, {**cart, "name": "basket", "was": "cart"}, extra]}
+
+    second.configure(newer)
+    second.admin("POST", "/-/reload", {})
+    second.flip("live", "extra")
+    first.flip("shadow", "orders")
+    third.murder()
+    third.start()
+    third.wait_ready()
+    wait_until(lambda: first.stage("cart") == third.stage("cart") == "canary", "the older file goes on")
+    wait_until(lambda: any("another configuration" in one for one in _degraded(first)), "unlike files are said")
+    between = [second.stage(route) for route in ("orders", "basket", "extra")]
+    for node in (first, third):
+        node.configure(newer)
+        node.admin("POST", "/-/reload", {})
+
+    assert between == ["shadow", "canary", "live"]
+    cluster.wait_stage("live", "extra")
+    cluster.wait_stage("canary", "basket")
+    cluster.wait_well()
+
+
+def _degraded(node: ClusterNode) -> list[str]:
+    reasons: list[str] = node.admin("GET", "/api/v1/status")["degraded"]
+    return reasons

@@ -70,11 +70,15 @@ class ClusterNode(Follower):
     """Be one of several nodes over a database."""
 
     def __init__(self, name: str, network: Network, database: str, config: Mapping[str, Any]) -> None:  # Any: YAML
-        super().__init__(
-            {**config, "state_dir": "${MP_STATE}", "database": "${MP_DATABASE}", "node": "${MP_NODE}"},
-        )
+        super().__init__(config)
         self.name, self.network = name, network
         self._environment |= {"MP_STATE": str(self.state_dir), "MP_DATABASE": database, "MP_NODE": name}
+
+    def configure(self, config: Mapping[str, Any]) -> None:  # Any: YAML
+        """Write the file, whose text is the same on every node."""
+        super().configure(
+            {**config, "state_dir": "${MP_STATE}", "database": "${MP_DATABASE}", "node": "${MP_NODE}"},
+        )
 
     def murder(self) -> None:
         """Kill every process of the node at once, as a power cut would, and forget it."""
@@ -93,6 +97,7 @@ class Cluster:
     def __init__(self, server: PostgresServer, config: Mapping[str, Any], count: int = 3) -> None:  # Any: YAML
         from store.migrate import upgrade_postgres
 
+        self.config = dict(config)
         database = server.database()
         upgrade_postgres(server.url(database))
         self.nodes: list[ClusterNode] = []
@@ -104,9 +109,8 @@ class Cluster:
     def __enter__(self) -> Self:
         """Start all nodes, and wait until each lists all of them and nothing is degraded."""
         try:
-            for node in self.nodes:
+            for node in self.nodes:  # one after the other: together they would wait for each other's imports
                 node.start()
-            for node in self.nodes:
                 node.wait_ready()
             self.wait_well()
         except BaseException:
