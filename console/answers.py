@@ -73,6 +73,7 @@ def audit_id(name: str = "a") -> Schema:
     return {"type": "string", "pattern": f"^{name}-[0-9]+$"}
 
 
+_RESULTS: Final = ("pass", "fail", "inconclusive", "off")
 _HASH: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _CHANGE: Final = holds(
     changed=FLAG,
@@ -81,7 +82,7 @@ _CHANGE: Final = holds(
     routes=many(holds(route=TEXT, before=named("Flag"), after=named("Flag"))),
     workers=named("Workers"),
     held=many(TEXT),
-    gate=maybe(FREE),
+    gate=maybe(holds(result=one_of(*_RESULTS), sentence=TEXT, forced=FLAG)),
     flags_written=FLAG,
     notes=many(TEXT),
 )
@@ -186,8 +187,8 @@ SHAPES: Final[Mapping[str, Schema]] = {
         share=holds(asked=PERCENT, actual=maybe(PERCENT)),
         counts=FREE,
         last_legacy=maybe(MOMENT),
-        last_flip=maybe(holds(id=audit_id(), at=MOMENT, actor=TEXT, kind=TEXT, reason=TEXT)),
-        gate=maybe(FREE),
+        last_flip=maybe(holds(id=audit_id(), at=MOMENT, actor=TEXT, kind=TEXT, reason=TEXT, forced=FLAG)),
+        gate=named("Gate"),
         watchdog=maybe(named("Watched")),
         autopilot=maybe(named("Autopilot")),
     ),
@@ -207,6 +208,7 @@ SHAPES: Final[Mapping[str, Schema]] = {
         sentence=TEXT,
         next=maybe(holds(stage=TEXT, percent=PERCENT)),
     ),
+    "Gate": holds(result=one_of(*_RESULTS), sentence=TEXT, needs_s=maybe(NUMBER)),
     "Difference": holds(
         cause=TEXT,
         severity=TEXT,
@@ -279,6 +281,29 @@ _EVALUATED: Final = {"type": "object", "required": ["key"], "properties": {"key"
 ANSWERS: Final[Mapping[str, Schema]] = {
     "ofrep_flag": holds(key=TEXT, value=FLAG, variant=TEXT, reason=TEXT, metadata=FREE),
     "ofrep_flags": holds(flags=many(_EVALUATED)),
+    "gate": {
+        "allOf": [
+            named("Gate"),
+            holds(
+                route=TEXT,
+                at=MOMENT,
+                checks=many(
+                    holds(
+                        name=TEXT,
+                        result=one_of(*_RESULTS[:3]),
+                        sentence=TEXT,
+                        value=maybe(NUMBER),
+                        limit=maybe(NUMBER),
+                        needs=COUNT,
+                    )
+                ),
+                evidence=FREE,
+                limits=maybe(FREE),
+                leg=maybe(holds(number=COUNT, since=MOMENT, confidence=NUMBER)),
+            ),
+        ]
+    },
+    "reset_evidence": _change(route=TEXT, since=MOMENT),
     "status": holds(
         audit=maybe(_HEAD),
         version=TEXT,

@@ -34,6 +34,7 @@ from console.flips import FlipAsk, Flips
 from console.holds import Chosen, Holds, RollbackAsk
 from console.problem import ProblemError, unknown
 from console.reloads import Reloads
+from console.resets import Resets
 from console.state import Caller, ControlState
 
 MAX_BODY: Final = 64 << 10
@@ -59,8 +60,9 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 class Handlers:
     """Carry out the changing calls: turn fields into what flips, holds, deploys and reloads take."""
 
-    def __init__(self, flips: Flips, holds: Holds, deploys: Deploys, reloads: Reloads) -> None:
+    def __init__(self, flips: Flips, holds: Holds, deploys: Deploys, reloads: Reloads, resets: Resets) -> None:
         self._flips, self._holds, self._deploys, self._reloads = flips, holds, deploys, reloads
+        self._resets = resets
 
     async def flip(self, asked: Asked) -> Reply:
         """Flip one route."""
@@ -128,6 +130,10 @@ class Handlers:
                 values["backend"], values["version"], reason=values["reason"], caller=asked.caller
             )
         )
+
+    async def reset_evidence(self, asked: Asked) -> Reply:
+        """Let a route's evidence begin anew."""
+        return _reply(await self._resets.reset(asked.name, reason=asked.values["reason"], caller=asked.caller))
 
     async def reload(self, asked: Asked) -> Reply:
         """Read the configuration again."""

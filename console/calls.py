@@ -74,7 +74,12 @@ class Call:
 
 
 _REASON: Final = Field(name="reason", kind="text", help="Why; stands in the audit.", default="")
-_FORCE: Final = Field(name="force", kind="flag", help="Go over the ledger or later changes.", default=False)
+_FORCE: Final = Field(
+    name="force",
+    kind="flag",
+    help="Go over gate, ledger or later changes; needs a reason, and is marked for ever.",
+    default=False,
+)
 _IF_REVISION: Final = Field(name="if_revision", kind="integer", help="Refuse if the revision is another one.")
 _PAGE: Final = (
     Field(name="cursor", kind="text", help="`next` of the page before."),
@@ -148,7 +153,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/routes/{name}/flip",
         role="operator",
-        refuses=("unknown-route", "ledger", "journey", "refused", "flags-in-file"),
+        refuses=("unknown-route", "gate", "ledger", "journey", "refused", "flags-in-file"),
         summary="Change a route's stage and shares.",
         fields=_FLIP,
         partly=True,
@@ -158,7 +163,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/journeys/{name}/flip",
         role="operator",
-        refuses=("unknown-journey", "ledger", "refused", "flags-in-file"),
+        refuses=("unknown-journey", "gate", "ledger", "refused", "flags-in-file"),
         summary="Flip all routes of a journey together.",
         fields=_FLIP,
         partly=True,
@@ -248,7 +253,7 @@ CALLS: Final = (
         method="POST",
         path="/api/v1/undo",
         role="operator",
-        refuses=("unknown-audit", "unknown-route", "undo", "ledger", "flags-in-file", "refused"),
+        refuses=("unknown-audit", "unknown-route", "undo", "gate", "ledger", "flags-in-file", "refused"),
         summary="Restore what an audit entry found.",
         fields=(
             Field(name="audit_id", kind="audit_id", help="The entry to undo.", required=True),
@@ -289,6 +294,23 @@ CALLS: Final = (
             _REASON,
         ),
         partly=True,
+    ),
+    Call(
+        name="gate",
+        method="GET",
+        path="/api/v1/routes/{name}/gate",
+        role="viewer",
+        refuses=("unknown-route",),
+        summary="What a route's gate says, every check, and the evidence.",
+    ),
+    Call(
+        name="reset_evidence",
+        method="POST",
+        path="/api/v1/routes/{name}/evidence/reset",
+        role="operator",
+        refuses=("unknown-route",),
+        summary="Count a route's evidence from now on.",
+        fields=(_REASON,),
     ),
     Call(
         name="share",

@@ -303,6 +303,7 @@ def entry_for(kind: str, routes: tuple[str, ...], reason: str, caller: Caller, s
         actor=caller.actor,
         address=caller.address,
         evidence=caller.evidence,
+        forced=caller.forced,
         builds=state.builds(),
         config=state.config.digest,
         routes=routes,

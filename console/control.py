@@ -32,6 +32,8 @@ from console.beginning import Beginning, BeginningError, begin, find_places, ope
 from console.change import held_of
 from console.deploys import Deploys
 from console.flips import Flips
+from console.gate_evidence import EvidenceReader
+from console.gates import Gates
 from console.holds import Holds
 from console.journal import Journal, now_text
 from console.keyring import Keyring
@@ -45,6 +47,7 @@ from console.recheck import Rechecks
 from console.recorder import Recorder
 from console.reloads import Reloads
 from console.replicas import Replicas, hear
+from console.resets import Resets
 from console.state import Caller, ControlState, OvertakenError
 from console.supervised import Supervisor
 from console.tokens import Tokens
@@ -170,6 +173,7 @@ class Control:
             state.learn(remembered)
         state.supervisor = self._supervisor
         self._recorder, self._reloads = Recorder(state), Reloads(state)
+        state.gates = Gates(state, EvidenceReader(state, self._recorder))
         state.peers = Peers(
             current=state.current,
             on_worker=self._worker_came,
@@ -201,7 +205,7 @@ class Control:
                 Nodes(state, product_version(), lambda: self._admin_address),
                 Reading(state, self._recorder),
                 Rechecks(state, self._recorder),
-                Handlers(flips, Holds(state), Deploys(state), self._reloads),
+                Handlers(flips, Holds(state), Deploys(state), self._reloads, Resets(state, self._recorder)),
                 Tolerating(state, self._recorder),
                 Ofrep(state),
             ),

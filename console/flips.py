@@ -3,8 +3,9 @@
 Rules of this file:
 
 1. A flip is validated whole before anything is written; what is wrong is sorted into its kind of problem.
-2. Only raising new's share will be gated; ``complete`` asks the ledger already. A cohort is not gated: it is few
-   people who are named in the configuration and know what they try, and their requests are evidence, too.
+2. Raising new's share asks the gates, and ``complete`` the ledger; force goes over both, needs a reason and is marked.
+   A cohort is not gated: it is few people who are named in the configuration and know what they try, and their
+   requests are evidence, too.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import Any, Final
 from config.spec import RouteSpec
 from config.tolerance import as_mapping
 from console.change import Answer, Changing, Done, on_newest_truth
+from console.gates import admission_as_json
 from console.ledger import require_quiet
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
-from console.shapes import copying_as_json
+from console.shapes import Json, copying_as_json
 from console.state import Caller, ControlState
 from rules.flag import Flag, Stage
 from rules.snapshot import EVERYWHERE
@@ -73,6 +75,7 @@ class Flips(Changing):
     @on_newest_truth
     async def _flip(self, ask: FlipAsk, caller: Caller, *, name: str = "", journey: str = "") -> Answer:
         state = self.state
+        require_reason(ask.reason, force=ask.force)
         async with state.turn:
             if (replay := await self.replay(caller)) is not None:
                 return replay
@@ -80,16 +83,37 @@ class Flips(Changing):
             routes = self._members(journey) if journey else (state.route(name),)
             planned = self._planned(routes, ask, journey)
             require_own_flags(state, routes[0])
-            for route in routes:
-                if planned[route.name].stage is Stage.COMPLETE and not ask.force:
-                    await require_quiet(state, route)
+            caller, asked = await self._admit(planned, caller, force=ask.force)
             probe = asyncio.create_task(self._warn(routes, planned), name="probe new")
             try:
                 done = await self.write_flags("flip", planned, ask.reason, caller)
             except BaseException:
                 probe.cancel()
                 raise
-        return await self.answer(replace(done, notes=(*done.notes, *_cohort_notes(ask, done.after), *await probe)))
+        notes = (*done.notes, *_cohort_notes(ask, done.after), *await probe)
+        return await self.answer(replace(done, notes=notes, extra={**done.extra, **asked}))
+
+    async def _admit(self, planned: Mapping[str, Flag], caller: Caller, *, force: bool) -> tuple[Caller, Json]:
+        """Ask the ledger and the gates; give the caller that carries their evidence, and what the answer says of it.
+
+        Raises: ProblemError ``ledger`` and ``gate``, ``database`` before them: without it no flip can be made.
+        """
+        state = self.state
+        if (error := state.database_error()) is not None:
+            raise ProblemError("database", f"Nothing was changed: {error}. A rollback works without the database.")
+        went_over = False
+        for name, flag in planned.items():
+            if flag.stage is not Stage.COMPLETE:
+                continue
+            try:
+                await require_quiet(state, state.route(name))
+            except ProblemError:
+                if not force:
+                    raise
+                went_over = True
+        admission = await state.gates.admit(planned, force=force)
+        shown = admission_as_json(admission)
+        return admission.on(caller, ledger_forced=went_over), {} if shown is None else {"gate": shown}
 
     async def _warn(self, routes: Sequence[RouteSpec], planned: Mapping[str, Flag]) -> tuple[str, ...]:
         """Say that a flip sends requests to a service that nobody can reach; it is made all the same."""
@@ -158,6 +182,7 @@ class Flips(Changing):
     async def undo(self, audit_id: int, *, reason: str, force: bool, if_revision: int | None, caller: Caller) -> Answer:
         """Restore the flags or switches that one audit entry found."""
         state = self.state
+        require_reason(reason, force=force)
         async with state.turn:
             if (replay := await self.replay(caller)) is not None:
                 return replay
@@ -214,10 +239,10 @@ class Flips(Changing):
             flag = replace(flag, cohorts={key: own for key, own in flag.cohorts.items() if key in cohorts})
             if not can_carry(route, flag):
                 raise ProblemError("undo", f"Route {name!r} no longer has the backends for {flag.stage.value}.")
-            if flag.stage is Stage.COMPLETE and not force:
-                await require_quiet(state, route)
             planned[name] = replace(flag, salt=now.salt)
-        return await self.write_flags("undo", planned, reason, caller)
+        caller, asked = await self._admit(planned, caller, force=force)
+        done = await self.write_flags("undo", planned, reason, caller)
+        return replace(done, extra={**done.extra, **asked})
 
     async def _undo_shadow(self, entry: Entry, reason: str, caller: Caller, *, force: bool) -> Done:
         now = frozenset(self.state.spec.copying_off)
@@ -241,6 +266,15 @@ class Flips(Changing):
                 extra={"known": []},
             )
         return entry
+
+
+def require_reason(reason: str, *, force: bool) -> None:
+    """Let nobody go over a gate without saying why.
+
+    Raises: ProblemError ``invalid-request``.
+    """
+    if force and not reason.strip():
+        raise invalid([{"where": "reason", "detail": "reason is missing; force needs one, and it stays in the audit."}])
 
 
 def _cohort_notes(ask: FlipAsk, after: Mapping[str, Flag]) -> tuple[str, ...]:

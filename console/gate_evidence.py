@@ -145,6 +145,7 @@ def evidence_from(build: str, total: Part) -> GateEvidence:
         classes={(method, legacy, new): count for (method, legacy, new), count in _under(counts, "paired").items()},
         distinct=estimate(total.bits),
         latency=dict(total.bins),
+        fallbacks=counts["fallbacks"],
     )
 
 

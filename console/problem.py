@@ -31,6 +31,7 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "unknown-audit": (404, "There is no such audit entry"),
     "not-found": (404, "There is no such call"),
     "method": (405, "The call takes another method"),
+    "gate": (409, "New may not have more clients yet"),
     "ledger": (409, "Legacy is not quiet yet"),
     "journey": (409, "The route belongs to a journey"),
     "refused": (409, "That cannot be done with this route"),

@@ -78,6 +78,7 @@ def flip_as_json(entry: Entry) -> Json:
         "actor": entry.actor,
         "kind": entry.kind,
         "reason": entry.reason,
+        "forced": entry.forced,
     }
 
 

@@ -40,6 +40,7 @@ from store.repeats import RepeatLog
 
 if TYPE_CHECKING:
     from console.beginning import Places
+    from console.gates import Gates
     from console.replicas import Replicas
     from console.supervised import Supervisor
 
@@ -70,6 +71,8 @@ class Caller:
     """What a part of control that flips by itself rests on; stands in the audit."""
     notes: Mapping[str, str | None] = field(default_factory=dict)
     """What it wants remembered with the change (``store.flags.Commit.remember``)."""
+    forced: bool = False
+    """The change goes over what a gate or the ledger says; stands in the audit for ever."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -157,6 +160,7 @@ class ControlState:
         """The supervisor has said which holds are in force here."""
         self.supervisor: Supervisor | None = None
         self.peers: Peers
+        self.gates: Gates
         self._spec = spec
         self._raw = encode(spec)
         self._burnt = spec.revision

@@ -15,6 +15,7 @@ from console.asks import cursor_problem, limit_of
 from console.autopilot import Autopilot
 from console.calls import Asked, Reply
 from console.drift import drift, of_holds
+from console.gates import SHOWN_S, gate_as_json, judged_as_json
 from console.journal import moment_text
 from console.metrics import RouteScene, Scene, render
 from console.openapi import openapi
@@ -174,6 +175,11 @@ class Views:
                 "holds": [hold_as_json(hold) for hold in state.holds.values()],
                 "copying": copying_as_json(state.spec.copying_off),
                 "deploys": {name: deploy_as_json(deploys[0]) for name, deploys in sorted(state.deploys.items())},
+                "forced": [
+                    {"route": name, **flip_as_json(entry)}
+                    for name, entry in sorted((await self._last_flips()).items())
+                    if entry.forced
+                ],
                 "watchdog": self._watchdog.summary(),
                 "drift": await drift(state),
                 "stuck": stuck(state, await self._moves(), time.time()),
@@ -189,6 +195,13 @@ class Views:
         except StoreError:
             return {}
 
+    async def _last_flips(self) -> Mapping[str, Entry]:
+        """Find the last flip of each route; status says that the database is gone, so that nobody misses them."""
+        try:
+            return {} if self._state.flag_store is None else await self._state.flag_store.last_flips()
+        except StoreError:
+            return {}
+
     async def routes(self, _asked: Asked) -> Reply:
         """Show all routes."""
         state = self._state
@@ -201,13 +214,8 @@ class Views:
     async def _shown(self, routes: Sequence[RouteSpec]) -> list[Json]:
         state = self._state
         await self._recorder.flush()
-        flips: Mapping[str, Entry] = {}
+        flips = await self._last_flips()
         shares: Mapping[str, Mapping[str, int]] = {}
-        try:
-            if state.flag_store is not None:
-                flips = await state.flag_store.last_flips()
-        except StoreError:
-            flips = {}  # status says that the database is gone; the routes are known without it
         try:
             if state.evidence is not None:
                 shares = await state.evidence.route_shares(int(time.time() // HOUR_S) - DAY_HOURS + 1)
@@ -218,6 +226,7 @@ class Views:
         counts = counts_by_route(sums)
         return [
             self._route(route, counts.get(route.name, {}), shares.get(route.name, {}), flips.get(route.name))
+            | {"gate": gate_as_json(await state.gates.judge(route.name, age_s=SHOWN_S))}
             for route in routes
         ]
 
@@ -242,10 +251,13 @@ class Views:
             "last_legacy": None if last_legacy is None else moment_text(last_legacy),
             "last_flip": None if flip is None else flip_as_json(flip),
             "drift": next((one["sentence"] for one in of_holds(state) if one["route"] == route.name), None),
-            "gate": None,
             "watchdog": self._watchdog.shown(route.name),
             "autopilot": self._autopilot.shown(route.name),
         }
+
+    async def gate(self, asked: Asked) -> Reply:
+        """Show what a route's gate says, and why."""
+        return Reply(body=judged_as_json(await self._state.gates.judge(asked.name)))
 
     async def share(self, asked: Asked) -> Reply:
         """Show who answered, hour by hour."""

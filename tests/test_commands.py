@@ -68,7 +68,7 @@ def test_an_operators_day(product: Product, say: Say) -> None:
     assert "held" in say("routes")
     assert "has changed since" in say("undo", flipped, code=1)
     say("release", "orders")
-    say("undo", flipped, "--force")
+    say("undo", flipped, "--force", "--reason", "the former one was right")
     assert "carts: legacy → shadow" in say("flip", "--journey", "checkout", "shadow")
     assert "journey" in say("flip", "carts", "live", code=1)
     assert "switched off: carts" in say("shadow", "off", "carts")

@@ -53,6 +53,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_IN}.deployed:deployed",
         "Say which version a backend runs from now on, so that evidence is kept per build.",
     ),
+    "gate": (f"{_IN}.gate:gate", "Say whether a route's gate passes, and what is missing; exit 1 when it does not."),
+    "evidence": (f"{_IN}.evidence:evidence", "Let the evidence of a route begin anew."),
     "audit": (f"{_IN}.audit:audit", "Show who changed what, newest first."),
     "token": (
         f"{_IN}.token:token",

@@ -82,6 +82,9 @@ def print_change(answer: Answer, *, as_json: bool) -> int:
     workers = body.get("holds") or body.get("workers") or {}
     facts.append(f"in force on {_count(workers.get('acked') or (), 'worker')}")
     click.echo(" · ".join(facts))
+    if gate := body.get("gate"):
+        over = " (forced: stands in the audit for ever)" if gate.get("forced") else ""
+        click.echo(f"Gate {gate['result']}{over}: {gate['sentence']}")
     for route in body.get("held") or ():
         click.echo(f"Held on legacy now: {route} (`matapalo release {route}` lets its flag decide again).")
     for note in body.get("notes") or ():

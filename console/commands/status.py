@@ -31,6 +31,8 @@ def status(admin: Admin, as_json: bool) -> int:
     for hold in found["holds"]:
         why = f": {hold['reason']}" if hold["reason"] else ""
         click.echo(f"held on legacy: {hold['route']} by {hold['actor'] or '?'} at {hold['at']}{why}")
+    for flip in found.get("forced") or ():
+        click.echo(f"forced: {flip['route']} by {flip['actor']} at {flip['at']} ({flip['id']}): {flip['reason']}")
     for state, told in (found.get("watchdog") or {}).items():
         for name, sentence in told.items():
             said = "" if state == "blind" else f" is {state}"  # the sentence of a blind one begins so
@@ -106,13 +108,16 @@ def _show_one(route: JsonObject) -> None:
         f"verdicts identical {counts['identical']} · tolerated {counts['tolerated']} · divergent {counts['divergent']}"
         f" · errored {counts['errored']} · undecided: {undecided} · in flight {counts['in_flight']}"
     )
+    if gate := route.get("gate"):
+        click.echo(f"gate     {gate['result']}: {gate['sentence']}")
     if watchdog := route.get("watchdog"):
         click.echo(f"watchdog {watchdog['state']}: {watchdog['sentence']}")
     if autopilot := route.get("autopilot"):
         click.echo(f"autopilot {autopilot['sentence']}")
     if flip := route["last_flip"]:
         why = f": {flip['reason']}" if flip["reason"] else ""
-        click.echo(f"changed  {flip['at']} by {flip['actor']} ({flip['kind']}, {flip['id']}){why}")
+        kind = f"forced {flip['kind']}" if flip.get("forced") else flip["kind"]
+        click.echo(f"changed  {flip['at']} by {flip['actor']} ({kind}, {flip['id']}){why}")
     if sentence := route.get("drift"):
         click.echo(f"drift    {sentence}")
     if hold := route["hold"]:

@@ -76,7 +76,7 @@ async def test_undo_restores_the_flag_that_an_entry_found(tmp_path: Path) -> Non
 
         undo = await node.post("/api/v1/undo", {"audit_id": flip["audit_id"]})
         again = await node.post("/api/v1/undo", {"audit_id": flip["audit_id"]})
-        forced = await node.post("/api/v1/undo", {"audit_id": flip["audit_id"], "force": True})
+        forced = await node.post("/api/v1/undo", {"audit_id": flip["audit_id"], "force": True, "reason": "sure"})
         start = await node.post("/api/v1/undo", {"audit_id": "a-1"})
         missing = await node.post("/api/v1/undo", {"audit_id": "a-999"})
 

@@ -60,7 +60,7 @@ async def test_a_rollback_to_shadow_keeps_the_copies_coming(tmp_path: Path) -> N
 async def test_a_rollback_where_legacy_is_off_is_refused_unless_anyway(tmp_path: Path) -> None:
     """From complete, an unreachable legacy refuses the rollback before anything is held; anyway overrides."""
     async with running(tmp_path) as node:
-        await node.post("/api/v1/routes/orders/flip", {"stage": "complete", "force": True})
+        await node.post("/api/v1/routes/orders/flip", {"stage": "complete", "force": True, "reason": "signed off"})
 
         refused = await node.post("/api/v1/routes/orders/rollback")
         held = dict(node.holds)
@@ -77,7 +77,7 @@ async def test_a_rollback_from_complete_goes_through_when_legacy_accepts(tmp_pat
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, running(tmp_path, old_port=port) as node:
-        await node.post("/api/v1/routes/orders/flip", {"stage": "complete", "force": True})
+        await node.post("/api/v1/routes/orders/flip", {"stage": "complete", "force": True, "reason": "signed off"})
 
         answer = await node.post("/api/v1/routes/orders/rollback")
 

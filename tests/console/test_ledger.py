@@ -24,7 +24,9 @@ async def test_complete_is_refused_while_legacy_is_not_quiet(tmp_path: Path) -> 
         while (await node.get("/api/v1/routes/orders")).json()["last_legacy"] is None:
             assert time.monotonic() < deadline
         loud = await node.post("/api/v1/routes/orders/flip", {"stage": "complete"})
-        forced = await node.post("/api/v1/routes/orders/flip", {"stage": "complete", "force": True})
+        forced = await node.post(
+            "/api/v1/routes/orders/flip", {"stage": "complete", "force": True, "reason": "signed off"}
+        )
 
     assert [early.status_code, watched.status_code, loud.status_code] == [409, 409, 409]
     assert early.json()["evidence"]["live_since"] is None

@@ -141,7 +141,7 @@ async def test_a_trip_works_without_a_database_and_never_leads_to_a_dead_legacy(
     async with running(tmp_path, routes=ROUTES) as node:
         worker = await node.worker()
         await node.post("/api/v1/routes/orders/flip", CANARY)
-        await node.post("/api/v1/routes/done/flip", {"stage": "complete", "force": True})
+        await node.post("/api/v1/routes/done/flip", {"stage": "complete", "force": True, "reason": "signed off"})
         traffic = Traffic(worker)
         traffic.add("done", legacy_2xx=1_000, new_2xx=1)
         traffic.add("orders", new_2xx=1)

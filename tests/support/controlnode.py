@@ -33,7 +33,7 @@ workers: {workers}
 backends:
   old: {{url: "http://127.0.0.1:{old_port}"}}
   fresh: {{url: "http://127.0.0.1:7"}}
-defaults: {{legacy: old, new: fresh, sticky: ["header:X-User-Id"]}}
+defaults: {{legacy: old, new: fresh, sticky: ["header:X-User-Id"], gate: {gate}}}
 routes:
 {routes}
 """
@@ -149,7 +149,10 @@ class ControlNode:
         top: str = "",
         old_port: int = 9,
         workers: int = 1,
+        gate: str = "off",
     ) -> None:
+        self.gate = gate
+        """Of every route, as YAML; flips of tests that are about something else ask for no evidence."""
         self.state_dir = directory / "state"
         self.state_dir.mkdir(exist_ok=True)
         self.config = directory / "matapalo.yaml"
@@ -168,7 +171,7 @@ class ControlNode:
 
     def write(self, routes: str, **changed: str) -> None:
         """Write the configuration anew."""
-        values = {"admin": self._admin, "top": self._top, **changed}
+        values = {"admin": self._admin, "top": self._top, "gate": self.gate, **changed}
         text = CONFIG.format(
             state_dir=self.state_dir, routes=routes, old_port=self._old_port, workers=self._workers, **values
         )

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[3]
 HELP_S = 0.35
 PROMISED = (
     *("serve", "demo", "init", "check", "schema", "explain", "status", "routes", "nodes", "flip", "rollback"),
-    *("hold", "release", "shadow", "autopilot", "undo", "deployed", "audit", "token", "db", "diffs", "diff"),
+    *("hold", "release", "shadow", "autopilot", "undo", "deployed", "gate", "evidence"),
+    *("audit", "token", "db", "diffs", "diff"),
     *("compare", "causes", "encoding", "recheck", "tolerate", "reload", "restart"),
 )
 

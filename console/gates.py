@@ -1,0 +1,310 @@
+"""The gates of all routes: evidence fetched, judged, remembered for a second, and asked before new gets more clients.
+
+Rules of this file:
+
+1. Only what gives new more clients asks a gate; whatever takes clients away from it never does.
+2. Nothing is known that cannot be read: a broken evidence file makes every gate inconclusive, not open.
+3. What a flip was allowed on, or went over, stands in its audit entry.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+from config.spec import GateSpec, RouteSpec
+from console.journal import moment_text
+from console.problem import ProblemError
+from console.shapes import Json
+from rules.flag import Flag
+from rules.gate import GateEvidence, GateVerdict, judge
+from rules.latency import quantile
+from rules.leg import Leg, leg_at, recent_legs
+from rules.stage import raises_new_share
+from store.database import StoreError
+
+if TYPE_CHECKING:
+    from console.state import Caller, ControlState
+
+FRESH_S: Final = 1.0
+"""How old a verdict may be that a flip rests on."""
+
+SHOWN_S: Final = 5.0
+"""How old one may be that is only shown: lists of 1,000 routes are asked for every second."""
+
+NOTE: Final = "evidence:"
+"""Before a route's name, as a key of the notes: since when its evidence counts."""
+
+MAX_BEGINNINGS: Final = 10_000
+"""Beginnings of builds that are remembered; beyond it all are read again."""
+
+
+class Evidence(Protocol):
+    """Be what knows the evidence of all nodes (:class:`console.gate_evidence.EvidenceReader`)."""
+
+    def current_build(self, route: str) -> str:
+        """Name the build of new that a route compares now; empty: nobody says."""
+        ...
+
+    async def gate_evidence(self, route: str, build: str, since: float) -> GateEvidence:
+        """Sum up since a moment in Unix time; raises StoreError."""
+        ...
+
+    async def client_classes(self, route: str, since: float) -> Mapping[tuple[str, str], int]:
+        """Say how clients were answered: (side, class) to requests; raises StoreError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """Hold what a gate said about a route, and on what."""
+
+    route: str
+    spec: GateSpec | None
+    """``None``: the route has no gate."""
+    verdict: GateVerdict
+    evidence: GateEvidence
+    leg: Leg | None = None
+    at: float = 0.0
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Hold what a flip may rest on."""
+
+    judged: tuple[Judged, ...] = ()
+    """The gates that were asked; empty: new gets no more clients."""
+    forced: bool = False
+    """One of them did not pass, and whoever flips wants it all the same."""
+
+    def on(self, caller: Caller, *, ledger_forced: bool = False) -> Caller:
+        """Hand the evidence to the audit entry that this caller's change will get."""
+        said = admission_as_json(self)
+        shown = {} if said is None else {**said, "gates": [judged_as_json(one) for one in self.judged]}
+        return replace(caller, evidence={**caller.evidence, **shown}, forced=self.forced or ledger_forced)
+
+
+class Gates:
+    """Judge routes, and keep what was judged for a moment.
+
+    Runs: on control's loop.
+    """
+
+    def __init__(self, state: ControlState, evidence: Evidence) -> None:
+        self._state, self._evidence = state, evidence
+        self._judged: dict[str, tuple[tuple[object, ...], Judged]] = {}
+        self._beginnings: dict[tuple[str, str, float], float] = {}
+
+    async def verdict(self, route: str) -> GateVerdict:
+        """Say whether a route may get more clients; at most a second old.
+
+        Raises: ProblemError ``unknown-route``.
+        """
+        return (await self.judge(route)).verdict
+
+    async def judge(self, route: str, *, age_s: float = FRESH_S) -> Judged:
+        """Give the verdict with its evidence, at most *age_s* old.
+
+        Raises: ProblemError ``unknown-route``.
+        """
+        spec = self._state.route(route)
+        now = time.time()
+        # What a verdict depends on but the evidence; a change of any of it makes the verdict worthless.
+        rests_on = (spec.gate, self._state.flag(spec), self._evidence.current_build(route), self._reset(route))
+        known = self._judged.get(route)
+        if known is not None and known[0] == rests_on and now - age_s <= known[1].at <= now:
+            return known[1]
+        judged = await self._judge(spec, now)
+        self._judged[route] = rests_on, judged
+        return judged
+
+    async def admit(self, planned: Mapping[str, Flag], *, force: bool) -> Admission:
+        """Ask the gates of all routes that would get more clients.
+
+        Raises: ProblemError ``gate`` with every verdict, unless it is forced.
+        """
+        routes = [self._state.route(name) for name in planned]
+        asked = [
+            route.name
+            for route in routes
+            if route.legacy is not None and raises_new_share(self._state.flag(route), planned[route.name])
+        ]
+        judged = tuple([await self.judge(name) for name in asked])
+        shut = [one for one in judged if one.verdict.result != "pass"]
+        if shut and not force:
+            raise _refusal(shut, judged)
+        return Admission(judged=judged, forced=bool(shut))
+
+    def forget(self, routes: Iterable[str]) -> None:
+        """Judge anew whoever asks next."""
+        for route in routes:
+            self._judged.pop(route, None)
+
+    def results(self) -> dict[str, str]:
+        """Give the results that are known now, for metrics: asking would cost more than a scrape may."""
+        names = {route.name for route in self._state.config.routes if route.gate is not None}
+        return {name: one.verdict.result for name, (_, one) in self._judged.items() if name in names}
+
+    def _reset(self, route: str) -> float:
+        note = self._state.notes.get(f"{NOTE}{route}")
+        return 0.0 if note is None else float(json.loads(note)["since"])
+
+    async def _judge(self, route: RouteSpec, now: float) -> Judged:
+        name, spec = route.name, route.gate
+        if spec is None or route.legacy is None:
+            why = "no gate: `gate: off`" if route.legacy is not None else "no gate: the route has no legacy side"
+            verdict = GateVerdict(result="pass", sentence=f"{why}, so a flip asks for no evidence")
+            return Judged(route=name, spec=None, verdict=verdict, evidence=GateEvidence(), at=now)
+        build = self._evidence.current_build(name)
+        try:
+            leg, evidence, recent = await self._gather(name, build, spec.over_ns / 1e9, now)
+        except StoreError as error:
+            verdict = GateVerdict(result="inconclusive", sentence=f"the evidence cannot be read: {error}")
+            return Judged(route=name, spec=spec, verdict=verdict, evidence=GateEvidence(build=build), at=now)
+        verdict = judge(
+            spec,
+            evidence,
+            now,
+            leg=leg,
+            recent=recent,
+            build=build,
+            tolerances=self._tolerances(name),
+            today=time.strftime("%Y-%m-%d", time.gmtime(now)),
+        )
+        return Judged(route=name, spec=spec, verdict=verdict, evidence=evidence, leg=leg, at=now)
+
+    async def _gather(
+        self, route: str, build: str, over_s: float, now: float
+    ) -> tuple[Leg, GateEvidence, tuple[GateEvidence, ...]]:
+        """Fetch the evidence of the leg that counts now, and of the short ones.
+
+        Raises: StoreError.
+        """
+        reader, reset = self._evidence, self._reset(route)
+        began = await self._beginning(route, build, reset)
+        if not began:
+            return leg_at(now, now, over_s), GateEvidence(build=build), ()
+        leg = leg_at(began, now, over_s)
+        # What lies before the build's first comparison is its evidence, too: the part of an hour that holds it.
+        since = reset if leg.since <= began else leg.since
+        evidence = await reader.gate_evidence(route, build, since)
+        classes = await reader.client_classes(route, since)
+        clients = {("", code): count for (side, code), count in classes.items() if side == "legacy"}
+        recent = [
+            await reader.gate_evidence(route, build, short.since)
+            for short in recent_legs(began, now, over_s)
+            if short.since > leg.since
+        ]
+        return leg, replace(evidence, clients=clients), tuple(recent)
+
+    async def _beginning(self, route: str, build: str, reset: float) -> float:
+        """Say when a build was first compared since its evidence counts; 0.0: it never was."""
+        key = (route, build, reset)
+        if not self._beginnings.get(key):
+            if len(self._beginnings) >= MAX_BEGINNINGS:
+                self._beginnings.clear()
+            self._beginnings[key] = (await self._evidence.gate_evidence(route, build, reset)).since
+        return self._beginnings[key]
+
+    def _tolerances(self, route: str) -> dict[str, str]:
+        state = self._state
+        own = state.route(route).tolerate
+        everywhere = [*state.config.tolerate, *state.spec.tolerate]
+        return {spec.id: spec.expires for spec in (*own, *everywhere) if spec.route in ("", route)}
+
+
+def _refusal(shut: list[Judged], judged: Iterable[Judged]) -> ProblemError:
+    said = "; ".join(f"{one.route}: {one.verdict.result}, {one.verdict.sentence}" for one in shut)
+    return ProblemError(
+        "gate",
+        f"New gets no more clients yet. {said}. Wait, or flip with force and a reason.",
+        extra={"gates": [judged_as_json(one) for one in judged]},
+    )
+
+
+# --- how a gate is shown ----------------------------------------------------------------------------------------------
+
+
+def gate_as_json(judged: Judged) -> Json:
+    """Show a gate in a list of routes: the result and its sentence."""
+    return {
+        "result": "off" if judged.spec is None else judged.verdict.result,
+        "sentence": judged.verdict.sentence,
+        "needs_s": judged.verdict.needs_s,
+    }
+
+
+def admission_as_json(admission: Admission) -> Json | None:
+    """Show in a flip's answer what its gates said; ``None``: none was asked."""
+    if not admission.judged:
+        return None
+    said = [f"{one.route}: {one.verdict.sentence}" for one in admission.judged]
+    results = {gate_as_json(one)["result"] for one in admission.judged}
+    worst = next(result for result in ("fail", "inconclusive", "pass", "off") if result in results)
+    return {"result": worst, "sentence": "; ".join(said), "forced": admission.forced}
+
+
+def judged_as_json(judged: Judged) -> Json:
+    """Show a gate whole: every check, what the evidence says, and what it was held against."""
+    verdict, spec, leg = judged.verdict, judged.spec, judged.leg
+    return {
+        "route": judged.route,
+        **gate_as_json(judged),
+        "at": moment_text(judged.at),
+        "checks": [
+            {
+                "name": check.name,
+                "result": check.result,
+                "sentence": check.sentence,
+                "value": check.value,
+                "limit": check.limit,
+                "needs": check.needs,
+            }
+            for check in verdict.checks
+        ],
+        "evidence": evidence_as_json(judged.evidence),
+        "limits": None
+        if spec is None
+        else {
+            "comparisons": spec.comparisons,
+            "distinct_requests": spec.distinct_requests,
+            "divergent_max": spec.divergent_max_bp / 100,
+            "p95_ratio_max": spec.p95_ratio_max,
+            "error_delta_max": spec.error_delta_max_bp / 100,
+            "over_s": spec.over_ns / 1e9,
+        },
+        "leg": None
+        if leg is None
+        else {"number": leg.number, "since": moment_text(leg.since), "confidence": 1.0 - leg.alpha},
+    }
+
+
+def evidence_as_json(evidence: GateEvidence) -> Json:
+    """Show evidence in numbers; times as the two quantiles that count."""
+    p95 = {side: quantile(evidence.latency.get(side, ()), 0.95) for side in ("legacy", "new")}
+    return {
+        "build": evidence.build,
+        "since": moment_text(evidence.since) if evidence.since else None,
+        "until": moment_text(evidence.until) if evidence.until else None,
+        "compared": evidence.compared,
+        "identical": evidence.identical,
+        "tolerated": evidence.tolerated,
+        "divergent": evidence.divergent,
+        "undecided": evidence.undecided,
+        "eligible": evidence.eligible,
+        "skipped": evidence.skipped,
+        "dropped": evidence.dropped,
+        "fallbacks": evidence.fallbacks,
+        "distinct": evidence.distinct,
+        "errored": dict(evidence.errored),
+        "tolerated_by": dict(evidence.tolerated_by),
+        "p95_s": p95,
+        "classes": [
+            {"method": method, "legacy": legacy, "new": new, "pairs": pairs}
+            for (method, legacy, new), pairs in sorted(evidence.classes.items())
+        ],
+    }

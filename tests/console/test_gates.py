@@ -1,0 +1,263 @@
+"""Rules of the gates over the admin API of a real control process, and of what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from array import array
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx2
+import pytest
+
+from config.spec import GateSpec, MatchSpec, RouteSpec
+from console.gates import Gates, judged_as_json
+from console.problem import ProblemError
+from console.state import ControlState
+from rules.flag import Flag, Stage
+from rules.gate import GateEvidence
+from store.database import StoreError
+from tests.support.controlnode import DEADLINE_S, ControlNode, FakeWorker, running
+
+pytestmark = pytest.mark.anyio
+
+SMALL = "{comparisons: 200, distinct_requests: 3, divergent_max: 5%, error_delta_max: 5%, p95_ratio_max: 10}"
+CANARY = {"stage": "canary", "percent": 5}
+
+
+def compare(worker: FakeWorker, *routes: str, pairs: int = 400, divergent: int = 0) -> None:
+    """Tell of comparisons as a worker does."""
+    counts: dict[str, int] = {}
+    for route in routes:
+        counts |= {
+            f"eligible|{route}": pairs,
+            f"sent|{route}": pairs,
+            f"identical|{route}|legacy": pairs - divergent,
+            f"unequal|{route}|legacy": divergent,
+            f"divergent|{route}|legacy": divergent,
+            f"paired|{route}|GET|2xx|2xx": pairs,
+            f"requests|{route}|legacy|old|2xx": pairs,
+        }
+    bins = {
+        f"paired_head|{route}|{side}": [0] * 40 + [pairs // 2, pairs // 2]
+        for route in routes
+        for side in ("legacy", "new")
+    }
+    bits = {route: array("H", range(50)).tobytes() for route in routes}
+    worker.tally(counts, histograms=bins, distinct=bits)
+
+
+async def gate_of(node: ControlNode, route: str = "orders") -> dict[str, Any]:
+    """Ask for one gate."""
+    return cast(dict[str, Any], (await node.get(f"/api/v1/routes/{route}/gate")).json())
+
+
+async def says(node: ControlNode, result: str, route: str = "orders") -> dict[str, Any]:
+    """Wait until a gate says something; its verdict is a second old at most."""
+    deadline = time.monotonic() + DEADLINE_S
+    while (found := await gate_of(node, route))["result"] != result:
+        assert time.monotonic() < deadline, f"{route} never said {result}: {found}"
+        await asyncio.sleep(0.05)
+    return found
+
+
+async def flip(node: ControlNode, body: dict[str, Any], route: str = "orders") -> httpx2.Response:
+    """Flip one route."""
+    return await node.post(f"/api/v1/routes/{route}/flip", body)
+
+
+async def test_a_flip_rests_on_evidence(tmp_path: Path) -> None:
+    """What gives new more clients is refused until the gate passes; both the refusal and the audit carry the
+    evidence, and what takes clients from new, or only copies, asks nothing."""
+    async with running(tmp_path, gate=SMALL) as node:
+        worker = await node.worker()
+        shadow = await flip(node, {"stage": "shadow"})
+        early = await flip(node, CANARY)
+        undone = await node.get("/api/v1/audit")
+        compare(worker, "orders")
+        passed = await says(node, "pass")
+        shown = (await node.get("/api/v1/routes/orders")).json()["gate"]
+        allowed = await flip(node, CANARY)
+        entry = (await node.get("/api/v1/audit")).json()["entries"][0]
+        back = await flip(node, {"stage": "shadow"})
+
+    assert shadow.status_code == 200
+    assert shadow.json()["gate"] is None
+    assert early.status_code == 409
+    assert early.json()["type"] == "urn:matapalo:problem:gate"
+    assert early.json()["gates"][0]["result"] == "inconclusive"
+    assert "nothing was compared yet" in early.json()["detail"]
+    assert undone.json()["entries"][0]["kind"] == "flip"
+    assert undone.json()["entries"][0]["after"]["orders"]["stage"] == "shadow"
+    assert passed["sentence"].startswith("0 divergent of 400: at most ")
+    assert [check["result"] for check in passed["checks"]] == ["pass"] * 9
+    assert passed["evidence"]["compared"] == 400
+    assert passed["evidence"]["classes"] == [{"method": "GET", "legacy": "2xx", "new": "2xx", "pairs": 400}]
+    assert (shown["result"], shown["sentence"]) == ("pass", passed["sentence"])
+    assert allowed.status_code == 200
+    assert allowed.json()["gate"]["result"] == "pass"
+    assert entry["forced"] is False
+    assert entry["evidence"]["gates"][0]["evidence"]["compared"] == 400
+    assert back.status_code == 200
+
+
+async def test_force_goes_over_a_gate_and_is_marked_for_ever(tmp_path: Path) -> None:
+    """Force needs a reason, and the audit, the route and the status say who forced what; undo asks the gate, too."""
+    async with running(tmp_path, gate=SMALL) as node:
+        worker = await node.worker()
+        compare(worker, "orders", divergent=200)
+        failed = await says(node, "fail")
+        silent = await flip(node, CANARY | {"force": True})
+        blank = await flip(node, CANARY | {"force": True, "reason": " "})
+        refused = await flip(node, CANARY)
+        forced = await flip(node, CANARY | {"force": True, "reason": "first users asked for it"})
+        entry = (await node.get("/api/v1/audit")).json()["entries"][0]
+        status = (await node.get("/api/v1/status")).json()["forced"]
+        back = await flip(node, {"stage": "shadow"})
+        after = (await node.get("/api/v1/status")).json()["forced"]
+        undo = await node.post("/api/v1/undo", {"audit_id": back.json()["audit_id"]})
+
+    assert failed["sentence"] == "200 divergent of 400: too many (limit 5 %)"
+    assert [answer.status_code for answer in (silent, blank, refused, forced)] == [422, 422, 409, 200]
+    assert silent.json()["errors"][0]["where"] == "reason"
+    assert forced.json()["gate"]["forced"] is True
+    assert (entry["forced"], entry["reason"]) == (True, "first users asked for it")
+    assert entry["evidence"]["gates"][0]["result"] == "fail"
+    assert [(one["route"], one["reason"]) for one in status] == [("orders", "first users asked for it")]
+    assert after == []
+    assert undo.status_code == 409
+
+
+async def test_all_routes_of_a_journey_must_pass(tmp_path: Path) -> None:
+    """One member without evidence keeps the whole journey back, and is named."""
+    async with running(tmp_path, gate=SMALL) as node:
+        worker = await node.worker()
+        compare(worker, "cart")
+        await says(node, "pass", "cart")
+        refused = await node.post("/api/v1/journeys/checkout/flip", CANARY)
+        compare(worker, "cart", "pay")
+        await says(node, "pass", "pay")
+        passed = await node.post("/api/v1/journeys/checkout/flip", CANARY)
+
+    assert refused.status_code == 409
+    assert [(one["route"], one["result"]) for one in refused.json()["gates"]] == [
+        ("cart", "pass"),
+        ("pay", "inconclusive"),
+    ]
+    assert "pay: inconclusive" in refused.json()["detail"]
+    assert "cart" not in refused.json()["detail"]
+    assert passed.status_code == 200
+
+
+class FakeEvidence:
+    """Know what a test says, and count the questions."""
+
+    def __init__(self, evidence: GateEvidence, *, build: str = "v1") -> None:
+        self.evidence, self.build, self.asked = evidence, build, 0
+        self.broken = False
+
+    def current_build(self, route: str) -> str:
+        """Give the build that a test says."""
+        return self.build
+
+    async def gate_evidence(self, route: str, build: str, since: float) -> GateEvidence:
+        """Give the evidence that a test says, or break."""
+        self.asked += 1
+        if self.broken:
+            raise StoreError("the disk is gone")
+        return self.evidence
+
+    async def client_classes(self, route: str, since: float) -> dict[tuple[str, str], int]:
+        """Say that clients got 2xx from legacy, and something else from new."""
+        return {("legacy", "2xx"): 1_000, ("new", "5xx"): 500}
+
+
+def gates_over(evidence: FakeEvidence, **route: Any) -> tuple[Gates, Any]:  # any field of a route
+    """Make the gates of one route."""
+    spec = RouteSpec(
+        name="orders", match=(MatchSpec(path="/o"),), legacy=route.pop("legacy", "old"), new="fresh", sticky=(), **route
+    )
+    state: Any = SimpleNamespace(  # what the gates read of control's state
+        notes={},
+        config=SimpleNamespace(routes=(spec,), tolerate=()),
+        spec=SimpleNamespace(tolerate=()),
+        route=lambda _: state.config.routes[0],
+        flag=lambda _: state.now,
+        now=Flag(stage=Stage.SHADOW, salt="s"),
+    )
+    return Gates(cast(ControlState, state), evidence), state
+
+
+LIVE = {"orders": Flag(stage=Stage.LIVE, salt="s")}
+
+
+async def test_evidence_that_cannot_be_read_opens_no_gate() -> None:
+    """With the evidence away every gate is inconclusive and says why; force still goes over it."""
+    evidence = FakeEvidence(GateEvidence())
+    evidence.broken = True
+    gates, _ = gates_over(evidence)
+
+    verdict = await gates.verdict("orders")
+    with pytest.raises(ProblemError, match="the evidence cannot be read: the disk is gone"):
+        await gates.admit(LIVE, force=False)
+    forced = await gates.admit(LIVE, force=True)
+
+    assert verdict.result == "inconclusive"
+    assert forced.forced is True
+
+
+async def test_a_route_without_gate_says_so() -> None:
+    """With `gate: off` a flip asks for nothing, and its audit entry says that there was no gate."""
+    gates, _ = gates_over(FakeEvidence(GateEvidence()), gate=None)
+
+    admission = await gates.admit(LIVE, force=False)
+
+    assert admission.forced is False
+    assert [judged_as_json(one)["result"] for one in admission.judged] == ["off"]
+    assert gates.results() == {}
+
+
+async def test_a_route_without_legacy_has_no_gate() -> None:
+    """A new feature has nothing to be compared with."""
+    gates, _ = gates_over(FakeEvidence(GateEvidence()), legacy=None)
+
+    assert (await gates.admit(LIVE, force=False)).judged == ()
+    assert (await gates.verdict("orders")).result == "pass"
+
+
+async def test_a_verdict_is_remembered_for_a_second() -> None:
+    """Asking again at once costs nothing; another build, flag, gate or reset makes a verdict worthless at once."""
+    evidence = FakeEvidence(GateEvidence(build="v1"))
+    gates, state = gates_over(evidence)
+    await gates.verdict("orders")
+    first = evidence.asked
+    await gates.verdict("orders")
+    again = evidence.asked
+    changes = []
+    for change in ("build", "flag", "reset"):
+        before = evidence.asked
+        if change == "build":
+            evidence.build = "v2"
+        elif change == "flag":
+            state.now = Flag(stage=Stage.LEGACY, salt="s")
+        else:
+            state.notes = {"evidence:orders": json.dumps({"since": 1.0})}
+        await gates.verdict("orders")
+        changes.append(evidence.asked > before)
+
+    assert again == first
+    assert changes == [True, True, True]
+    assert gates.results() == {"orders": "inconclusive"}
+
+
+async def test_only_what_legacy_answered_clients_is_held_against_the_pairs() -> None:
+    """Classes that only new answered clients with are no part of coverage."""
+    seen = GateEvidence(build="v1", since=1.0, until=2.0, identical=10, classes={("GET", "2xx", "2xx"): 10})
+    gates, _ = gates_over(FakeEvidence(seen), gate=GateSpec())
+
+    judged = await gates.judge("orders")
+
+    assert dict(judged.evidence.clients) == {("", "2xx"): 1_000}
