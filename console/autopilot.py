@@ -57,14 +57,6 @@ class Verdicts(Protocol):
         ...
 
 
-class NoGates:
-    """Judge nothing."""
-
-    async def verdict(self, _route: str) -> GateVerdict:
-        """Say that nothing is known."""
-        return GateVerdict(result="inconclusive", sentence="no gate is evaluated yet")
-
-
 class Autopilot(Changing):
     """Look at every route with an autopilot once a second, and make the next move.
 

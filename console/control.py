@@ -27,7 +27,7 @@ from config.tls import TlsError
 from console.admin import Admin
 from console.api import Api, Handlers
 from console.auth import Doorkeeper
-from console.autopilot import Autopilot, NoGates
+from console.autopilot import Autopilot
 from console.beginning import Beginning, BeginningError, begin, find_places, open_evidence, open_flags
 from console.change import held_of
 from console.deploys import Deploys
@@ -191,7 +191,7 @@ class Control:
         await state.write_snapshot()
         flips, webhooks = Flips(state), Webhooks(state)
         watchdog = Watchdog(state, Holds(state), on_trip=partial(tell_of_trip, webhooks))
-        autopilot = Autopilot(state, flips, NoGates(), webhooks)
+        autopilot = Autopilot(state, flips, state.gates, webhooks)
         keyring = Keyring()
         tokens = Tokens(state, keyring)
         await tokens.refresh()

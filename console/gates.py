@@ -113,6 +113,8 @@ class Gates:
         """
         spec = self._state.route(route)
         now = time.time()
+        if spec.gate is None or spec.legacy is None:
+            return _without(spec, now)
         # What a verdict depends on but the evidence; a change of any of it makes the verdict worthless.
         rests_on = (spec.gate, self._state.flag(spec), self._evidence.current_build(route), self._reset(route))
         known = self._judged.get(route)
@@ -146,7 +148,7 @@ class Gates:
 
     def results(self) -> dict[str, str]:
         """Give the results that are known now, for metrics: asking would cost more than a scrape may."""
-        names = {route.name for route in self._state.config.routes if route.gate is not None}
+        names = {route.name for route in self._state.config.routes}
         return {name: one.verdict.result for name, (_, one) in self._judged.items() if name in names}
 
     def _reset(self, route: str) -> float:
@@ -155,10 +157,7 @@ class Gates:
 
     async def _judge(self, route: RouteSpec, now: float) -> Judged:
         name, spec = route.name, route.gate
-        if spec is None or route.legacy is None:
-            why = "no gate: `gate: off`" if route.legacy is not None else "no gate: the route has no legacy side"
-            verdict = GateVerdict(result="pass", sentence=f"{why}, so a flip asks for no evidence")
-            return Judged(route=name, spec=None, verdict=verdict, evidence=GateEvidence(), at=now)
+        assert spec is not None, "only a route with a gate is judged"
         build = self._evidence.current_build(name)
         try:
             leg, evidence, recent = await self._gather(name, build, spec.over_ns / 1e9, now)
@@ -215,6 +214,13 @@ class Gates:
         own = state.route(route).tolerate
         everywhere = [*state.config.tolerate, *state.spec.tolerate]
         return {spec.id: spec.expires for spec in (*own, *everywhere) if spec.route in ("", route)}
+
+
+def _without(route: RouteSpec, now: float) -> Judged:
+    """Say that a route has no gate."""
+    why = "`gate: off`" if route.legacy is not None else "the route has no legacy side"
+    verdict = GateVerdict(result="pass", sentence=f"no gate: {why}, so a flip asks for no evidence")
+    return Judged(route=route.name, spec=None, verdict=verdict, evidence=GateEvidence(), at=now)
 
 
 def _refusal(shut: list[Judged], judged: Iterable[Judged]) -> ProblemError:

@@ -14,6 +14,7 @@ from console.autopilot import AGAIN_S, Autopilot
 from console.beginning import Places
 from console.change import Changing
 from console.flips import FlipAsk, Flips
+from console.gates import Gates as RealGates
 from console.peers import Peers
 from console.problem import ProblemError
 from console.state import Caller, ControlState
@@ -83,6 +84,8 @@ class Node:
         )
         state.notes = dict(known.notes)
         state.flag_store = store
+        unasked: Any = None  # no route here has a gate that flips ask
+        state.gates = RealGates(state, unasked)
         nobody: Any = lambda *_: None  # noqa: E731 - one for all callbacks; Any: of any shape
         names = ("on_worker", "on_lost", "on_tally", "on_finding", "on_seen", "on_repeated", "on_error")
         state.peers = Peers(current=state.current, **dict.fromkeys(names, nobody))
