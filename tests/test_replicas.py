@@ -30,7 +30,7 @@ def cluster(postgres_server: PostgresServer, nothing_is_left_behind_by_the_modul
     ):
         config: dict[str, Any] = {  # Any: YAML
             "backends": {"old": {"url": legacy.url}, "shop": {"url": new.url}},
-            "defaults": {"legacy": "old", "new": "shop", "sticky": ["header:X-User-Id"]},
+            "defaults": {"legacy": "old", "new": "shop", "sticky": ["header:X-User-Id"], "gate": "off"},
             "workers": 2,
             "routes": [
                 {"name": "orders", "match": {"path": "/api/orders/{id}"}, "watchdog": "off"},

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -15,6 +16,7 @@ from config.spec import ConfigSpec
 from console.beginning import Places
 from console.change import entry_for
 from console.flips import FlipAsk, Flips
+from console.gates import Gates
 from console.holds import Holds, RollbackAsk
 from console.journal import Journal
 from console.peers import Peers
@@ -57,7 +59,7 @@ class Node:
         state_dir = directory / name
         state_dir.mkdir()
         self.path = str(directory / "flags.db")
-        spec = replace(spec, workers=0)
+        spec = replace(spec, workers=0, routes=tuple(replace(one, gate=None) for one in spec.routes))
         self.state = ControlState(
             state_dir=str(state_dir),
             config_path="",
@@ -67,6 +69,8 @@ class Node:
             totals=Totals(),
             places=Places(flags=self.path, evidence="", node=name),
         )
+        unasked: Any = None  # no route here has a gate
+        self.state.gates = Gates(self.state, unasked)
         self.state.peers = Peers(
             current=self.state.current,
             on_worker=lambda _: None,
