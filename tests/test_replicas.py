@@ -112,7 +112,7 @@ def test_flips_on_all_nodes_at_once_are_all_made(cluster: Cluster) -> None:
         node.flip("live", "cart")
 
     def flip(node: ClusterNode, number: int) -> None:
-        body = {"stage": "canary", "percent": 10 + number, "force": True, "if_revision": revision}
+        body = {"stage": "canary", "percent": 10 + number, "force": True, "reason": "test", "if_revision": revision}
         found = node.admin("POST", "/api/v1/routes/cart/flip", body, status=None)
         answers.append(found.get("status", 200))
 
