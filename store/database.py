@@ -110,10 +110,11 @@ def is_elsewhere(where: str) -> bool:
     return where.startswith(_ELSEWHERE)
 
 
-async def open_database(where: str, file: File, deadline_s: float = DEADLINE_S) -> Database:
+async def open_database(where: str, file: File, deadline_s: float | None = None) -> Database:
     """Open a database: a SQLite file, made if there is none, or one of the two halves of a PostgreSQL.
 
     Shape: *where* is a path, ``postgresql://…``, or ``env:NAME`` or ``file:PATH`` that holds such a URL.
+    Unit: *deadline_s* is for one transaction or query; ``None``: :data:`DEADLINE_S`.
     Raises: StoreError. A PostgreSQL that cannot be reached is no error here: it may come back.
     """
     if is_elsewhere(where):
@@ -122,4 +123,4 @@ async def open_database(where: str, file: File, deadline_s: float = DEADLINE_S) 
         return PostgresDatabase(where, file, deadline_s)
     from store.sqlite import SqliteDatabase
 
-    return await SqliteDatabase.open(where, file, deadline_s)
+    return await SqliteDatabase.open(where, file, DEADLINE_S if deadline_s is None else deadline_s)
