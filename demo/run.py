@@ -40,6 +40,7 @@ from demo.watch import Watch
 WALKED = "product"
 DEFAULT_WALK_S = 45.0
 SETTLE_TIMEOUT_S = 15.0
+GATE_TIMEOUT_S = 60.0
 POLL_S = 0.5
 FRAME_S = 0.25
 LINE_S = 3.0
@@ -54,11 +55,13 @@ class Step:
     """The arguments behind ``matapalo flip ROUTE``; empty: the route is born there."""
     share: float
     """Of the time of the whole walk."""
+    gated: bool = True
+    """It gives new more clients, so the route's gate has to pass first."""
 
 
 STEPS = (
-    Step(label="legacy", flip=(), share=0.1),
-    Step(label="shadow", flip=("shadow", "--reason", "is it the same?"), share=0.25),
+    Step(label="legacy", flip=(), share=0.1, gated=False),
+    Step(label="shadow", flip=("shadow", "--reason", "is it the same?"), share=0.25, gated=False),
     Step(label="canary 10 %", flip=("canary", "--percent", "10", "--reason", "identical so far"), share=0.25),
     Step(label="canary 50 %", flip=("canary", "--percent", "50", "--reason", "still identical"), share=0.2),
     # More than the default 1 %, so that a demo of seconds shows the reverse shadow at work.
@@ -177,6 +180,8 @@ class Demo:
         whole = self._options.seconds or DEFAULT_WALK_S
         due = self._started
         for number, step in enumerate(STEPS):
+            if step.gated and not await self._gate_passes(product):
+                return
             if step.flip:
                 words = ("flip", WALKED, *step.flip)
                 await product.command(*words)
@@ -188,6 +193,19 @@ class Demo:
                 return
             if self._options.picture and step.label == "canary 50 %":
                 self._save_picture(self._options.picture)
+
+    async def _gate_passes(self, product: Product) -> bool:
+        """Wait until new may have more clients; ``False``: the demo was ended meanwhile.
+
+        Raises: DemoError with the gate's sentence when it takes too long.
+        """
+        deadline = time.monotonic() + GATE_TIMEOUT_S
+        while (gate := await product.get(f"/api/v1/routes/{WALKED}/gate"))["result"] != "pass":
+            if time.monotonic() > deadline:
+                raise DemoError(f"the gate of {WALKED} did not pass within {GATE_TIMEOUT_S:.0f} s: {gate['sentence']}")
+            if await _happens(self._stop, POLL_S):
+                return False
+        return True
 
     async def _settle(self, product: Product) -> evidence.Totals:
         """Wait until every pair has its verdict and the last tally is in, or the deadline passes.
@@ -251,6 +269,7 @@ class Demo:
                 "stage": row.stage,
                 "sides": {side: added[name][f"requests.{side}"] for side in ("legacy", "new")},
                 "verdicts": {verdict: added[name][verdict] for verdict in evidence.VERDICTS},
+                "gate": row.gate,
                 "first_difference": row.difference,
             }
             for name, row in self._board.rows.items()

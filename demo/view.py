@@ -22,6 +22,7 @@ VERDICT_COLOURS = {
     "errored": "red",
     "undecided": "yellow",
 }
+GATE_COLOURS = {"pass": "green", "fail": "red"}
 MAX_FRAGMENT = 44
 """Cells of one quoted fragment; two of them and a pointer fit into 120 columns."""
 
@@ -38,6 +39,9 @@ class RouteRow:
     """Percent of the requests since the last flip that new answered; ``None`` without traffic."""
     sides: dict[str, int] = field(default_factory=dict)
     verdicts: dict[str, int] = field(default_factory=dict)
+    gate: str = ""
+    """May new have more clients: ``pass``, ``fail`` or ``inconclusive``."""
+    gate_sentence: str = ""
     difference: dict[str, Any] | None = None
     """The most severe difference of the route, as ``first_difference`` of ``--json``."""
 
@@ -65,8 +69,8 @@ class Board:
 def screen(board: Board, height: int) -> RenderableType:
     """Draw the board for a terminal of 100 columns or more; what matters least goes first on a low one."""
     parts = [_walk(board), _routes(board), _differences(board), _next_steps(board)]
-    # Lines of the parts with all nine routes: 6, 13, 11, 12.
-    return Group(*parts[: 4 if height >= 42 else 3 if height >= 30 else 2])
+    # Lines of the parts with all nine routes: 7, 13, 11, 12.
+    return Group(*parts[: 4 if height >= 43 else 3 if height >= 31 else 2])
 
 
 def _walk(board: Board) -> RenderableType:
@@ -84,6 +88,9 @@ def _walk(board: Board) -> RenderableType:
     )
     if board.command:
         facts.append(f"\n$ {board.command}", style="bold")
+    if (row := board.rows.get(board.walked)) is not None and row.gate:
+        facts.append(f"\ngate: {row.gate}", style=GATE_COLOURS.get(row.gate, "yellow"))
+        facts.append(f": {row.gate_sentence}")
     return Panel(Group(line, facts), title=f"the walk of {board.walked}", title_align="left", border_style="green")
 
 
@@ -91,11 +98,13 @@ def _routes(board: Board) -> RenderableType:
     table = Table(expand=True, box=box.SIMPLE_HEAD, header_style="bold", padding=0)
     table.add_column("route", no_wrap=True)
     table.add_column("stage", no_wrap=True)
+    table.add_column("gate", no_wrap=True)
     for name in ("new: asked", "actual", "by legacy", "by new", *VERDICT_COLOURS):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows.values():
         cells = [Text(row.name, style="bold" if row.name == board.walked else "")]
-        cells += [Text(row.stage, style=STAGE_COLOURS.get(row.stage, "")), Text(f"{row.asked:g} %")]
+        cells += [Text(row.stage, style=STAGE_COLOURS.get(row.stage, ""))]
+        cells += [Text(row.gate, style=GATE_COLOURS.get(row.gate, "yellow")), Text(f"{row.asked:g} %")]
         cells.append(Text("-" if row.actual is None else f"{row.actual:.1f} %"))
         cells += [_count(row.sides.get(side, 0), "default") for side in ("legacy", "new")]
         cells += [_count(row.verdicts.get(verdict, 0), colour) for verdict, colour in VERDICT_COLOURS.items()]
@@ -140,6 +149,7 @@ def next_steps(board: Board) -> tuple[tuple[str, str], ...]:
         ("one user's answer", f"curl -i -H 'X-User-Id: 42' {board.url}/api/products/7"),
         ("who answers, and why", "matapalo explain GET /api/products/7 -H 'X-User-Id: 42'"),
         ("every route", "matapalo routes"),
+        ("may it go further?", f"matapalo gate {board.walked}; matapalo gate price"),
         ("take it back", f"matapalo rollback {board.walked} --reason 'just trying'"),
         ("every difference", "matapalo diffs"),
         ("why prices differ", "matapalo diffs price; matapalo diff d-…"),
@@ -177,6 +187,8 @@ def lines(board: Board) -> list[str]:
         return [text]
     actual = "-" if row.actual is None else f"{row.actual:.1f} %"
     told = [f"{text} | {row.name}: {row.stage}, new asked {row.asked:g} % actual {actual}, {_verdicts(row)}"]
+    if row.gate:
+        told.append(f"         its gate: {row.gate}: {row.gate_sentence}")
     others = [other for other in board.rows.values() if other is not row]
     told.append("         " + " | ".join(f"{other.name}: {_verdicts(other)}" for other in others))
     return told
@@ -192,7 +204,7 @@ def summary(board: Board) -> list[str]:
     told = [f"{board.requests} requests answered in {board.elapsed_s:.1f} s, {board.failed} failed"]
     for row in board.rows.values():
         sides = ", ".join(f"{count} by {side}" for side, count in row.sides.items())
-        told.append(f"  {row.name:<13} {row.stage:<7} {sides}; {_verdicts(row)}")
+        told.append(f"  {row.name:<13} {row.stage:<7} {sides}; {_verdicts(row)}; gate: {row.gate or 'off'}")
     for row in board.rows.values():
         if row.difference is not None:
             legacy, new = fragments(row.difference)

@@ -26,7 +26,7 @@ class Watch:
         """Route to when its last flip was seen, and its counts by side when that had settled."""
 
     async def look(self) -> None:
-        """Bring every row up to date: flag, shares, counts, first difference."""
+        """Bring every row up to date: flag, shares, counts, gate, first difference."""
         for route in (await self._product.get("/api/v1/routes"))["routes"]:
             counts, asked = route["counts"], (route["flag"]["stage"], route["share"]["asked"])
             row = self._board.rows.setdefault(route["name"], view.RouteRow(name=route["name"]))
@@ -34,6 +34,7 @@ class Watch:
             row.verdicts = {name: _added(counts[name]) for name in evidence.VERDICTS}
             row.actual = self._actual(row, flipped=asked != (row.stage, row.asked))
             row.stage, row.asked = asked
+            row.gate, row.gate_sentence = route["gate"]["result"], route["gate"]["sentence"]
         await self._look_at_differences()
 
     def _actual(self, row: view.RouteRow, *, flipped: bool) -> float | None:

@@ -287,6 +287,7 @@ def test_the_demo_walks_one_route_to_live(shown: dict[str, Any]) -> None:
     assert product["verdicts"]["identical"] > 50
     assert product["verdicts"]["divergent"] == product["verdicts"]["errored"] == 0
     assert product["first_difference"] is None
+    assert product["gate"] == "pass", "each of its flips waited for it"
 
 
 def test_the_demo_finds_the_faults(shown: dict[str, Any]) -> None:
