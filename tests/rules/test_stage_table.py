@@ -56,7 +56,7 @@ def flip(stage: str, **shares: int) -> Callable[[RouteSpec, Flag], Flag]:
 
 def cohort(stage: str, **shares: int) -> Callable[[RouteSpec, Flag], Flag]:
     """Make the event of a flip of the cohort ``staff``."""
-    return lambda spec, one: plan_flip(spec, one, stage=stage, cohort="staff", **shares)  # type: ignore[arg-type]  # named shares
+    return lambda spec, one: plan_flip(spec, one, stage=stage, cohort="staff", **shares)
 
 
 def rollback(to: str) -> Callable[[RouteSpec, Flag], Flag]:
