@@ -202,7 +202,6 @@ class Autopilot(Changing):
         )
         change = Commit(revision=state.revision, entry=entry, remember={f"{NOTE}{unit}": json.dumps(asdict(progress))})
         number, _ = await state.commit(change, state.spec)
-        state.journal.say("autopilot", f"{unit}: {why}", routes=entry.routes)
         return number
 
     # --- what is known ---------------------------------------------------------------------------------------------

@@ -168,7 +168,6 @@ class Changing:
         number, pushed = await state.commit(change, spec)
         for name in entry.routes:
             state.flips[name, caller.source] = state.flips.get((name, caller.source), 0) + 1
-        self.say(kind, number, entry)
         return Done(pushed=pushed, audit_id=number, before=before, after=after)
 
     async def write_switches(
@@ -197,7 +196,6 @@ class Changing:
         number, pushed = await state.commit(
             change, replace(state.spec, revision=revision, copying_off=tuple(sorted(after)))
         )
-        self.say(kind, number, entry)
         return Done(pushed=pushed, audit_id=number)
 
     async def write_tolerances(
@@ -221,7 +219,6 @@ class Changing:
         )
         change = Commit(revision=revision, entry=entry, tolerate=after, key=key_for(caller, revision, {}, {}))
         number, pushed = await state.commit(change, replace(state.spec, revision=revision, tolerate=after))
-        self.say(kind, number, entry)
         return Done(pushed=pushed, audit_id=number)
 
     async def answer(self, done: Done, holds: link.HoldsChanged | None = None) -> Answer:
@@ -260,16 +257,6 @@ class Changing:
                 notes.append(f"workers {listed(holds.missing)} have not acknowledged the hold yet")
             partly = partly or bool(holds.missing)
         return Answer(status=202 if partly else 200, body=body)
-
-    def say(self, kind: str, number: int | None, entry: Entry) -> None:
-        """Note a change in the log."""
-        self.state.journal.say(
-            f"change.{kind}",
-            f"{kind} of {listed(entry.routes) or 'all'} by {entry.actor}",
-            audit_id=None if number is None else f"a-{number}",
-            routes=entry.routes,
-            reason=entry.reason,
-        )
 
 
 def on_newest_truth(

@@ -249,7 +249,7 @@ class Control:
             return
         try:
             if first.commit is not None and state.replicas is None:
-                await state.flag_store.commit(first.commit)
+                state.say(await state.flag_store.commit(first.commit))
             elif first.commit is not None:
                 await state.commit(first.commit, first.spec)
             if state.replicas is None:

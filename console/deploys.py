@@ -64,7 +64,6 @@ class Deploys(Changing):
             Commit(revision=state.revision, entry=entry, deploys=after, key=key), state.spec
         )
         state.deploys[backend] = after
-        self.say("deployed", number, entry)
         return Done(pushed=pushed, audit_id=number)
 
 

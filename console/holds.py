@@ -208,7 +208,6 @@ class Holds(Changing):
                 revision=state.revision, entry=entry, hold=held_of(state, names), release=tuple(names), key=key
             )
             number, pushed = await state.commit(change, state.spec)
-        self.say("release", number, entry)
         return Done(pushed=pushed, audit_id=number)
 
     async def _change_holds(self, *, add: Sequence[Hold] = (), remove: Sequence[str] = ()) -> link.HoldsChanged:
@@ -257,7 +256,7 @@ class Holds(Changing):
                 note = f"it is in force, but it could not be written to the audit: {error.__cause__ or error.detail}"
                 notes = (note, *self._unheard(names))
                 done = Done(pushed=pushed_now(state), audit_id=None, flags_written=False, notes=notes)
-        self.say(kind, done.audit_id, entry)
+                state.say([entry])
         return done
 
     async def _probe(self, routes: Iterable[RouteSpec]) -> None:

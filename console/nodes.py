@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from console.calls import Asked, Reply
 from console.change import entry_for
@@ -59,7 +60,11 @@ class Nodes:
             raise ProblemError(
                 "refused", f"Node {asked.name!r} is alive; stop it first, then it leaves the list by itself."
             )
-        entry = entry_for("forget", (), asked.values["reason"], asked.caller, state)
+        entry = replace(
+            entry_for("forget", (), asked.values["reason"], asked.caller, state),
+            before={asked.name: {"address": node.address}},
+            after={asked.name: None},
+        )
         async with state.turn:
             number, _ = await state.commit(Commit(revision=state.revision, entry=entry), state.spec)
             try:
@@ -67,7 +72,6 @@ class Nodes:
             except StoreError as error:
                 raise ProblemError("database", f"The node is still listed: {error}.") from error
         await replicas.beat()
-        state.journal.say("change.forget", f"node {asked.name} is forgotten", audit_id=f"a-{number}")
         return Reply(body={"changed": True, "node": asked.name, "audit_id": f"a-{number}"})
 
     def _alone(self) -> NodeSeen:

@@ -135,7 +135,7 @@ class Reading:
         )
         state = self._state
         number, _ = await state.commit(Commit(revision=state.revision, entry=entry), state.spec)
-        state.journal.say("change.triage", f"{after.id} {after.state.value} by {caller.actor}", audit_id=f"a-{number}")
+        state.journal.say(f"divergence.{after.state.value}", f"{after.id} {after.state.value} by {caller.actor}")
         return number
 
     async def _beside(self, found: Sequence[Divergence]) -> list[Json]:

@@ -173,12 +173,13 @@ class Replicas:
         if joined.is_news:
             change = start_commit(joined, truth)
             try:
-                number = await store.commit(change)
+                written = await store.commit(change)
             except StaleRevisionError:
                 return False
+            state.say(written)
             truth = replace(
                 truth,
-                number=number,
+                number=written[-1].id,
                 flags={**truth.flags, **joined.offered},
             )
         if truth.number < state.position:
@@ -425,7 +426,7 @@ class Replicas:
                 revision=state.revision, entry=entry, base=state.position, drop_flags=tuple(flags), release=held
             )
             try:
-                await store.commit(change)
+                state.say(await store.commit(change))
             except StoreError:
                 return  # another node was faster, or the database is away: the next beat tries again
         self._news.set()

@@ -48,6 +48,5 @@ class Resets(Changing):
                 remember={f"{NOTE}{name}": note},
             )
             number, _ = await state.commit(change, state.spec)
-            self.say("evidence", number, entry)
         done = Done(pushed=pushed_now(state), audit_id=number)
         return await self.answer(replace(done, extra={"route": name, "since": moment_text(since)}))

@@ -55,6 +55,9 @@ ABSENT_S: Final = 0.5
 WRITE_S: Final = 5.0
 """How long a change waits for ``state_dir/snapshot``."""
 
+_WITHOUT_ROUTES: Final = {"reload": "the configuration", "start": "a node", "shadow": "all routes"}
+"""What a change is about that names no route."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -313,7 +316,7 @@ class ControlState:
         if self.replicas is not None and _is_planned(change):
             change = replace(change, base=self.position)
         try:
-            number = await self.flag_store.commit(change)
+            written = await self.flag_store.commit(change)
         except StaleRevisionError as error:
             raise OvertakenError(str(error)) from error
         except StoreError as error:
@@ -321,10 +324,27 @@ class ControlState:
             raise ProblemError(
                 "database", f"Nothing was changed: {error}. A rollback works without the database."
             ) from error
-        self._note(change, number)
-        for place, entry in enumerate((change.entry, *change.more)):
-            self.events.tell("change", told(replace(entry, id=number + place)))
-        return number, self.adopt(spec)
+        self._note(change, written[0].id)
+        for entry in written:
+            self.events.tell("change", told(entry))
+        self.say(written)
+        return written[0].id, self.adopt(spec)
+
+    def say(self, written: Iterable[Entry]) -> None:
+        """Note changes in the log, each with its entry's hash: who keeps the log elsewhere can verify the audit by it.
+
+        Shape: a change that could not be written has neither number nor hash.
+        """
+        for entry in written:
+            what = ", ".join(entry.routes) or _WITHOUT_ROUTES.get(entry.kind) or ", ".join(entry.after) or "all"
+            self.journal.say(
+                f"change.{entry.kind}",
+                f"{entry.kind} of {what} by {entry.actor}",
+                audit_id=f"a-{entry.id}" if entry.id else None,
+                hash=entry.hash or None,
+                routes=entry.routes,
+                reason=entry.reason,
+            )
 
     def _note(self, change: Commit, number: int) -> None:
         """Remember what the database knows now."""

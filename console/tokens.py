@@ -205,7 +205,7 @@ class Tokens(Changing):
         gone = {*drop, *(token.key for token in put)}
         self._keyring.hang(made=(*(token for token in self._keyring.made if token.key not in gone), *put))
         what = "revoked" if after is None else "made" if before is None else "rotated"
-        state.journal.say("change.token", f"token {name} {what} by {caller.actor}", audit_id=f"a-{number}")
+        state.journal.say(f"token.{what}", f"token {name} {what} by {caller.actor}")
         return number
 
 

@@ -272,8 +272,8 @@ class FlagStore:
                 "start the version that wrote it"
             ) from error
 
-    async def commit(self, change: Commit) -> int:
-        """Write one change with its audit entry, durably, and return the entry's number.
+    async def commit(self, change: Commit) -> tuple[Entry, ...]:
+        """Write one change with its audit entries, durably, and return these as they stand now: numbered and hashed.
 
         Raises: StaleRevisionError when its base is not the newest position, else StoreError; nothing is then written.
         """
@@ -284,9 +284,9 @@ class FlagStore:
             # A change without a base comes from who may not know the newest revision: it must not take it back.
             change = replace(change, revision=max(change.revision, position.revision))
             await _write(tx, change)
-            number = await _append(tx, change)
-            await tx.rows(select(announced(str(number + len(change.more)))))
-        return number
+            written = await _append(tx, change)
+            await tx.rows(select(announced(str(written[-1].id))))
+        return written
 
     async def recall(self, key: str, actor: str) -> Key | None:
         """Find the answer that was given under an Idempotency-Key in the last 24 hours.
@@ -505,25 +505,24 @@ def name_of_hold(hold: Hold) -> str:
     return hashlib.sha256(json.dumps(hold_as_json(hold)).encode()).hexdigest()[:16]
 
 
-async def _append(tx: Transaction, change: Commit) -> int:
-    """Write every entry of a change; returns the number of the first."""
-    number = await _chained(tx, replace(change.entry, revision=change.revision))
-    for entry in change.more:
-        await _chained(tx, replace(entry, revision=change.revision))
+async def _append(tx: Transaction, change: Commit) -> tuple[Entry, ...]:
+    """Write every entry of a change; returns them as written."""
+    entries = (change.entry, *change.more)
+    written = tuple([await _chained(tx, replace(entry, revision=change.revision)) for entry in entries])
     if change.key is not None:
         now = time.time()
         await tx.run(delete(idempotency).where(idempotency.c.at <= now - KEEP_KEYS_S))
-        answer = json.dumps({**change.key.answer, "audit_id": f"a-{number}"})
+        answer = json.dumps({**change.key.answer, "audit_id": f"a-{written[0].id}"})
         await tx.run(
             insert(idempotency).values(
                 key=change.key.key, actor=change.key.actor, digest=change.key.digest, answer=answer, at=now
             )
         )
-    return number
+    return written
 
 
-async def _chained(tx: Transaction, entry: Entry) -> int:
-    """Write one entry behind the last one; returns its number."""
+async def _chained(tx: Transaction, entry: Entry) -> Entry:
+    """Write one entry behind the last one; returns it as written."""
     last = await tx.rows(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1))
     number, previous = (last[0][0] + 1, last[0][1]) if last else (1, chain.GENESIS)
     entry = replace(
@@ -533,6 +532,7 @@ async def _chained(tx: Transaction, entry: Entry) -> int:
         reason=storable(entry.reason),
         previous=previous,
     )
+    entry = replace(entry, hash=chain.digest(entry_as_json(entry)))
     await tx.run(
         insert(audit).values(
             id=number,
@@ -550,13 +550,13 @@ async def _chained(tx: Transaction, entry: Entry) -> int:
             builds=json.dumps(entry.builds),
             config=entry.config,
             previous=previous,
-            hash=chain.digest(entry_as_json(entry)),
+            hash=entry.hash,
             forced=int(entry.forced),
         )
     )
     for route in dict.fromkeys(entry.routes):
         await tx.run(insert(audit_routes).values(route=route, audit_id=number))
-    return number
+    return entry
 
 
 def _flag_row(flag: Flag) -> dict[str, object]:

@@ -28,7 +28,13 @@ async def test_a_flip_is_durable_acknowledged_and_audited(tmp_path: Path) -> Non
     assert body["changed"]
     assert body["workers"] == {"acked": [0], "missing": []}
     assert body["routes"][0]["before"]["stage"] == "legacy"
-    assert body["routes"][0]["after"] == {"stage": "canary", "percent": 5.0, "sample": 100.0, "salt": "orders"}
+    assert body["routes"][0]["after"] == {
+        "stage": "canary",
+        "percent": 5.0,
+        "sample": 100.0,
+        "salt": "orders",
+        "cohorts": {},
+    }
     assert (entry["id"], entry["kind"], entry["reason"]) == (body["audit_id"], "flip", "first users")
     assert entry["before"]["orders"]["stage"] == "legacy"
     assert worker.revision == body["revision"] == entry["revision"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from console.state import read_snapshot
 from rules.snapshot import SnapshotError
-from tests.support.controlnode import running
+from tests.support.controlnode import ROUTES, running
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +43,27 @@ async def test_a_snapshot_that_cannot_be_written_is_said_and_the_flip_stands(tmp
 
     assert answer.status_code == 200
     assert any("snapshot cannot be written" in reason for reason in degraded)
+
+
+async def test_the_log_names_every_entry_of_the_audit_with_its_hash(tmp_path: Path) -> None:
+    """Each entry of the audit, also the start's and a reload's, has its line in the log, with number and hash."""
+    async with running(tmp_path) as node:
+        await node.post("/api/v1/routes/orders/flip", {"stage": "shadow", "reason": "first look"})
+        await node.post("/api/v1/journeys/checkout/flip", {"stage": "shadow"})
+        await node.post("/api/v1/routes/orders/rollback", {"reason": "boom"})
+        await node.post("/api/v1/shadow", {"on": False})
+        await node.post("/api/v1/deploys", {"backend": "fresh", "version": "2"})
+        node.write(ROUTES.replace("path: /beta", "path: /gamma"))
+        await node.post("/-/reload")
+        entries = (await node.get("/api/v1/audit")).json()["entries"]
+        logged = [json.loads(line) for line in node.log.read_text().splitlines() if '"event": "change.' in line]
+
+    assert [(one["audit_id"], one["hash"]) for one in logged] == [(one["id"], one["hash"]) for one in reversed(entries)]
+    assert len(logged) > 6
+    told = {one["event"]: one["message"] for one in logged}
+    assert told["change.flip"] == "flip of cart, pay by local"
+    assert told["change.shadow"] == "shadow of all routes by local"
+    assert told["change.reload"] == "reload of the configuration by local"
 
 
 async def test_a_refused_change_leaves_memory_and_workers_alone(tmp_path: Path) -> None:

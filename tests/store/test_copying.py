@@ -53,11 +53,11 @@ async def test_what_is_copied_can_be_continued(tmp_path: Path, migrated_url: str
     await copy_all(str(tmp_path), migrated_url)
 
     store = await FlagStore.open(migrated_url)
-    number = await store.commit(Commit(revision=5, entry=ENTRY))
+    (written,) = await store.commit(Commit(revision=5, entry=ENTRY))
     newest, before = await store.entries(before=None, limit=2)
     await store.close()
 
-    assert (number, newest.previous) == (3, before.hash)
+    assert (written.id, newest.previous) == (3, before.hash)
 
 
 async def test_a_database_that_holds_something_is_refused(tmp_path: Path, migrated_url: str) -> None:

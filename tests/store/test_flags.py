@@ -49,7 +49,7 @@ def entry(kind: str = "flip", routes: tuple[str, ...] = ("orders",), source: str
 async def test_what_was_committed_comes_back(place: str) -> None:
     """Flags, holds, switches, revision and audit are the same after the file was closed and opened."""
     store = await FlagStore.open(place)
-    number = await store.commit(
+    (written,) = await store.commit(
         Commit(
             revision=7,
             entry=entry(),
@@ -61,13 +61,12 @@ async def test_what_was_committed_comes_back(place: str) -> None:
     await store.close()
 
     store = await FlagStore.open(place)
-    found, told = await store.load(), await store.entry(number)
+    found, told = await store.load(), await store.entry(written.id)
     await store.close()
 
     assert (found.revision, found.flags, found.holds) == (7, {"orders": CANARY}, {"orders": HOLD})
     assert found.copying_off == {"cart"}
-    assert told is not None
-    assert told == replace(entry(), id=number, revision=7, previous=chain.GENESIS, hash=told.hash)
+    assert told == written == replace(entry(), id=1, revision=7, previous=chain.GENESIS, hash=written.hash)
 
 
 async def test_each_entry_carries_the_hash_of_the_one_before(place: str) -> None:
@@ -76,11 +75,12 @@ async def test_each_entry_carries_the_hash_of_the_one_before(place: str) -> None
         entry(), address="192.0.2.7", evidence={"bound": 0.001}, builds={"new": "v2"}, config="ab", forced=True
     )
     store = await FlagStore.open(place)
-    numbers = [await store.commit(Commit(revision=7, entry=one)) for one in (entry(), rich, entry("hold"))]
+    written = [(await store.commit(Commit(revision=7, entry=one)))[0] for one in (entry(), rich, entry("hold"))]
     first, second, third = reversed(await store.entries(before=None, limit=10))
     await store.close()
 
-    assert numbers == [1, 2, 3]
+    assert [first, second, third] == written
+    assert [one.id for one in written] == [1, 2, 3]
     assert (second.address, second.evidence, second.builds) == (rich.address, rich.evidence, rich.builds)
     assert (second.config, second.forced) == ("ab", True)
     assert [first.previous, second.previous, third.previous] == [chain.GENESIS, first.hash, second.hash]
@@ -214,12 +214,12 @@ async def test_a_key_is_remembered_with_its_change(place: str) -> None:
     """The answer of a change is found under its key and actor, with the id of its entry, and under no other."""
     store = await FlagStore.open(place)
     key = Key(key="k", actor="ops", digest="d", answer={"revision": 3})
-    number = await store.commit(Commit(revision=3, entry=entry(), key=key))
+    (written,) = await store.commit(Commit(revision=3, entry=entry(), key=key))
 
     found, stranger = await store.recall("k", "ops"), await store.recall("k", "dev")
     await store.close()
 
-    assert found == replace(key, answer={"revision": 3, "audit_id": f"a-{number}"})
+    assert found == replace(key, answer={"revision": 3, "audit_id": f"a-{written.id}"})
     assert stranger is None
 
 

@@ -185,8 +185,9 @@ async def test_code_of_the_version_before_works_on_the_schema_of_the_next(
     entry = Entry(kind="flip", source="api", actor="", routes=("orders",), reason="", at="", before={}, after={})
     flags, evidence = await FlagStore.open(migrated_url), await EvidenceStore.open(migrated_url)
 
-    number = await flags.commit(Commit(revision=1, entry=entry, set_flags={"orders": flag}, copying_off=frozenset("a")))
-    found, audited = await flags.load(), await flags.entry(number)
+    change = Commit(revision=1, entry=entry, set_flags={"orders": flag}, copying_off=frozenset("a"))
+    (written,) = await flags.commit(change)
+    found, audited = await flags.load(), await flags.entry(written.id)
     groups, repeats = Groups(), RepeatLog()
     groups.add(sighting())
     repeats.ask("orders", ("/at",), 1e9)

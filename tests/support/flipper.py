@@ -40,7 +40,8 @@ async def flip(place):
         revision += 1
         entry = Entry(kind="flip", source="api", actor="", routes=("orders",), reason="", at="", before={}, after={})
         flag = Flag(stage=Stage.CANARY, percent_bp=revision, sample_bp=0, salt="orders")
-        base = await flags.commit(Commit(revision=revision, entry=entry, set_flags={"orders": flag}, base=base))
+        written = await flags.commit(Commit(revision=revision, entry=entry, set_flags={"orders": flag}, base=base))
+        base = written[-1].id
         say(f"flipped {revision}")
 
 for _ in sys.stdin:
