@@ -6,8 +6,9 @@ Rules of this file:
 2. Evidence since a moment holds nothing from before it. Parts of the evidence begin with each hour, and with each flip
    of the route, build of new and reset; so an answer may lack up to an hour at its beginning, and less than three
    seconds after a flip or a reset. Whoever resets lets the recorder write first.
-3. Evidence belongs to the build of new that answered. A route that goes back to an earlier build has that build's
-   evidence again, as far as ``since`` reaches. New that never names a build has one build, the empty one.
+3. Evidence belongs to the build of new that answered, and to the basis that the route had: what it took, and whom it
+   asked (:mod:`rules.basis`). A route that goes back to an earlier build has that build's
+   evidence again, as far as ``since`` reaches; so has one that goes back to an earlier basis. New that never names a build has one build, the empty one.
 """
 
 from __future__ import annotations
@@ -56,12 +57,16 @@ class EvidenceReader:
 
     def __init__(self, state: ControlState, recorder: Recorder) -> None:
         self._state, self._recorder = state, recorder
-        self._past: dict[tuple[str, str | None, int], _Past] = {}
-        """By route, build and the hour since when: whoever judges asks for a few moments again and again."""
+        self._past: dict[tuple[str, str | None, str, int], _Past] = {}
+        """By route, build, basis and the hour since when: whoever judges asks for a few moments again and again."""
 
     def current_build(self, route: str) -> str:
         """Name the build of new that a route compares now; empty: nobody says."""
         return self._recorder.builds_of_new(time.time())(route)
+
+    def current_basis(self, route: str) -> str:
+        """Name what a route compares with what now."""
+        return self._recorder.basis_of(route)
 
     async def gate_evidence(self, route: str, build: str, since: float) -> GateEvidence:
         """Say what was compared of one build of new since a moment in Unix time, on all nodes.
@@ -88,11 +93,13 @@ class EvidenceReader:
             raise StoreError(f"the evidence is not kept: {self._state.evidence_error}")
         now = time.time()
         try:
-            key = (route, build, int(since // HOUR_S))
+            basis = self.current_basis(route)
+            key = (route, build, basis, int(since // HOUR_S))
             past = await self._past_of(evidence, key, since, int((now - LATE_S) // HOUR_S))
             total = Part(began=since)
             total.add(past.total)
-            for part in await evidence.gate_hours.parts(route, build, (past.until_hour, int(now // HOUR_S) + 2)):
+            hours = past.until_hour, int(now // HOUR_S) + 2
+            for part in await evidence.gate_hours.parts(route, build, basis, hours):
                 if part.began >= since:
                     total.add(part)
         except ValueError as error:
@@ -100,14 +107,14 @@ class EvidenceReader:
         return total
 
     async def _past_of(
-        self, evidence: EvidenceStore, key: tuple[str, str | None, int], since: float, hour: int
+        self, evidence: EvidenceStore, key: tuple[str, str | None, str, int], since: float, hour: int
     ) -> _Past:
         """Give the sum over the hours before *hour*, from memory if it was asked for before."""
         known = self._past.get(key)
         if known is not None and known.until_hour == hour and known.below < since <= known.up_to:
             return known
-        route, build, first = key
-        parts = await evidence.gate_hours.parts(route, build, (first, hour))
+        route, build, basis, first = key
+        parts = await evidence.gate_hours.parts(route, build, basis, (first, hour))
         total = Part(began=since)
         for part in parts:
             if part.began >= since:

@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-1. What grew between two looks joins the part that was open at the earlier one. A new build, a flip or a reset of the
-   evidence closes it; whatever is counted afterwards stands in a part of its own, which begins with that look. So a
+1. What grew between two looks joins the part that was open at the earlier one. A new build, another basis, a flip or
+   a reset of the evidence closes it; whatever is counted afterwards stands in a part of its own, which begins with that look. So a
    part never holds anything from before its beginning. Where no part was open (control or the route is new) what grew
    is closed at once, as nobody knows since when.
 2. Of a dead worker's open copies and pairs what :func:`console.totals.left_open` assumes is gathered; if the worker
@@ -63,12 +63,12 @@ _UNKNOWN: Final = object()
 
 
 class _RouteState:
-    """Follow one route: under which build and mark its open part stands."""
+    """Follow one route: under which build, basis and mark its open part stands."""
 
-    __slots__ = ("build", "mark", "part")
+    __slots__ = ("basis", "build", "mark", "part")
 
-    def __init__(self, build: str) -> None:
-        self.build = build
+    def __init__(self, build: str, basis: str) -> None:
+        self.build, self.basis = build, basis
         self.mark: Hashable = _UNKNOWN
         self.part: tuple[Key, Part] | None = None
 
@@ -113,12 +113,13 @@ class GateHours:
         *,
         now: float,
         build_of: Callable[[str], str],
+        basis_of: Callable[[str], str],
         mark_of: Callable[[str], Hashable],
     ) -> None:
         """Add what grew since the last look.
 
-        Shape: *grown* and *bins* are keys of tallies with what they grew by; *mark_of* says what evidence of a route
-        rests on: when it changes, evidence begins anew.
+        Shape: *grown* and *bins* are keys of tallies with what they grew by; when what *build_of*, *basis_of* or
+        *mark_of* say of a route changes, its evidence begins anew.
         Unit: *now* is Unix time.
         """
         hour = int(now // HOUR_S)
@@ -127,7 +128,7 @@ class GateHours:
         def part_of(route: str) -> Part:
             part = open_parts.get(route)
             if part is None:
-                part = open_parts[route] = self._part(route, hour, build_of)
+                part = open_parts[route] = self._part(route, hour, build_of, basis_of)
             return part
 
         cells = self._cells
@@ -151,7 +152,7 @@ class GateHours:
         bits, self._bits = self._bits, {}
         for route, positions in bits.items():
             part_of(route).bits |= bitmap_of(positions)
-        self._close(build_of, mark_of)
+        self._close(build_of, basis_of, mark_of)
         self._looked_at = now
 
     def take(self) -> dict[Key, bytes]:
@@ -168,23 +169,32 @@ class GateHours:
         for key in [key for key in self._rows if key[2] < hour and key not in self._dirty]:
             del self._rows[key]
 
-    def _part(self, route: str, hour: int, build_of: Callable[[str], str]) -> Part:
+    def _part(
+        self, route: str, hour: int, build_of: Callable[[str], str], basis_of: Callable[[str], str]
+    ) -> Part:
         """Give the open part of a route, a new one where there is none."""
         state = self._routes.get(route)
         if state is None:
-            state = self._routes[route] = _RouteState(build_of(route))
+            state = self._routes[route] = _RouteState(build_of(route), basis_of(route))
         state.build = state.build or build_of(route)
         key = (route, state.build, hour)
         if state.part is None or state.part[0] != key:
             # Before the first look nobody knows since when it grew: since this hour began, at least by its row.
-            state.part = (key, Part(began=self._looked_at or float(hour * HOUR_S)))
+            began = self._looked_at or float(hour * HOUR_S)
+            state.part = (key, Part(began=began, basis=state.basis))
             self._rows.setdefault(key, []).append(state.part[1])
         self._dirty.add(key)
         return state.part[1]
 
-    def _close(self, build_of: Callable[[str], str], mark_of: Callable[[str], Hashable]) -> None:
+    def _close(
+        self,
+        build_of: Callable[[str], str],
+        basis_of: Callable[[str], str],
+        mark_of: Callable[[str], Hashable],
+    ) -> None:
         """Close the parts of routes on which something has changed (rule 1)."""
         for route, state in self._routes.items():
-            build, mark = build_of(route), mark_of(route)
-            if build != state.build or mark != state.mark:
-                state.build, state.mark, state.part = build, mark, None
+            now = build_of(route), basis_of(route), mark_of(route)
+            if now != (state.build, state.basis, state.mark):
+                state.build, state.basis, state.mark = now
+                state.part = None

@@ -49,6 +49,10 @@ class Evidence(Protocol):
         """Name the build of new that a route compares now; empty: nobody says."""
         ...
 
+    def current_basis(self, route: str) -> str:
+        """Name what a route compares with what now (:mod:`rules.basis`)."""
+        ...
+
     async def gate_evidence(self, route: str, build: str, since: float) -> GateEvidence:
         """Sum up since a moment in Unix time; raises StoreError."""
         ...
@@ -97,7 +101,7 @@ class Gates:
     def __init__(self, state: ControlState, evidence: Evidence) -> None:
         self._state, self._evidence = state, evidence
         self._judged: dict[str, tuple[tuple[object, ...], Judged]] = {}
-        self._beginnings: dict[tuple[str, str, float], float] = {}
+        self._beginnings: dict[tuple[str, str, str, float], float] = {}
 
     async def verdict(self, route: str) -> GateVerdict:
         """Say whether a route may get more clients; at most a second old.
@@ -116,7 +120,9 @@ class Gates:
         if spec.gate is None or spec.legacy is None:
             return _without(spec, now)
         # What a verdict depends on but the evidence; a change of any of it makes the verdict worthless.
-        rests_on = (spec.gate, self._state.flag(spec), self._evidence.current_build(route), self._reset(route))
+        evidence = self._evidence
+        compared = (evidence.current_build(route), evidence.current_basis(route))
+        rests_on = (spec.gate, self._state.flag(spec), *compared, self._reset(route))
         known = self._judged.get(route)
         if known is not None and known[0] == rests_on and now - age_s <= known[1].at <= now:
             return known[1]
@@ -202,7 +208,7 @@ class Gates:
 
     async def _beginning(self, route: str, build: str, reset: float) -> float:
         """Say when a build was first compared since its evidence counts; 0.0: it never was."""
-        key = (route, build, reset)
+        key = (route, build, self._evidence.current_basis(route), reset)
         if not self._beginnings.get(key):
             if len(self._beginnings) >= MAX_BEGINNINGS:
                 self._beginnings.clear()

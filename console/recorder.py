@@ -10,9 +10,11 @@ from typing import Final
 
 import msgspec
 
+from config.spec import ConfigSpec
 from console.deploys import builds_of, version_at
 from console.state import ControlState
 from console.totals import Record, records_of
+from rules.basis import bases_of
 from shadow.link import Finding, Repeated, Seen
 from shadow.ranks import Rank, rank_of_pair
 from store.database import StoreError
@@ -46,6 +48,7 @@ class Recorder:
         self._tried_at = float("-inf")
         self._others: list[Record] = []
         self._others_at = float("-inf")
+        self._bases: tuple[ConfigSpec | None, Mapping[str, str]] = (None, {})
         self._said: dict[str, tuple[float, str]] = {}
         """Route to the newest moment at which new named its build, and the build."""
 
@@ -87,6 +90,13 @@ class Recorder:
         """Name what a route's evidence rests on: after a flip or a reset it begins anew."""
         state = self._state
         return state.spec.flags.get(route), state.notes.get(f"evidence:{route}")
+
+    def basis_of(self, route: str) -> str:
+        """Say what a route compares with what, in the configuration in force."""
+        config = self._state.config
+        if self._bases[0] is not config:
+            self._bases = config, bases_of(config)
+        return self._bases[1].get(route, "")
 
     def builds_of_new(self, now: float) -> Callable[[str], str]:
         """Say which build of new each route compares now: what it said last, or what was deployed after that."""
@@ -153,7 +163,7 @@ class Recorder:
             evidence = state.evidence
             assert evidence is not None
             now = time.time()
-            pending = state.totals.batch(now, self.builds_of_new(now), self._mark_of)
+            pending = state.totals.batch(now, self.builds_of_new(now), self.basis_of, self._mark_of)
             kept = state.config.evidence
             evidence.bound(max_age_s=kept.max_age_ns / 1e9, cap_bytes=kept.max_bytes)
             written = False

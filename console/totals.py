@@ -252,14 +252,15 @@ class Totals:
         self,
         unix_now: float,
         build_of: Callable[[str], str] = lambda _: "",
+        basis_of: Callable[[str], str] = lambda _: "",
         mark_of: Callable[[str], Hashable] = lambda _: None,
     ) -> Pending:
         """Say what the evidence does not have yet; call :meth:`settle` once it is written.
 
-        Shape: *build_of* names the build of new that a route compares now, *mark_of* what its evidence rests on: when
-        it changes, evidence for gates begins anew.
+        Shape: *build_of* names the build of new that a route compares now, *basis_of* what it compares at all, *mark_of*
+        what else its evidence rests on: when one of them changes, evidence for gates begins anew.
         """
-        self._gather(unix_now, build_of, mark_of)
+        self._gather(unix_now, build_of, basis_of, mark_of)
         hour = int(unix_now // HOUR_S)
         answered: dict[tuple[int, str, str], int] = {}
         compared: dict[tuple[str, str], int] = {}
@@ -336,7 +337,13 @@ class Totals:
             self._last_legacy[route] = max(at, self._last_legacy.get(route, 0.0))
         self._legacy_changed.update(self._last_legacy)
 
-    def _gather(self, unix_now: float, build_of: Callable[[str], str], mark_of: Callable[[str], Hashable]) -> None:
+    def _gather(
+        self,
+        unix_now: float,
+        build_of: Callable[[str], str],
+        basis_of: Callable[[str], str],
+        mark_of: Callable[[str], Hashable],
+    ) -> None:
         """Let what all epochs have counted since the last time join the hours."""
         grown: list[tuple[str, int]] = []
         bins: list[tuple[str, list[int]]] = []
@@ -349,7 +356,7 @@ class Totals:
                 if key.startswith(_PAIRED) and (was := before.bins.get(key, [])) != now:
                     bins.append((key, grown_bins(now, was)))
         self._has_gathered = True
-        self.gate_hours.gather(grown, bins, now=unix_now, build_of=build_of, mark_of=mark_of)
+        self.gate_hours.gather(grown, bins, now=unix_now, build_of=build_of, basis_of=basis_of, mark_of=mark_of)
 
     def _note_hits(self, state: _EpochState, counts: Mapping[str, int]) -> None:
         """Take the time of hits that the tally before did not have."""

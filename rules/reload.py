@@ -15,6 +15,7 @@ from typing import Final
 from config.errors import MatapaloError
 from config.spec import ConfigSpec, RouteSpec, ToleranceSpec
 from config.tolerance import rule_as_written
+from rules.basis import bases_of
 from rules.flag import FOR_EVERYBODY, Flag, Stage
 from rules.snapshot import SnapshotSpec
 from rules.stage import can_carry, initial_cohorts, initial_flag, is_beyond_legacy
@@ -144,6 +145,7 @@ def diff(old: ConfigSpec, new: ConfigSpec) -> list[str]:
     Order: routes and backends by name, then the other keys as in the file. The order in the file is no change.
     """
     lines: list[str] = []
+    bases = bases_of(old), bases_of(new)
     for kind in _BY_NAME:
         before = {item.name: item for item in getattr(old, kind)}
         after = {item.name: item for item in getattr(new, kind)}
@@ -155,6 +157,8 @@ def diff(old: ConfigSpec, new: ConfigSpec) -> list[str]:
                 lines.append(f"+ {label} {name}{_summary(after[name])}")
             else:
                 lines += [f"~ {label} {name}: {line}" for line in _changes(before[name], after[name])]
+            if label == "route" and name in before and name in after and bases[0][name] != bases[1][name]:
+                lines.append(f"~ route {name}: evidence for its gate begins anew")
     for name in (field.name for field in fields(new)):
         if name not in _UNTOLD and name not in _BY_NAME:
             lines += [f"~ {line}" for line in _change(name, getattr(old, name), getattr(new, name))]

@@ -4,7 +4,7 @@ Rules of this file:
 
 1. A row belongs to one node, which replaces it whole: writing it twice counts nothing twice.
 2. Inside its hour a row has a part for each stretch in which nothing changed that evidence begins anew after: a flip,
-   a reset. Evidence since a moment is the sum of the parts that began at or after it, so nothing older is in it.
+   a reset, another basis. Evidence since a moment is the sum of the parts that began at or after it, so nothing older is in it.
 3. Rows end with their age, or by twentieths from the oldest on when the file has reached its cap.
 """
 
@@ -42,6 +42,8 @@ class Part:
     """``legacy`` and ``new`` to pairs per bin of :mod:`rules.latency`."""
     bits: int = 0
     """The bitmap of :mod:`rules.distinct`."""
+    basis: str = ""
+    """What was compared with what (:mod:`rules.basis`)."""
 
     def add(self, other: Part) -> None:
         """Add what another part has counted, on this or another node."""
@@ -69,6 +71,7 @@ class _PartBody(msgspec.Struct, array_like=True):
     counts: dict[str, int]
     bins: dict[str, list[int]]
     bits: bytes
+    basis: str = ""
 
 
 Key = tuple[str, str, int]
@@ -83,7 +86,7 @@ def this_hour() -> int:
 def encode_parts(parts: Iterable[Part]) -> bytes:
     """Write the parts of one row."""
     return _encoder.encode(
-        [_PartBody(one.began, one.first, one.last, one.counts, one.bins, packed(one.bits)) for one in parts]
+        [_PartBody(one.began, one.first, one.last, one.counts, one.bins, packed(one.bits), one.basis) for one in parts]
     )
 
 
@@ -93,7 +96,15 @@ def decode_parts(body: bytes) -> list[Part]:
     Raises: ValueError for a row that this version cannot read.
     """
     return [
-        Part(began=one.began, first=one.first, last=one.last, counts=one.counts, bins=one.bins, bits=unpacked(one.bits))
+        Part(
+            began=one.began,
+            first=one.first,
+            last=one.last,
+            counts=one.counts,
+            bins=one.bins,
+            bits=unpacked(one.bits),
+            basis=one.basis,
+        )
         for one in _decoder.decode(body)
     ]
 
@@ -128,8 +139,8 @@ class GateHourStore:
         )
         return {(route, build, hour): decode_parts(bytes(body)) for route, build, hour, body in rows}
 
-    async def parts(self, route: str, build: str | None, hours: tuple[int, int]) -> list[Part]:
-        """Read what all nodes counted of a route within some hours, of one build or of all.
+    async def parts(self, route: str, build: str | None, basis: str, hours: tuple[int, int]) -> list[Part]:
+        """Read what all nodes counted of a route on one basis within some hours, of one build or of all.
 
         Shape: *hours* is the first one and the one behind the last.
         Raises: StoreError; ValueError for a row that this version cannot read.
@@ -139,7 +150,8 @@ class GateHourStore:
         )
         if build is not None:
             query = query.where(gate_hours.c.build == build)
-        return [part for (body,) in await self._database.rows(query) for part in decode_parts(bytes(body))]
+        rows = await self._database.rows(query)
+        return [part for (body,) in rows for part in decode_parts(bytes(body)) if part.basis == basis]
 
     async def newest_builds(self) -> dict[str, tuple[float, str]]:
         """Name the build of new that each route was compared with last, and the beginning of that hour in Unix time.

@@ -28,7 +28,7 @@ class Node:
 
     def __init__(self, totals: Totals, store: EvidenceStore | None) -> None:
         self.totals = totals
-        self.build, self.mark = "v1", 0
+        self.build, self.basis, self.mark = "v1", "", 0
         self.evidence, self.evidence_error = store, "somebody pulled the plug"
         self.sequence = 0
         self.reader = EvidenceReader(cast(ControlState, self), cast(Any, self))
@@ -54,13 +54,17 @@ class Node:
     async def flush(self) -> None:
         """Write a batch, as the recorder does."""
         if self.evidence is not None:
-            pending = self.totals.batch(time.time(), lambda _: self.build, lambda _: self.mark)
+            pending = self.totals.batch(time.time(), lambda _: self.build, self.basis_of, lambda _: self.mark)
             await self.evidence.write(pending.batch, Groups())
             self.totals.settle(pending, written=True)
 
     def builds_of_new(self, now: float) -> Any:
         """Be the recorder."""
         return lambda _: self.build
+
+    def basis_of(self, route: str) -> str:
+        """Be the recorder."""
+        return self.basis
 
     async def evidence_since(self, since: float = 0.0, build: str = "v1") -> GateEvidence:
         """Ask."""
@@ -136,6 +140,28 @@ async def test_evidence_belongs_to_the_build_that_answered(tmp_path: Path) -> No
 
     assert found == [10, 20, 10 + 30]
     assert (nothing.identical, nothing.since, nothing.distinct) == (0, 0.0, 0)
+
+
+async def test_evidence_belongs_to_what_was_compared(tmp_path: Path) -> None:
+    """Other backends or other requests begin with nothing, clients' answers included; a route that goes back to what it
+    compared before has that evidence again, also after a restart."""
+    node = await Node.open(tmp_path)
+    found, clients = [], []
+    for basis, total in (("here", 10), ("elsewhere", 30), ("here", 60)):
+        node.basis = basis
+        await node.flush()  # the configuration is taken over
+        node.tell({"identical|orders|legacy": total, "requests|orders|legacy|old|2xx": total})
+        found.append((await node.evidence_since()).identical)
+        clients.append(await node.reader.client_classes("orders", 0.0))
+    await node.close()
+    node = await Node.open(tmp_path)
+    node.basis = "elsewhere"
+    again = (await node.evidence_since()).identical
+    await node.close()
+
+    assert found == [10, 20, 10 + 30]
+    assert clients == [{("legacy", "2xx"): count} for count in found]
+    assert again == 20
 
 
 async def test_evidence_since_a_flip_holds_nothing_from_before(tmp_path: Path) -> None:

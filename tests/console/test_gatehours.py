@@ -50,7 +50,7 @@ def test_a_key_of_a_tally_is_one_cell_or_none(key: str, cell: tuple[str, str] | 
 
 def gather(hours: GateHours, now: float, grown: int, build: str, mark: str = "") -> None:
     """Let one count of one route grow."""
-    hours.gather([("identical|orders|new", grown)], [], now=now, build_of=lambda _: build, mark_of=lambda _: mark)
+    hours.gather([("identical|orders|new", grown)], [], now=now, build_of=lambda _: build, basis_of=lambda _: "", mark_of=lambda _: mark)
 
 
 def rows_of(hours: GateHours) -> dict[tuple[str, int], list[tuple[float, int]]]:
@@ -122,7 +122,7 @@ def test_nothing_is_lost_or_counted_twice(events: list[tuple[int, str, list[str]
     rows: dict[tuple[str, str, int], bytes] = {}
 
     def write(*, works: bool = True) -> None:
-        pending = totals.batch(now, lambda _: f"v{build // 2}", lambda _: build)
+        pending = totals.batch(now, lambda _: f"v{build // 2}", lambda _: str(build % 3), lambda _: build)
         if works:
             epochs.update(pending.batch.epochs)
             rows.update(pending.batch.gate_hours)

@@ -157,11 +157,16 @@ class FakeEvidence:
 
     def __init__(self, evidence: GateEvidence, *, build: str = "v1") -> None:
         self.evidence, self.build, self.asked = evidence, build, 0
+        self.basis = "here"
         self.broken = False
 
     def current_build(self, route: str) -> str:
         """Give the build that a test says."""
         return self.build
+
+    def current_basis(self, route: str) -> str:
+        """Give the basis that a test says."""
+        return self.basis
 
     async def gate_evidence(self, route: str, build: str, since: float) -> GateEvidence:
         """Give the evidence that a test says, or break."""
@@ -229,7 +234,7 @@ async def test_a_route_without_legacy_has_no_gate() -> None:
 
 
 async def test_a_verdict_is_remembered_for_a_second() -> None:
-    """Asking again at once costs nothing; another build, flag, gate or reset makes a verdict worthless at once."""
+    """Asking again at once costs nothing; another build, basis, flag, gate or reset makes a verdict worthless at once."""
     evidence = FakeEvidence(GateEvidence(build="v1"))
     gates, state = gates_over(evidence)
     await gates.verdict("orders")
@@ -237,10 +242,12 @@ async def test_a_verdict_is_remembered_for_a_second() -> None:
     await gates.verdict("orders")
     again = evidence.asked
     changes = []
-    for change in ("build", "flag", "reset"):
+    for change in ("build", "basis", "flag", "reset"):
         before = evidence.asked
         if change == "build":
             evidence.build = "v2"
+        elif change == "basis":
+            evidence.basis = "elsewhere"
         elif change == "flag":
             state.now = Flag(stage=Stage.LEGACY, salt="s")
         else:
@@ -249,7 +256,7 @@ async def test_a_verdict_is_remembered_for_a_second() -> None:
         changes.append(evidence.asked > before)
 
     assert again == first
-    assert changes == [True, True, True]
+    assert changes == [True, True, True, True]
     assert gates.results() == {"orders": "inconclusive"}
 
 

@@ -136,6 +136,7 @@ def test_the_diff_is_one_line_per_change() -> None:
         "~ route a: match: [{path: /a}] -> [{path: /a/{id}, methods: [GET]}]",
         "~ route a: journey: none -> j",
         "~ route a: shadow.sample_bp: none -> 5",
+        "~ route a: evidence for its gate begins anew",
         "- route b",
         "+ route c: /c, /d, legacy-app -> new-app",
         "~ undeclared: legacy-app -> none",
