@@ -30,8 +30,9 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
     if route.legacy is None:
         return
     live_since = await _live_since(state, route.name)
-    last_legacy, missing = await _reported(state, route.name)
-    now = time.time()
+    last_legacy, missing, age_s = await _reported(state, route.name)
+    # Up to the oldest of the nodes' reports: what a node did since is not known, so it cannot have been quiet.
+    now = time.time() - age_s
     # What happened before the evidence began is not known, so it cannot have been quiet.
     began = state.evidence.began_at if state.evidence is not None else None
     known = None if live_since is None or began is None or missing else max(live_since, began, last_legacy or 0.0)
@@ -68,24 +69,30 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
     )
 
 
-async def _reported(state: ControlState, name: str) -> tuple[float | None, str]:
-    """Say when legacy last answered a route on any node, and which nodes have not said; empty: all have."""
+async def _reported(state: ControlState, name: str) -> tuple[float | None, str, float]:
+    """Say when legacy last answered a route on any node, who has not said, and how old the oldest report is.
+
+    Shape: an empty text in the middle: every node has said.
+    """
     own = state.totals.last_legacy(name)
     if state.replicas is None or state.evidence is None or state.flag_store is None:
-        return own, ""
+        return own, "", 0.0
     try:
+        # The nodes first: what they had reported when they spoke is then in the evidence.
         nodes = await NodeStore(state.flag_store.database).list()
         on_any = (await state.evidence.load_last_legacy()).get(name)
     except StoreError as error:
-        return own, str(error)
+        return own, str(error), 0.0
+    others = [node for node in nodes if node.name != state.replicas.name]
+    ages = [REPORT_S if node.reported_age_s is None else node.reported_age_s + node.age_s for node in others]
     silent = [
         f"{node.name} (silent for {node.age_s:.0f} s)" if node.is_away else f"{node.name} (no evidence from it)"
-        for node in nodes
-        if node.name != state.replicas.name
-        and (node.is_away or node.reported_age_s is None or node.reported_age_s + node.age_s > REPORT_S)
+        for node, age_s in zip(others, ages, strict=True)
+        if node.is_away or age_s >= REPORT_S
     ]
     last = max((at for at in (own, on_any) if at is not None), default=None)
-    return last, f"node {', '.join(silent)} has not reported what it answered" if silent else ""
+    why = f"node {', '.join(silent)} has not reported what it answered" if silent else ""
+    return last, why, max(ages, default=0.0)
 
 
 async def _live_since(state: ControlState, name: str) -> float | None:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from config.spec import RouteSpec
+from console.flips import FlipAsk
+from console.ledger import require_quiet
+from console.problem import ProblemError
+from console.state import ControlState
+from store.evidence import EvidenceStore
+from tests.console.pair import OPS, pair
+from tests.rules.made import config, route
 from tests.support.controlnode import ROUTES, running
 
 pytestmark = pytest.mark.anyio
@@ -50,3 +59,29 @@ async def test_quiet_is_the_routes_own_and_counts_from_the_last_answer(tmp_path:
 
     assert loud["evidence"]["needed_s"] == 60
     assert "expected quiet for 1m" in loud["detail"]
+
+
+async def test_a_node_is_taken_for_quiet_only_up_to_its_last_report(tmp_path: Path) -> None:
+    """What another node did since it last reported is not known: it is no quiet, and one that says nothing is named."""
+    orders = replace(route("orders"), quiet_ns=0)
+    async with pair(tmp_path, config(orders)) as (one, two):
+        one.state.evidence = await EvidenceStore.open(str(tmp_path / "evidence.db"), node="a")
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        said = {}
+        for age_s in (0.0, 5.0, 60.0):
+            two.reported_age_s = age_s
+            await two.replicas.beat()
+            said[age_s] = await _refusal(one.state, orders)
+
+    assert said[0.0] == ""
+    assert "watched without legacy only since" in said[5.0]
+    assert "node b (no evidence from it) has not reported" in said[60.0]
+
+
+async def _refusal(state: ControlState, orders: RouteSpec) -> str:
+    """Ask the ledger; give what it says against it."""
+    try:
+        await require_quiet(state, orders)
+    except ProblemError as error:
+        return error.detail
+    return ""

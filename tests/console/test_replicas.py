@@ -3,142 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from config.spec import ConfigSpec
-from console.beginning import Places
 from console.change import entry_for
-from console.flips import FlipAsk, Flips
-from console.gates import Gates
-from console.holds import Holds, RollbackAsk
-from console.journal import Journal
-from console.peers import Peers
+from console.flips import FlipAsk
 from console.problem import ProblemError
-from console.replicas import Replicas, hear
-from console.state import Caller, ControlState
-from console.totals import Totals
+from console.replicas import hear
 from rules.flag import Flag, Hold, Stage
-from rules.snapshot import SnapshotSpec
-from shadow import link
-from shadow.lines import Lines
 from store.database import Database, StoreError
 from store.flags import Commit, FlagStore, Remembered
+from tests.console.pair import OPS, pair
 from tests.rules.made import config, route
 
 pytestmark = pytest.mark.anyio
 
-OPS = Caller(actor="ops")
 HOLD = Hold(route="orders", keep_copying=False, reason="", actor="ops", at="2026-01-01T00:00:00.000Z")
-
-
-class Supervisor:
-    """Keep holds as the supervisor does, and say yes."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, Hold] = {}
-
-    async def change(self, *, add: Iterable[Hold] = (), remove: Iterable[str] = ()) -> link.HoldsChanged:
-        """Add and remove holds."""
-        added, removed = list(add), list(remove)
-        self.held = {name: hold for name, hold in self.held.items() if name not in removed}
-        self.held |= {hold.route: hold for hold in added}
-        return link.HoldsChanged(request="", ok=True, routes=[*(hold.route for hold in added), *removed])
-
-
-class Node:
-    """Be control's memory on one node, without processes around it."""
-
-    def __init__(self, name: str, directory: Path, journal: Journal, spec: ConfigSpec) -> None:
-        state_dir = directory / name
-        state_dir.mkdir()
-        self.path = str(directory / "flags.db")
-        spec = replace(spec, workers=0, routes=tuple(replace(one, gate=None) for one in spec.routes))
-        self.state = ControlState(
-            state_dir=str(state_dir),
-            config_path="",
-            journal=journal,
-            spec=SnapshotSpec(revision=1, config=spec, flags={}),
-            holds={},
-            totals=Totals(),
-            places=Places(flags=self.path, evidence="", node=name),
-        )
-        unasked: Any = None  # no route here has a gate
-        self.state.gates = Gates(self.state, unasked)
-        self.state.peers = Peers(
-            current=self.state.current,
-            on_worker=lambda _: None,
-            on_lost=lambda _: None,
-            on_tally=lambda _: None,
-            on_finding=lambda _: None,
-            on_seen=lambda _: None,
-            on_repeated=lambda _: None,
-            on_error=lambda _: None,
-        )
-        self.supervisor = Supervisor()
-        self.state.supervisor = self.supervisor  # type: ignore[assignment]  # what it is asked for is one method
-        self.state.is_told = True
-        self.replicas = self.state.replicas = Replicas(
-            self.state,
-            name=name,
-            version="1",
-            address=lambda: f"127.0.0.1:{ord(name)}",
-            open_store=self._open,
-            reported_age=lambda: 0.0,
-        )
-        self.flips, self.holds = Flips(self.state), Holds(self.state)
-        self.is_cut = False
-
-    async def _open(self) -> tuple[FlagStore | None, None, str]:
-        return (None, None, "cut off") if self.is_cut else (await FlagStore.open(self.path), None, "")
-
-    async def cut(self) -> None:
-        """Lose the database."""
-        self.is_cut = True
-        assert self.state.flag_store is not None
-        await self.state.flag_store.close()
-        self.state.flag_store = None
-        await self.replicas.look()
-
-    async def heal(self) -> None:
-        """Find the database again."""
-        self.is_cut = False
-        await self.replicas.look()
-
-    def stage(self, name: str = "orders") -> Stage:
-        """Say where a route stands here."""
-        return self.state.flag(self.state.route(name)).stage
-
-    async def rollback(self, name: str = "orders") -> dict[str, object]:
-        """Roll one route back here."""
-        answer = await self.holds.rollback(self.holds.choose(name), RollbackAsk(anyway=True), OPS)
-        return answer.body
-
-
-@asynccontextmanager
-async def pair(
-    directory: Path, first: ConfigSpec, second: ConfigSpec | None = None
-) -> AsyncIterator[tuple[Node, Node]]:
-    """Run two nodes over one database; the first one begins it."""
-    out = (directory / "log").open("wb")
-    journal = Journal(Lines(out.fileno()))
-    one, two = Node("a", directory, journal, first), Node("b", directory, journal, second or first)
-    try:
-        for node in (one, two, one):
-            await node.replicas.look()
-            await node.replicas.beat()
-        yield one, two
-    finally:
-        for node in (one, two):
-            await node.state.close()
-        journal.close()
-        out.close()
 
 
 async def test_a_flip_on_one_node_is_the_truth_of_all(tmp_path: Path) -> None:
