@@ -150,55 +150,56 @@ class Recorder:
             await self.write()
 
     async def flush(self) -> None:
-        """Write now if the evidence is older than a quarter of a second."""
-        if time.monotonic() - self._written_at > FRESH_S:
-            await self.write()
+        """Write now if the evidence is older than a quarter of a second; who reads does not wait for a reopening."""
+        async with self._turn:
+            if self._state.evidence is not None and time.monotonic() - self._written_at > FRESH_S:
+                await self._write(self._state.evidence)
 
     async def write(self) -> None:
         """Write one batch; what cannot be written is kept for the next one."""
-        state = self._state
         async with self._turn:
-            if state.evidence is None and not await self._reopen():
-                return
-            evidence = state.evidence
-            assert evidence is not None
-            now = time.time()
-            pending = state.totals.batch(now, self.builds_of_new(now), self.basis_of, self._mark_of)
-            kept = state.config.evidence
-            evidence.bound(max_age_s=kept.max_age_ns / 1e9, cap_bytes=kept.max_bytes)
-            written = False
-            try:
-                await evidence.write(pending.batch, state.groups, state.repeats)
-                written = True
-                self._written_at = time.monotonic()
-            except StoreError as error:
-                state.evidence, state.evidence_error = None, str(error)
-                state.journal.say("evidence.failed", str(error))
-                await evidence.close()
-            finally:
-                state.totals.settle(pending, written=written)
+            if self._state.evidence is None:
+                await self._reopen()
+            if self._state.evidence is not None:
+                await self._write(self._state.evidence)
 
-    async def _reopen(self) -> bool:
+    async def _write(self, evidence: EvidenceStore) -> None:
+        state, now = self._state, time.time()
+        pending = state.totals.batch(now, self.builds_of_new(now), self.basis_of, self._mark_of)
+        kept = state.config.evidence
+        evidence.bound(max_age_s=kept.max_age_ns / 1e9, cap_bytes=kept.max_bytes)
+        written = False
+        try:
+            await evidence.write(pending.batch, state.groups, state.repeats)
+            written = True
+            self._written_at = time.monotonic()
+        except StoreError as error:
+            state.evidence, state.evidence_error = None, str(error)
+            state.journal.say("evidence.failed", str(error))
+            await evidence.close()
+        finally:
+            state.totals.settle(pending, written=written)
+
+    async def _reopen(self) -> None:
         """Open the file again after a failure, a new one if it is gone."""
         state, now = self._state, time.monotonic()
         if now - self._tried_at < REOPEN_S:
-            return False
+            return
         self._tried_at = now
         try:
             opened = await EvidenceStore.open(state.places.evidence, node=state.places.node)
         except StoreError as error:
             state.evidence_error = str(error)
-            return False
+            return
         try:
             epochs, last_legacy = await opened.load_epochs(), await opened.load_last_legacy()
             state.totals.join(epochs.values(), last_legacy, now, await opened.gate_hours.mine(this_hour()))
         except (StoreError, ValueError) as error:  # ValueError: totals that this version cannot read
             state.evidence_error = str(error)
             await opened.close()
-            return False
+            return
         state.evidence = opened
         state.journal.say("evidence.opened", "evidence is kept again")
-        return True
 
 
 def places_of(finding: Finding) -> tuple[str, ...]:

@@ -80,8 +80,8 @@ class Replicas:
         Shape: *reported_age* says how old the last report to the evidence is; ``None``: there is no evidence.
         """
         self.name = name
-        self.away = ""
-        """Why the database cannot be used; empty: it can, as far as is known."""
+        self._failures: dict[str, str] = {}
+        """Why the database cannot be used, by what found it: a look, which reads, or a beat, which writes."""
         self.nodes: tuple[NodeSeen, ...] = ()
         """Every node as it was seen last, also while the database is away."""
         self.leader = ""
@@ -101,6 +101,11 @@ class Replicas:
     def is_leader(self) -> bool:
         """Say whether this node leads; never two do at once."""
         return _clock() < self._leads_until
+
+    @property
+    def away(self) -> str:
+        """Say why the database cannot be used; empty: it can, as far as is known."""
+        return next(iter(self._failures.values()), "")
 
     @property
     def others(self) -> tuple[NodeSeen, ...]:
@@ -136,10 +141,10 @@ class Replicas:
             position = await state.flag_store.position()
             if position.number != state.position:
                 await self.catch_up()
-            self._found()
+            self._found("look")
             await self._settle_holds()
         except StoreError as error:
-            self._lost(error)
+            self._lost("look", error)
         except (ProblemError, OvertakenError, SupervisorError) as error:
             self._say(f"the holds of this node and of the others could not be joined: {error}")
 
@@ -211,15 +216,14 @@ class Replicas:
             raise StoreError(error)
         self._state.flag_store = store
 
-    def _found(self) -> None:
-        if self.away:
+    def _found(self, way: str) -> None:
+        if self._failures.pop(way, "") and not self._failures:
             self._state.journal.say("database.back", "the database answers again")
-            self.away = ""
 
-    def _lost(self, error: Exception) -> None:
-        if not self.away:
+    def _lost(self, way: str, error: Exception) -> None:
+        if not self._failures:
             self._state.journal.say("database.away", f"going on with revision {self._state.revision}: {error}")
-        self.away = str(error)
+        self._failures[way] = str(error)
 
     def _say(self, sentence: str) -> None:
         """Note a failure once, not twice a second."""
@@ -311,8 +315,9 @@ class Replicas:
             try:
                 beat = await NodeStore(store.database).beat(self._self())
             except StoreError as error:
-                self._lost(error)
+                self._lost("beat", error)
                 return
+            self._found("beat")
             self._leads_until = asked + LEASE_S - MARGIN_S if beat.leads else float("-inf")
             self.nodes, self.leader = beat.nodes, beat.leader
             self._look_around(beat)

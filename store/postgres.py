@@ -10,9 +10,11 @@ Rules of this file:
 3. Deadlines shut the socket down, they do not cancel: psycopg answers a cancellation by asking the server, which is
    what may not answer. The next use connects anew.
 4. A lost connection is made again by whoever needs it; a statement is sent twice only if the first one cannot have
-   written. After a failed try the next :data:`AGAIN_S` answer with the same sentence.
-5. No message holds a password, or the text of a URL.
-6. The schema is never changed here (``matapalo db migrate`` does); one that does not fit is a sentence.
+   written.
+5. One deadline is all that a database which is stuck (away, silent, behind somebody's lock) costs its callers: those
+   who waited behind the one who found out, and those of the next :data:`AGAIN_S`, get the same sentence at once.
+6. No message holds a password, or the text of a URL.
+7. The schema is never changed here (``matapalo db migrate`` does); one that does not fit is a sentence.
 """
 
 from __future__ import annotations
@@ -60,6 +62,9 @@ LOCKS: Final[Mapping[str, int]] = {"flags": 0x6D617461_01, "evidence": 0x6D61746
 
 # It warns of lost connections on stderr, beside the exception that we turn into a sentence.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+_STUCK: Final = (psycopg.errors.ConnectionTimeout, psycopg.errors.LockNotAvailable)
+"""What the next one would find as well; a query that is too slow says nothing about others."""
 
 _DIALECT: Final = dialect.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's own constructor
 
@@ -112,7 +117,7 @@ class PostgresDatabase:
         self._where, self._file = where, file
         self.deadline_s = DEADLINE_S if deadline_s is None else deadline_s
         self._away = ""
-        self._closed = False
+        self.is_closed = False
         self._writer = _Link(self)
         self._reader = _Link(self)
 
@@ -125,7 +130,7 @@ class PostgresDatabase:
         async with self._writer.turn():
             connection = await self._writer.begin(f"BEGIN; SELECT pg_advisory_xact_lock({LOCKS[self._file]})")
             is_asked = False
-            with self._translated(connection), severing(connection, self.deadline_s) as deadline:
+            with self._writer.translated(connection), severing(connection, self.deadline_s) as deadline:
                 try:
                     yield PostgresTransaction(connection)
                     is_asked = True
@@ -150,7 +155,7 @@ class PostgresDatabase:
         """
         async with self._reader.turn():
             connection = await self._reader.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            with self._translated(connection), severing(connection, self.deadline_s):
+            with self._reader.translated(connection), severing(connection, self.deadline_s):
                 try:
                     yield PostgresTransaction(connection)
                 finally:
@@ -185,14 +190,14 @@ class PostgresDatabase:
 
         Raises: StoreError.
         """
-        if self._closed:
+        if self.is_closed:
             raise StoreError(f"{self.name} is closed; Matapalo is shutting down")
         if self._away:
             raise StoreError(self._away)
 
     async def close(self) -> None:
         """Close both connections; a second call does nothing."""
-        self._closed = True
+        self.is_closed = True
         await asyncio.gather(self._reader.close(), self._writer.close())
 
     async def connect(self) -> psycopg.AsyncConnection[Row]:
@@ -200,7 +205,7 @@ class PostgresDatabase:
 
         Raises: StoreError.
         """
-        if self._closed:
+        if self.is_closed:
             self.check()
         try:
             connection = await _connect(self._where, "off" if self._file == "evidence" else "on", self.deadline_s)
@@ -210,17 +215,9 @@ class PostgresDatabase:
         self.name, self._away = _name_of(connection), ""
         return connection
 
-    @contextmanager
-    def _translated(self, connection: psycopg.AsyncConnection[Row]) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.Error as error:
-            if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-                _sever(connection)  # a former primary: the next connection looks for the one that took over
-            said = sentence(self.name, error)
-            if connection.closed:
-                self._away = said
-            raise StoreError(said) from error
+    def note(self, failure: str) -> None:
+        """Remember that the last try to use it failed."""
+        self._away = failure
 
 
 class _Deadline:
@@ -245,12 +242,15 @@ class _Link:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Be the only one who uses the connection."""
+        asked_at = _now()
         try:
             async with asyncio.timeout(self._database.deadline_s):
                 await self._lock.acquire()
         except TimeoutError as error:
             raise StoreError(f"{self._database.name} is busy with the query before; try again") from error
         try:
+            if asked_at <= self._failed_at:
+                raise StoreError(self._failure)
             yield
         finally:
             self._lock.release()
@@ -269,10 +269,12 @@ class _Link:
 
         Raises: StoreError.
         """
+        if _now() - self._failed_at < AGAIN_S and not self._database.is_closed:
+            raise StoreError(self._failure)
         is_new = self._connection is None or self._connection.closed
         connection = await self._connected()
         try:
-            with self._database._translated(connection), severing(connection, self._database.deadline_s):
+            with self.translated(connection), severing(connection, self._database.deadline_s):
                 return await connection.execute(text.encode(), values)
         except StoreError:
             if is_new or not connection.closed:
@@ -308,15 +310,33 @@ class _Link:
                 return self._connection
             _sever(self._connection)  # somebody was cancelled in the middle of leaving a transaction
             await self._connection.close()
-        now = asyncio.get_running_loop().time()
-        if now - self._failed_at < AGAIN_S and not self._database._closed:
-            raise StoreError(self._failure)
         try:
             self._connection = await self._database.connect()
         except StoreError as error:
-            self._failed_at, self._failure = asyncio.get_running_loop().time(), str(error)
+            self._fail(str(error))
             raise
         return self._connection
+
+    @contextmanager
+    def translated(self, connection: psycopg.AsyncConnection[Row]) -> Iterator[None]:
+        """Turn what psycopg raises into a sentence, and remember it where it holds for others, too.
+
+        Raises: StoreError.
+        """
+        try:
+            yield
+        except psycopg.Error as error:
+            if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+                _sever(connection)  # a former primary: the next connection looks for the one that took over
+            said = sentence(self._database.name, error)
+            if isinstance(error, _STUCK):
+                self._fail(said)
+            if connection.closed:
+                self._database.note(said)
+            raise StoreError(said) from error
+
+    def _fail(self, said: str) -> None:
+        self._failed_at, self._failure = _now(), said
 
 
 # ---- connections ---------------------------------------------------------------------------------------------------
@@ -349,8 +369,10 @@ async def _connect(where: str, durable: str, deadline_s: float) -> psycopg.Async
 
 async def _begin_session(connection: psycopg.AsyncConnection[Row], durable: str, deadline_s: float) -> None:
     limit_ms = round(deadline_s * 1_000)
+    # Before our own deadline: a server that says why it ends a statement is not taken for one that is silent.
     await connection.execute(
-        f"SET search_path TO {SCHEMA}; SET statement_timeout TO {limit_ms}; SET lock_timeout TO {limit_ms - 500}; "
+        f"SET search_path TO {SCHEMA}; SET lock_timeout TO {limit_ms * 90 // 100}; "
+        f"SET statement_timeout TO {limit_ms * 95 // 100}; "
         f"SET idle_in_transaction_session_timeout TO {limit_ms}".encode()
     )
     # What is acknowledged must be on a disk, whatever the server's default; a stricter one (remote_apply) stays.
@@ -460,6 +482,10 @@ def severing(
         raise
     finally:
         timer.cancel()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _sever(connection: psycopg.AsyncConnection[Any]) -> None:

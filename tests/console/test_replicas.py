@@ -122,6 +122,26 @@ async def test_without_the_database_rollback_holds_and_flips_are_refused(tmp_pat
         assert any("flags cannot be changed" in reason for reason in two.state.degraded())
 
 
+async def test_a_database_that_can_only_be_read_is_away(tmp_path: Path) -> None:
+    """Where nothing can be written no reading says that all is well, and no flip waits for a lock to find out."""
+    async with pair(tmp_path, config(route("orders"))) as (one, _):
+        assert one.state.flag_store is not None
+        async with one.state.flag_store.database.transaction() as tx:
+            await tx.run(text("CREATE TRIGGER stuck BEFORE INSERT ON nodes BEGIN SELECT RAISE(ABORT, 'stuck'); END"))
+        await one.replicas.beat()
+        await one.replicas.look()
+        away = one.state.degraded()
+        with pytest.raises(ProblemError) as caught:
+            await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        async with one.state.flag_store.database.transaction() as tx:
+            await tx.run(text("DROP TRIGGER stuck"))
+        await one.replicas.beat()
+
+        assert any("stuck" in reason for reason in away)
+        assert caught.value.kind == "database"
+        assert one.replicas.away == ""
+
+
 async def test_a_hold_made_while_cut_off_reaches_everybody_afterwards(tmp_path: Path) -> None:
     """When the database is back the hold is brought to it, audited, and in force on every node."""
     async with pair(tmp_path, config(route("orders"), route("cart"))) as (one, two):

@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select, text
 from store import postgres
 from store.database import Database, File, StoreError, open_database
 from store.migrate import upgrade_postgres
-from store.postgres import PostgresDatabase, misfit, named, parameters_of, sentence
+from store.postgres import LOCKS, SCHEMA, PostgresDatabase, misfit, named, parameters_of, sentence
 from store.schema import FLOOR, HEAD, meta
 from tests.support.faultproxy import FaultProxy, Faults
 from tests.support.postgres import PASSWORD, PostgresServer
@@ -123,6 +123,27 @@ async def test_silence_ends_at_the_deadline(
 
     assert found[0] == "before"
     assert waited_s < 5
+
+
+@pytest.mark.parametrize("words", [f"SELECT pg_advisory_lock({LOCKS['flags']})", "LOCK TABLE meta"])
+async def test_a_lock_that_somebody_holds_costs_one_deadline(migrated_url: str, words: str) -> None:
+    """Whoever waits behind somebody's lock, and who comes soon after, hears of it with the first one, not in turn."""
+    database = await open_database(migrated_url, "flags", 1.5)
+    uses = put if "advisory" in words else lambda database, _: keys_of(database)
+    async with await psycopg.AsyncConnection.connect(migrated_url) as other:
+        await other.execute(f"SET search_path TO {SCHEMA}".encode())
+        await other.execute(words.encode())
+        began = time.monotonic()
+        found = await asyncio.gather(*(uses(database, f"key{number}") for number in range(5)), return_exceptions=True)
+        together_s, began = time.monotonic() - began, time.monotonic()
+        with pytest.raises(StoreError, match="holds its lock"):
+            await uses(database, "at once")
+        again_s = time.monotonic() - began
+    await database.close()
+
+    assert all(isinstance(one, StoreError) and "holds its lock" in str(one) for one in found), found
+    assert together_s < 2.5
+    assert again_s < 0.5
 
 
 async def test_a_commit_whose_answer_is_lost_says_that_the_outcome_is_unknown(
