@@ -19,6 +19,9 @@ OR_HASH_PATTERN: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|sha256:[0-9a-f]{
 MAX_SECRET_BYTES: Final = 1 << 20
 """The largest secret file: a bundle of authorities has 250 KiB, a wrong path may have any size."""
 
+EMPTY_DIGEST: Final = hashlib.sha256(b"").hexdigest()
+"""What hashing a variable that was not set gives; as a token's hash it would let everybody in who shows none."""
+
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -60,19 +63,23 @@ def token_reference(written: str) -> str:
     """
     if not re.fullmatch(OR_HASH_PATTERN, written) or not written.isprintable():
         raise UnfitError("a text", OR_HASH_EXPECTED)
+    if written == f"sha256:{EMPTY_DIGEST}":
+        raise UnfitError("the hash of nothing", OR_HASH_EXPECTED, "the variable that was hashed was empty")
     return written
 
 
 def token_digest(value: str) -> str:
     """Give the hex SHA-256 of a token; a value that is ``sha256:`` and a hash already is that hash.
 
-    Raises: SecretError for ``sha256:`` before anything else.
+    Raises: SecretError for ``sha256:`` before anything else, and for the hash of nothing.
     """
     scheme, colon, digest = value.partition(":")
     if not (colon and scheme == "sha256"):
         return hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise SecretError("a hash is sha256: and 64 hex digits; `matapalo token hash` writes it")
+    if digest == EMPTY_DIGEST:
+        raise SecretError("this is the hash of nothing: what was hashed was empty; `matapalo token hash` writes one")
     return digest
 
 

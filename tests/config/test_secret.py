@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError, SecretError, UnfitError, load_text, missing_secrets, resolve
-from config.secret import MAX_SECRET_BYTES, anchored, file_reference, reference
+from config.secret import MAX_SECRET_BYTES, anchored, file_reference, reference, token_digest, token_reference
 
 
 def test_a_variable_is_resolved() -> None:
@@ -102,3 +102,14 @@ def test_check_names_every_missing_secret(tmp_path: Path) -> None:
         "routes.a.shadow.replace_authorization",
     ]
     assert missing_secrets(load_text("backends: {old: {url: 'http://old'}}")) == ()
+
+
+NOTHING = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_the_hash_of_nothing_is_no_token() -> None:
+    """A hash that was made of an unset variable would let in whoever shows an empty token: it is refused everywhere."""
+    with pytest.raises(UnfitError, match="the variable that was hashed was empty"):
+        token_reference(NOTHING)
+    with pytest.raises(SecretError, match="what was hashed was empty"):
+        token_digest(NOTHING)
