@@ -7,7 +7,9 @@ import contextlib
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import uvicorn
@@ -15,12 +17,10 @@ from starlette.types import ASGIApp
 
 from config.spec import AddressSpec, TlsSpec
 from config.tls import Identity, TlsError, identity, stamps
+from console.connection import MAX_CONNECTIONS, Connection
 from console.journal import Journal
 
 BACKLOG: Final = 256
-MAX_CONNECTIONS: Final = 256
-"""People, scripts and one scraper; beyond it uvicorn answers 503."""
-
 KEEP_ALIVE_S: Final = 75
 STOP_S: Final = 2
 RENEW_S: Final = 1.0
@@ -43,8 +43,11 @@ class Admin:
     Runs: on control's loop.
     """
 
-    def __init__(self, app: ASGIApp, journal: Journal, complaints: dict[str, str]) -> None:
-        self._app, self._journal, self._complaints = app, journal, complaints
+    def __init__(
+        self, app: ASGIApp, journal: Journal, *, complaints: dict[str, str], refusals: Counter[str]
+    ) -> None:
+        self._app, self._journal = app, journal
+        self._complaints, self._refusals = complaints, refusals
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._identity: Identity | None = None
@@ -68,7 +71,7 @@ class Admin:
         _speak_through(self._journal)
         config = uvicorn.Config(
             self._app,
-            http="h11",
+            http=partial(Connection, self._refusals),  # type: ignore[arg-type]  # called like the class
             ws="none",
             loop="none",
             lifespan="off",
@@ -76,7 +79,7 @@ class Admin:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=MAX_CONNECTIONS + 1,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=STOP_S,
         )

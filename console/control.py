@@ -210,7 +210,7 @@ class Control:
                 Ofrep(state),
             ),
         )
-        self._admin = Admin(api.app, self._journal, state.complaints)
+        self._admin = Admin(api.app, self._journal, complaints=state.complaints, refusals=state.refusals)
         self._listen(state)
         if self._early_holds is not None:
             self._holds_came(self._early_holds)

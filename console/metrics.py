@@ -223,7 +223,8 @@ FAMILIES: Final = (
         "matapalo_admin_refused_total",
         "reason",
         "Requests to the admin API that were not let in: no_token, bad_token (unknown, expired, revoked), role (too "
-        "low), host (not a name of ours), identity (a person named from elsewhere), cross_site, rate_limited.",
+        "low), host (not a name of ours), identity (a person named from elsewhere), cross_site, rate_limited; and "
+        "connections that were closed: slow (no request within 10 s), crowded (unused, and its place was needed).",
     ),
     _counter(
         "matapalo_certificate_renewals_total",
