@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -231,6 +232,8 @@ def _command(pid: int) -> str:
 def _descriptors() -> frozenset[tuple[int, str]]:
     """List the open descriptors with what they point to; empty where /proc does not exist."""
     found = set()
+    # What keeps multiprocessing's two servants alive; see _children.
+    servants = {forkserver._forkserver._forkserver_alive_fd, resource_tracker._resource_tracker._fd}  # type: ignore[attr-defined]
     try:
         numbers = os.listdir("/proc/self/fd")
     except OSError:
@@ -240,6 +243,6 @@ def _descriptors() -> frozenset[tuple[int, str]]:
             target = os.readlink(f"/proc/self/fd/{number}")
         except OSError:
             continue  # the listing's own descriptor, or closed by a thread meanwhile
-        if not target.startswith(("/dev/null", "/dev/urandom", "/proc/")):
+        if int(number) not in servants and not target.startswith(("/dev/null", "/dev/urandom", "/proc/")):
             found.add((int(number), target))
     return frozenset(found)

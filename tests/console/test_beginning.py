@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_new_node_begins_with_the_flags_of_the_file(tmp_path: Path) -> None:
     """A first start takes every flag from the file, writes the snapshot at rest and says Ready with the address."""
-    async with running(tmp_path) as node:
+    async with running(tmp_path, as_shipped=True) as node:
         worker = await node.worker()
 
         flags = worker.spec.flags
@@ -123,7 +123,7 @@ async def test_a_bad_file_at_the_start_leaves_the_last_good_configuration(tmp_pa
 
 async def test_without_any_configuration_control_says_why_and_exits(tmp_path: Path) -> None:
     """Without a usable file and without a snapshot control tells the supervisor the reason and exits 1."""
-    node = ControlNode(tmp_path)
+    node = ControlNode(tmp_path, as_shipped=True)
     node.config.write_text("listen: [")
     await node.start()
 

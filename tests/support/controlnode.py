@@ -19,6 +19,8 @@ from msgspec.structs import replace
 
 from rules.snapshot import SnapshotSpec, decode
 from shadow import link
+from tests.support.emptystate import lay_empty_files
+from tests.support.forked import Forked
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 20.0
@@ -138,7 +140,11 @@ class FakeWorker:
 
 
 class ControlNode:
-    """Run one control process on a state directory, as often as wanted, and call its admin API."""
+    """Run one control process on a state directory, as often as wanted, and call its admin API.
+
+    Shape: with *as_shipped* it starts as ``python -m matapalo`` and finds an empty directory; without, it costs a
+    third: the schemas are there (:mod:`tests.support.emptystate`) and so are the imports (:mod:`tests.support.forked`).
+    """
 
     def __init__(
         self,
@@ -150,11 +156,16 @@ class ControlNode:
         old_port: int = 9,
         workers: int = 1,
         gate: str = "off",
+        as_shipped: bool = False,
     ) -> None:
         self.gate = gate
         """Of every route, as YAML; flips of tests that are about something else ask for no evidence."""
         self.state_dir = directory / "state"
-        self.state_dir.mkdir(exist_ok=True)
+        if as_shipped:
+            self.state_dir.mkdir(exist_ok=True)
+        elif not self.state_dir.exists():  # it may be there of a node before this one
+            lay_empty_files(self.state_dir)
+        self._as_shipped = as_shipped
         self.config = directory / "matapalo.yaml"
         self._admin, self._top, self._old_port, self._workers = admin, top, old_port, workers
         self.write(routes)
@@ -164,7 +175,7 @@ class ControlNode:
         self.heard: list[link.Any] = []
         self.log = directory / "control.log"
         self.environment: dict[str, str] = {}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self._parent: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._linked: list[FakeWorker] = []
@@ -187,16 +198,19 @@ class ControlNode:
         """Start control without waiting."""
         ours, theirs = socket.socketpair()
         self.ready = None
-        words = [sys.executable, "-P", "-m", "matapalo", "_control", "--state-dir", str(self.state_dir)]
-        words += ["--config", str(self.config), "--parent-fd", str(theirs.fileno())]
+        words = ["_control", "--state-dir", str(self.state_dir), "--config", str(self.config)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         with theirs, self.log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: ASYNC220 - a killed child must be waitable from any loop
-                words,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-            )
+            if self._as_shipped:
+                self.process = subprocess.Popen(  # noqa: ASYNC220 - a killed child must be waitable from any loop
+                    [sys.executable, "-P", "-m", "matapalo", *words, "--parent-fd", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    env=environment,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                )
+            else:
+                self.process = Forked(words, link=theirs, environment=environment, log=self.log)
         reader, self._parent = await asyncio.open_connection(sock=ours)
         self._reading = asyncio.create_task(self._hear(reader), name="fake supervisor")
 
@@ -264,6 +278,7 @@ class ControlNode:
             with contextlib.suppress(OSError):
                 await self._parent.wait_closed()
         self.process = None
+        assert process.returncode is not None
         return process.returncode
 
     async def unlink(self) -> None:
