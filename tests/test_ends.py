@@ -40,7 +40,7 @@ def test_a_stop_lets_everything_under_way_end_in_its_own_way() -> None:
                 "backends": {"old": {"url": backend.url}},
                 "undeclared": {"backend": "old"},
                 "routes": [],
-                "limits": {"lame_duck": "1500ms", "drain": "1500ms"},
+                "limits": {"lame_duck": "3s", "drain": "3s"},
             },
             wait_for_control=False,
         ) as product,
@@ -70,7 +70,7 @@ def test_a_stop_lets_everything_under_way_end_in_its_own_way() -> None:
         socket.send(b"still there")
         echoed = socket.read_exactly(11)
         cut = [events.ending(), socket.ending()]
-        code = product.process.wait(15)
+        code = product.process.wait(60)
         took, killed = time.monotonic() - began, product.logs("killed")
         for client in clients:
             client.close()
@@ -81,5 +81,5 @@ def test_a_stop_lets_everything_under_way_end_in_its_own_way() -> None:
     assert echoed == b"still there"
     assert cut == ["reset", "eof"]
     assert code == 0
-    assert took >= 2.9
+    assert took >= 5.9
     assert killed == []

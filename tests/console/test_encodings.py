@@ -20,7 +20,7 @@ NEWLINE = item("whitespace.trailing_newline", "", detail=r"'' -> '\n'", legacy="
 
 async def advice(node: ControlNode, pairs: int, query: str = "") -> dict[str, Any]:  # Any: JSON
     """Wait until so many pairs are planned with."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         found: dict[str, Any] = (await node.get(f"/api/v1/routes/orders/encoding{query}")).json()
         if found["pairs"] >= pairs:

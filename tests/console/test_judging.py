@@ -44,12 +44,12 @@ def comparer(state_dir: str) -> Iterator[subprocess.Popen[bytes]]:
         )
         theirs.close()
         reader, ready = link.FrameReader(), False
-        ours.settimeout(20)
+        ours.settimeout(60)
         while not ready:
             ready = any(isinstance(message, link.Ready) for message, _ in reader.feed(ours.recv(1 << 16)))
         yield process
         process.kill()
-        process.wait(20)
+        process.wait(60)
 
 
 def pair(legacy: bytes, new: bytes) -> link.Pair:

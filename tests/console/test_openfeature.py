@@ -16,7 +16,7 @@ from tests.support.controlnode import ControlNode, running
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 def write(path: Path, **values: object) -> None:

@@ -27,8 +27,8 @@ def events_have_their_threads() -> None:
     pool = _event_support._event_executor
     everybody = threading.Barrier(pool._max_workers + 1)
     for _ in range(pool._max_workers):
-        pool.submit(everybody.wait, 20)
-    everybody.wait(20)
+        pool.submit(everybody.wait, 60)
+    everybody.wait(60)
 
 
 async def looked(provider: str, *, timeout_ms: int = 20_000, **options: Any) -> Look:  # Any: the provider's arguments

@@ -18,7 +18,7 @@ async def test_a_reset_begins_anew_and_is_kept(tmp_path: Path) -> None:
         worker = await node.worker()
         told = {"eligible|orders": 9, "sent|orders": 9, "identical|orders|legacy": 9, "paired|orders|GET|2xx|2xx": 9}
         before: dict[str, int] = {}
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         worker.tally(told)
         while before.get("compared") != 9 and time.monotonic() < deadline:
             before = (await node.get("/api/v1/routes/orders/gate")).json()["evidence"]

@@ -36,7 +36,7 @@ async def test_share_has_every_hour_of_the_window(tmp_path: Path) -> None:
     async with running(tmp_path) as node:
         worker = await node.worker()
         worker.tally({"requests|orders|legacy|old|2xx": 3, "requests|orders|new|fresh|5xx": 1})
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while (shown := (await node.get("/api/v1/share?window=3h")).json())["total"]["sides"]["legacy"] != 3:
             assert time.monotonic() < deadline
         route = (await node.get("/api/v1/routes/orders")).json()

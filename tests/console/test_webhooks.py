@@ -77,7 +77,7 @@ async def sending(node: Node) -> AsyncIterator[Webhooks]:
 
 async def until_sent(webhooks: Webhooks, **outcomes: int) -> None:
     """Wait until messages have ended so."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while {outcome: sum(n for (_, o), n in webhooks.sent.items() if o == outcome) for outcome in outcomes} != outcomes:
         assert time.monotonic() < deadline, webhooks.sent
         await asyncio.sleep(0.005)

@@ -187,7 +187,7 @@ def test_a_stop_in_the_middle_ends_everybody() -> None:
             node.process.send_signal(signal.SIGTERM)
             node.wait_log("draining")
             whole = finish(node, slow)
-            code = node.process.wait(15)
+            code = node.process.wait(60)
 
         assert b"200 OK" in whole
         assert code == 0

@@ -165,7 +165,7 @@ def running_envoy(envoy: Path, folder: Path, shares: tuple[int, ...]) -> Iterato
 
 def proxy_port(process: subprocess.Popen[bytes], addresses: Path, log: Path) -> int:
     """Wait until Envoy listens, and ask its admin page on which port."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         if addresses.exists() and (written := addresses.read_text()):

@@ -32,7 +32,7 @@ from shadow.comparer import run
 state_dir, slot, fd, memory, wall = sys.argv[1:]
 sys.exit(run(state_dir, int(slot), int(fd), memory_bytes=int(memory), wall_clock_s=float(wall)))
 """
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 GZIPPED = (*JSON_TYPE, (b"content-encoding", b"gzip"))
 
 

@@ -145,7 +145,7 @@ def test_a_process_whose_stderr_is_never_read_ends(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SAYS, "flood", str(tmp_path / "done")], cwd=ROOT, stderr=write
     ) as process:
-        code = process.wait(20)
+        code = process.wait(60)
     os.close(read)
     os.close(write)
 

@@ -23,7 +23,7 @@ from tests.support.emptystate import lay_empty_files
 from tests.support.forked import Forked
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 CONFIG = """\
 listen: 127.0.0.1:0

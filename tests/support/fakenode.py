@@ -77,7 +77,7 @@ class FakeNode(Node):
     def ask(self, path: str = "/") -> dict[str, Any]:  # Any: JSON
         """Ask whichever worker the kernel picks; empty: it died."""
         try:
-            answer = httpx2.get(self.url + path, timeout=10, trust_env=False)
+            answer = httpx2.get(self.url + path, timeout=30, trust_env=False)
         except httpx2.TransportError:
             return {}
         content: dict[str, Any] = answer.json()
@@ -96,7 +96,7 @@ class FakeNode(Node):
 def change_holds(state_dir: Path, change: link.ChangeHolds) -> link.HoldsChanged:
     """Ask a supervisor on its socket for a change of holds."""
     with socket.socket(socket.AF_UNIX) as caller:
-        caller.settimeout(5)
+        caller.settimeout(30)
         caller.connect(str(state_dir / "supervisor.sock"))
         caller.sendall(link.frame(change))
         reader = link.FrameReader()
@@ -110,7 +110,7 @@ def change_holds(state_dir: Path, change: link.ChangeHolds) -> link.HoldsChanged
 @contextlib.contextmanager
 def slow_request(node: FakeNode) -> Iterator[socket.socket]:
     """Hold a request in flight: the worker has it, and answers when ``state_dir/go`` exists."""
-    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as slow:
+    with socket.create_connection(("127.0.0.1", node.port), timeout=30) as slow:
         slow.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
         assert slow.recv(100).startswith(b"HTTP/1.1 103")
         yield slow

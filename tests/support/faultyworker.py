@@ -66,7 +66,7 @@ class Faults:
             done.set()
 
         self.loop.call_soon_threadsafe(on_loop)
-        return done.wait(10)
+        return done.wait(30)
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
         return self._step if os.path.basename(frame.f_code.co_filename) in self.files else None

@@ -57,7 +57,7 @@ class Load:
     ) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(15)
+            thread.join(60)
 
     @property
     def requests(self) -> int:
@@ -65,7 +65,7 @@ class Load:
         with self._lock:
             return sum(self.answered.values()) + len(self.failures)
 
-    def wait(self, count: int, seconds: float = 20.0) -> None:
+    def wait(self, count: int, seconds: float = 60.0) -> None:
         """Wait until *count* more requests are done."""
         goal = self.requests + count
         deadline = time.monotonic() + seconds

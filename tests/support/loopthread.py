@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-CALL_TIMEOUT_S = 30.0
+CALL_TIMEOUT_S = 60.0
 """No call into the loop may take longer: a hanging server is a failed test, never a hanging run."""
 
 

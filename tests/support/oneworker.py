@@ -34,7 +34,7 @@ from shadow import link
 from tests.support.rawclient import RawClient, RawResponse
 
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 def route(name: str = "orders", path: str = "/api/**", **changes: object) -> RouteSpec:

@@ -34,8 +34,8 @@ import httpx2
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-WAIT_S = 20.0
-"""Two busy cores may take this long to import control; no rule is measured with it."""
+WAIT_S = 60.0
+"""Two cores that a dozen others keep busy may take this long to start a product; no rule is measured with it."""
 
 T = TypeVar("T")
 
@@ -168,7 +168,7 @@ class Node:
     def ready(self) -> tuple[int, dict[str, Any]]:  # Any: JSON
         """Ask ``/readyz`` once; status 0: nobody answers."""
         try:
-            answer = httpx2.get(f"http://{self.addresses()['health']}/readyz", timeout=5, trust_env=False)
+            answer = httpx2.get(f"http://{self.addresses()['health']}/readyz", timeout=WAIT_S, trust_env=False)
         except (httpx2.TransportError, KeyError):
             return 0, {}
         return answer.status_code, answer.json()
@@ -260,14 +260,14 @@ class Product(Node):
             cwd=self.directory,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=WAIT_S,
             check=False,
             env={**os.environ, "PYTHONPATH": str(ROOT), "MATAPALO_URL": url, **self._environment},
         )
 
     def admin(self, method: str, path: str, json: object | None = None, *, status: int | None = 200) -> dict[str, Any]:
         """Call the admin API, and check the status unless it is ``None``."""
-        with httpx2.Client(timeout=10, trust_env=False) as client:
+        with httpx2.Client(timeout=WAIT_S, trust_env=False) as client:
             answer = client.request(method, self.admin_url + path, json=json)
         assert status is None or answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
         content: dict[str, Any] = answer.json()  # Any: JSON
@@ -275,7 +275,7 @@ class Product(Node):
 
     def text(self, path: str) -> str:
         """Read what is not JSON from the admin API."""
-        with httpx2.Client(timeout=10, trust_env=False) as client:
+        with httpx2.Client(timeout=WAIT_S, trust_env=False) as client:
             return client.get(self.admin_url + path).raise_for_status().text
 
     def totals(self) -> dict[str, Any]:  # Any: JSON

@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 """The longest silence before a read gives up; tests that measure time pass their own."""
 
 MAX_HEAD = 1 << 20

@@ -43,7 +43,7 @@ from tests.support.loopthread import LoopThread
 KEEP_BYTES = 8 << 20
 """Recorded bytes per connection and per body; beyond it only the counts go on (large-body tests)."""
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 """How long the ``wait_…`` methods wait before they fail the test."""
 
 MAX_UNREAD = 4 << 20

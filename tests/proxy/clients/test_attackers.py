@@ -32,7 +32,7 @@ def test_slow_attackers_are_thrown_out_and_honest_clients_served() -> None:
         Attackers(worker.address[1], 48, path=b"/small", upload=b"/small", large=b"/large", gap_s=0.6) as attackers,
     ):
         honest = 0
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and min(attackers.thrown_out[kind] for kind in KINDS) < 12:
             assert worker.ask(request_bytes(target="/small")).status == 200
             honest += 1

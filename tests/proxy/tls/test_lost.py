@@ -21,14 +21,14 @@ from tests.support.recorder import Recorder, answer
 
 async def until_lost(transport: asyncio.BaseTransport) -> None:
     """Wait for the very turn: TLS has no socket any more, and its protocol has not been told."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while transport.get_extra_info("socket") is not None and time.monotonic() < deadline:  # noqa: ASYNC110 - the turn counts
         await asyncio.sleep(0)
 
 
 async def quiet(connection: BackendConnection) -> bool:
     """Wait until the connection holds nothing unread, and tell whether it came to that."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not connection.is_quiet() and time.monotonic() < deadline:  # noqa: ASYNC110 - nothing tells when
         await asyncio.sleep(0.01)
     return connection.is_quiet()
