@@ -22,7 +22,7 @@ def run_inner(tmp_path: Path, body: str, **environ: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rsfE", "test_inner.py"],
         cwd=tmp_path,
-        env={**os.environ, "CI": "", **environ},
+        env={**os.environ, "CI": "", "COLUMNS": "1000", **environ},
         capture_output=True,
         text=True,
         timeout=60,
@@ -31,66 +31,55 @@ def run_inner(tmp_path: Path, body: str, **environ: str) -> str:
     return done.stdout + done.stderr
 
 
-THREAD = """
-    import threading, time
+LEFTOVERS = """
+    import asyncio, socket, subprocess, threading, time
+    kept = []
 
-    def test_x():
+    def test_thread():
         threading.Thread(target=time.sleep, args=(9,), daemon=True, name="lazy").start()
-"""
-SOCKET = """
-    import socket
-    kept = []
 
-    def test_x():
+    def test_socket():
         kept.append(socket.socket())
-"""
-CHILD = """
-    import subprocess
-    kept = []
 
-    def test_x():
+    def test_child():
         kept.append(subprocess.Popen(["sleep", "2"]))
-"""
-TASK = """
-    import asyncio
-    kept = []
 
-    def test_x():
+    def test_task():
         loop = asyncio.new_event_loop()
         kept.append((loop, loop.create_task(asyncio.sleep(9), name="forgotten")))
+
+    async def nothing(): await asyncio.to_thread(int)
+
+    def test_clean():
+        asyncio.run(nothing())
+        subprocess.run(["true"])
+        thread = threading.Thread(target=int); thread.start(); thread.join()
 """
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Run tests that leave one thing each behind, and one that does not, in one pytest."""
+    return run_inner(tmp_path_factory.mktemp("leftovers"), LEFTOVERS)
 
 
 @pytest.mark.parametrize(
-    ("body", "complaint"),
-    [(THREAD, "thread lazy"), (SOCKET, "-> socket:"), (CHILD, "child process"), (TASK, "forgotten")],
+    ("name", "complaint"),
+    [("thread", "thread lazy"), ("socket", "-> socket:"), ("child", "child process"), ("task", "forgotten")],
     ids=["thread", "socket", "child", "task"],
 )
-def test_a_test_that_leaves_something_behind_fails(tmp_path: Path, body: str, complaint: str) -> None:
-    """A test that leaves a thread, socket, child process or task behind fails and names it."""
-    printed = run_inner(tmp_path, body)
+def test_a_test_that_leaves_something_behind_fails(printed: str, name: str, complaint: str) -> None:
+    """A test that leaves a thread, socket, child process or task behind fails itself and names it."""
+    line = next(line for line in printed.splitlines() if line.startswith(f"ERROR test_inner.py::test_{name} "))
 
-    assert "the test left behind" in printed
-    assert complaint in printed
+    assert "the test left behind" in line
+    assert complaint in line
 
 
-def test_a_clean_test_passes(tmp_path: Path) -> None:
-    """A test that cleans up after itself is not disturbed."""
-    printed = run_inner(
-        tmp_path,
-        """
-        import asyncio, subprocess, threading
-
-        async def nothing(): await asyncio.to_thread(int)
-
-        def test_x():
-            asyncio.run(nothing())
-            subprocess.run(["true"])
-            thread = threading.Thread(target=int); thread.start(); thread.join()
-        """,
-    )
-
-    assert "1 passed" in printed
+def test_a_clean_test_passes(printed: str) -> None:
+    """A test that cleans up after itself is not disturbed, also by what was left before it."""
+    assert "5 passed, 4 errors" in printed
+    assert "::test_clean" not in printed
 
 
 NEEDY = """
