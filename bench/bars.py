@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import audiences, crowds, drills, replicas, shadow_drills
+from bench import audiences, crowds, drills, gates, replicas, shadow_drills
 from bench.drills import Judgement
 from bench.process import BenchError
 from bench.rounds import Bench, Result
@@ -161,6 +161,13 @@ BARS = (
         "answers made to be dear to compare, 8 per second, small requests beside them",
         "p99 of the small ones at most +5 % over the same answers uncompared",
         shadow_drills.hostile,
+    ),
+    _drill(
+        "gates",
+        "25 simulated traffics of known divergence, a look each minute for a week (docs/gates.md)",
+        "at the limit or over it at most 5 % promoted; 0 and 0.01 % divergent: 95 % within 10,000 comparisons",
+        gates.hold_bars,
+        long=True,
     ),
     _drill(
         "hung-shadow",

@@ -57,6 +57,8 @@ DOUBT_ABOVE: Final = (
 )
 """Stake and weight against "at most m"; stakes that a single comparison could overdraw do not take part."""
 
+_NEARLY_ALL: Final = 1.0 - 1e-9
+
 MAX_NEEDED: Final = 10**12
 """Comparisons that nobody will ever see."""
 
@@ -125,15 +127,31 @@ def is_above(seen: Outcomes, limit: float, alpha: float, *, lowest: int = 0) -> 
 def upper_bound(seen: Outcomes, alpha: float) -> float:
     """Give the smallest limit that the mean is shown to be below; 1.0: none is.
 
-    Cost: 0.2 milliseconds.
+    Bound: a ten-thousandth of itself too high at most, never too low.
+    Cost: 0.1 milliseconds; what is won is nearly a straight line over the limit, so its chord finds the place in a few
+    steps. An end that stays counts half the next time, or it would stay for ever.
     """
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        if is_below(seen, middle, alpha):
-            high = middle
+    wanted = -log(alpha)
+    low, below = 0.0, log_doubt_below(seen, 0.0) - wanted
+    if below >= 0.0:
+        return 0.0
+    high = min(_NEARLY_ALL, (seen.plus + wanted) / max(1, seen.total))
+    while (above := log_doubt_below(seen, high) - wanted) < 0.0:
+        if high == _NEARLY_ALL:
+            return 1.0
+        low, below, high = high, above, min(_NEARLY_ALL, 2 * high)
+    last = 0
+    while high - low > 1e-4 * high:
+        middle = high - (high - low) * min(above / (above - below), 0.999)
+        # Aimed a little beyond the place, so that the end that is given comes close from above.
+        middle = min(middle + 3e-5 * high, (3 * high + low) / 4)
+        won = log_doubt_below(seen, middle) - wanted
+        if won >= 0.0:
+            high, above, below = middle, won, below / 2 if last > 0 else below
+            last = 1
         else:
-            low = middle
+            low, below, above = middle, won, above / 2 if last < 0 else above
+            last = -1
     return high
 
 
