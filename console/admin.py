@@ -43,9 +43,7 @@ class Admin:
     Runs: on control's loop.
     """
 
-    def __init__(
-        self, app: ASGIApp, journal: Journal, *, complaints: dict[str, str], refusals: Counter[str]
-    ) -> None:
+    def __init__(self, app: ASGIApp, journal: Journal, *, complaints: dict[str, str], refusals: Counter[str]) -> None:
         self._app, self._journal = app, journal
         self._complaints, self._refusals = complaints, refusals
         self._server: _Server | None = None

@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -55,6 +56,10 @@ REFUSALS: Final = frozenset(("no-token", "bad-token", "role", "host", "identity"
 """Kinds of problem with which somebody was not let in; counted in ``matapalo_admin_refused_total``."""
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+
+_ODD_ESCAPE: Final = re.compile(rb"%(?:2f|5c|7f|[01][0-9a-f])", re.IGNORECASE)
+"""An escaped slash, backslash or control character in a path: no name here has one, and a proxy that permits calls by
+their path reads another path than we would."""
 
 
 class Handlers:
@@ -183,6 +188,8 @@ class Api:
 
     async def _serve(self, call: Call, request: Request) -> Response:
         visitor = self._admit(call, request)
+        if _ODD_ESCAPE.search(request.scope.get("raw_path", b"")):
+            raise _no_call(request)
         require(visitor, call.role)
         async with asyncio.timeout(BODY_S):
             raw_body = b"" if call.method == "GET" else await _body(request)
@@ -238,14 +245,7 @@ class Api:
                     headers={"allow": allowed},
                 )
             )
-        known = unknown("route", request.url.path, (call.path for call in CALLS))
-        return problem_response(
-            ProblemError(
-                "not-found",
-                f"There is no call {request.url.path[:200]!r}; GET /api/v1/openapi.json lists all.",
-                extra=known.extra,
-            )
-        )
+        return problem_response(_no_call(request))
 
     async def _broken(self, request: Request, error: Exception) -> Response:
         self._state.journal.say("api.failed", f"{request.method} {request.url.path} failed: {error!r}")
@@ -342,12 +342,32 @@ def _object(raw_body: bytes) -> Mapping[str, object]:
     if not raw_body.strip():
         return {}
     try:
-        found = json.loads(raw_body)
+        found = json.loads(raw_body.decode(), object_pairs_hook=_once_each, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ProblemError("bad-json", f"The body is not JSON ({error}); expected an object.") from error
     if not isinstance(found, dict):
         raise ProblemError("bad-json", f"The body is a JSON {type(found).__name__}; expected an object.")
     return found
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object whose names are all different: of two, whoever reads the body elsewhere may take the other one.
+
+    Raises: ValueError for a name that stands twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"{twice[:100]!r} stands in it twice")
+    return found
+
+
+def _no_number(text: str) -> object:
+    """Refuse what Python's reader would take beyond JSON.
+
+    Raises: ValueError.
+    """
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _query(call: Call, request: Request) -> Mapping[str, object]:
@@ -377,6 +397,15 @@ def _caller(visitor: Visitor, call: Call, request: Request, raw_body: bytes) -> 
         )
     digest = hashlib.sha256(f"{request.url.path}\n".encode() + raw_body).hexdigest()
     return replace(caller, key=key, digest=digest)
+
+
+def _no_call(request: Request) -> ProblemError:
+    known = unknown("route", request.url.path, (call.path for call in CALLS))
+    return ProblemError(
+        "not-found",
+        f"There is no call {request.url.path[:200]!r}; GET /api/v1/openapi.json lists all.",
+        extra=known.extra,
+    )
 
 
 def _peer(request: Request) -> str:

@@ -38,7 +38,9 @@ HOUR_NS: Final = 3_600 * 10**9
 MAX_WINDOW_NS: Final = 31 * 24 * HOUR_NS
 
 _AUDIT_ID: Final = re.compile(r"a-([0-9]{1,15})")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+UNSHOWABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control characters of both sets, ends of lines, and what turns the direction of writing: a reason or a name with one
+of these would show an audit's reader something else than what was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +182,9 @@ def _value(kind: Kind, value: object) -> object:
             return value
         case "integer", str() if value.isascii() and value.isdigit() and len(value) < 16:  # a query
             return int(value)
-        case "names", list() if len(value) <= 10_000 and all(isinstance(item, str) for item in value):
+        case "names", list() if len(value) <= 10_000 and all(
+            isinstance(item, str) and _is_clean(item) for item in value
+        ):
             return value
         case "audit_id", str() if found := _AUDIT_ID.fullmatch(value):
             return int(found[1])
@@ -200,12 +204,12 @@ def _value(kind: Kind, value: object) -> object:
 
 
 def _is_clean(text: str) -> bool:
-    """Say whether a text can be stored and shown: no control characters, no lone surrogates."""
+    """Say whether a text can be stored and shown as it is: nothing of :data:`UNSHOWABLE`, no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return _CONTROL.search(text) is None
+    return UNSHOWABLE.search(text) is None
 
 
 def _plain(value: float | str) -> str:

@@ -7,7 +7,7 @@ Rules of this file:
 3. Loopback is not authentication: a page in the operator's browser also comes from loopback, so a foreign host (DNS
    rebinding), a foreign origin and a foreign site are refused in every mode, before anything else is looked at.
 4. Who a person is counts from the proxies that the configuration names; from anywhere else the header is refused,
-   whatever else the request carries.
+   whatever else the request carries. Two lines of such a header are refused: one may be the client's.
 5. Too many wrong credentials make an address wait, with a right one too: otherwise it could go on guessing. Loopback
    and such a proxy never wait: nobody at another address must be able to stop a rollback.
 6. Token values are never logged, never stored, never answered.
@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 from config.spec import AdminSpec, IdentitySpec, Role
+from console.asks import UNSHOWABLE
 from console.guesses import Guesses
 from console.keyring import Keyring
 from console.problem import ProblemError
@@ -41,7 +42,13 @@ _GUESSED: Final = frozenset(("bad-token", "identity"))
 """Problems that a wrong credential causes. A missing one is none: health checks and people without a token guess
 nothing, and must not make others at their address wait."""
 
-_PERSON: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#%\s]+)(?::([0-9]{1,5}))?")
+
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""What a proxy says of the request that it hands on: then its own address is loopback, not its client's."""
+
+MAX_PERSON: Final = 128
+"""Characters of a person's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +95,7 @@ class Doorkeeper:
     def _recognise(self, admin: AdminSpec, headers: Headers, address: str) -> Visitor:
         identity = admin.identity
         if identity is not None:
-            names = [name for raw in headers.getlist(identity.header) if (name := raw.strip())]
+            names = [name for raw in headers.getlist(identity.header) if (name := raw.strip(" \t"))]
             if _shows_identity(identity, headers):
                 _refuse_impostor(identity, address)
             if names:
@@ -102,6 +109,12 @@ class Doorkeeper:
             raise ProblemError(
                 "no-token", "No tokens are configured, so only loopback may call; configure admin.tokens."
             )
+        if passed := next((name for name in _FORWARDED if name in headers), ""):
+            raise ProblemError(
+                "no-token",
+                f"The request came through a proxy (it carries {passed}), so that it comes from loopback says nothing; "
+                "configure admin.tokens, or admin.identity if that proxy asks people who they are.",
+            )
         return Visitor(name="local", role="admin")
 
     def _owner(self, shown: Sequence[str]) -> Visitor:
@@ -111,7 +124,7 @@ class Doorkeeper:
         """
         scheme, _, value = shown[0].partition(" ")
         now = time.time()
-        found = self._keyring.find(value.strip(), now) if scheme.lower() == "bearer" and len(shown) == 1 else None
+        found = self._keyring.find(value.strip(" \t"), now) if scheme.lower() == "bearer" and len(shown) == 1 else None
         if found is None:
             raise ProblemError(
                 "bad-token",
@@ -154,13 +167,13 @@ def refuse_foreign(admin: AdminSpec, headers: Headers) -> None:
             f"The Host {host[:100]!r} is not a name of this API; call it by localhost, by its IP address, or put the "
             "name into admin.hosts.",
         )
-    origin = headers.get("origin")
-    if origin is not None and not _is_same_host(origin, host):
-        raise ProblemError(
-            "cross-site",
-            f"The request comes from a page of {origin[:100]!r}; only programs and our own may call.",
-        )
-    if headers.get("sec-fetch-site") in _FOREIGN_SITES:
+    for origin in headers.getlist("origin"):
+        if not _is_same_host(origin, host):
+            raise ProblemError(
+                "cross-site",
+                f"The request comes from a page of {origin[:100]!r}; only programs and our own may call.",
+            )
+    if not _FOREIGN_SITES.isdisjoint(site.lower() for site in headers.getlist("sec-fetch-site")):
         raise ProblemError(
             "cross-site", "The request comes from a page of another site; only programs and our own may call."
         )
@@ -187,15 +200,14 @@ def _is_same_host(origin: str, host: str) -> bool:
 
 
 def host_name(host: str) -> str:
-    """Take the port off a Host header; lower case, without the brackets of IPv6."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().removesuffix(".")
+    """Take the port off a Host header; lower case, without the brackets of IPv6. Empty: it is no host and port."""
+    found = _HOST.fullmatch(host)
+    return found[1].strip("[]").lower().removesuffix(".") if found else ""
 
 
 def _port(host: str) -> int | None:
-    text = host.rpartition("]")[2].partition(":")[2]
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+    found = _HOST.fullmatch(host)
+    return int(found[2]) if found and found[2] else None
 
 
 def _shows_identity(identity: IdentitySpec, headers: Headers) -> bool:
@@ -214,21 +226,39 @@ def _refuse_impostor(identity: IdentitySpec, address: str) -> None:
 def _person(identity: IdentitySpec, names: Sequence[str], headers: Headers) -> Visitor:
     """Say what a person whom a proxy names may do: the highest role of the person and the groups.
 
-    Raises: ProblemError ``identity`` for two names, ``role`` for somebody who has no role.
+    Raises: ProblemError ``identity`` for two lines of a header, ``role`` for somebody who has no role.
     """
-    if len(names) > 1 or not _PERSON.fullmatch(names[0]):
-        raise ProblemError("identity", f"{identity.header} names {len(names)} people; expected one name on one line.")
     raw_groups = headers.getlist(identity.groups_header) if identity.groups_header is not None else []
-    groups = {group.strip() for raw in raw_groups for group in raw.split(",")}
-    roles = [role for name, role in identity.roles if name == names[0]]
+    for name, lines in ((identity.header, names), (identity.groups_header, raw_groups)):
+        if len(lines) > 1:
+            # One is the proxy's, the other may be what the client sent and the proxy let through.
+            raise ProblemError("identity", f"{name} stands in the request {len(lines)} times; expected one line.")
+    person = _text(names[0])
+    if person is None or len(person) > MAX_PERSON:
+        raise ProblemError(
+            "identity",
+            f"{identity.header} names nobody: expected UTF-8 text without control characters, at most {MAX_PERSON} "
+            "characters.",
+        )
+    groups = {group.strip() for raw in raw_groups for group in (_text(raw) or "").split(",")}
+    roles = [role for name, role in identity.roles if name == person]
     roles += [role for group, role in identity.groups if group in groups]
     if not roles:
         raise ProblemError(
             "role",
-            f"{names[0]!r} has no role here; expected one in admin.identity, by name or group.",
+            f"{person!r} has no role here; expected one in admin.identity, by name or group.",
             extra={"needs": "viewer"},
         )
-    return Visitor(name=names[0], role=max(roles, key=ROLES.index), source="identity")
+    return Visitor(name=person, role=max(roles, key=ROLES.index), source="identity")
+
+
+def _text(raw: str) -> str | None:
+    """Read a header's value as the UTF-8 that proxies send; ``None``: it is none, or cannot be shown in an audit."""
+    try:
+        text = raw.encode("latin-1").decode()
+    except UnicodeError:
+        return None
+    return None if UNSHOWABLE.search(text) else text
 
 
 def _never_waits(admin: AdminSpec, address: str) -> bool:

@@ -86,4 +86,4 @@ class Connection(H11Protocol):
         others = (one for one in self.connections if isinstance(one, Connection) and one is not self)
         waiting = [one for one in others if not one.is_answering and not one.transport.is_closing()]
         if waiting:
-            min(waiting, key=lambda one: one._since).dismiss("crowded")  # noqa: SLF001 - of its own kind
+            min(waiting, key=lambda one: one._since).dismiss("crowded")

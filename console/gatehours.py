@@ -169,9 +169,7 @@ class GateHours:
         for key in [key for key in self._rows if key[2] < hour and key not in self._dirty]:
             del self._rows[key]
 
-    def _part(
-        self, route: str, hour: int, build_of: Callable[[str], str], basis_of: Callable[[str], str]
-    ) -> Part:
+    def _part(self, route: str, hour: int, build_of: Callable[[str], str], basis_of: Callable[[str], str]) -> Part:
         """Give the open part of a route, a new one where there is none."""
         state = self._routes.get(route)
         if state is None:

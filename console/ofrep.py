@@ -34,9 +34,13 @@ _REASONS: Final = {
 """Why, in OpenFeature's words; everything else is STATIC."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_VALUE: Final = re.compile(r"[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
-_IN_COOKIE: Final = re.compile(r"[^;\s]+")
-_IN_QUERY: Final = re.compile(r"[^&#\s]+")
+_COOKIE: Final = re.compile(rf"cookie:{_NAME.pattern}")
+# Half of a surrogate pair is text in JSON, and in no request.
+_VALUE: Final = re.compile(
+    r"[^\x00-\x20\x7f\ud800-\udfff]([^\x00-\x1f\x7f\ud800-\udfff]*[^\x00-\x20\x7f\ud800-\udfff])?"
+)
+_IN_COOKIE: Final = re.compile(r"[^;\s\ud800-\udfff]+")
+_IN_QUERY: Final = re.compile(r"[^&#\s\ud800-\udfff]+")
 NOWHERE: Final = "0.0.0.0"  # noqa: S104 - an address that no client has, not one to listen on
 MAX_ATTRIBUTES: Final = 100
 
@@ -128,7 +132,7 @@ def request_of(route: Route, key: str, context: Mapping[str, object]) -> Request
     query: list[str] = []
     headers: list[tuple[bytes, bytes]] = []
     client_ip = held.pop("ip", given.pop("ip", NOWHERE))
-    own = {name: value for name, value in given.items() if name.startswith("cookie:") and name not in held}
+    own = {name: value for name, value in given.items() if _COOKIE.fullmatch(name) and name not in held}
     for place, value in {**held, **own}.items():
         kind, _, name = places.get(place, place).partition(":")
         if kind == "header":
@@ -149,11 +153,8 @@ def request_of(route: Route, key: str, context: Mapping[str, object]) -> Request
 
 
 def _checked(key: str, place: str, value: str, pattern: re.Pattern[str]) -> bytes:
-    try:
-        if pattern.fullmatch(value):
-            return value.encode()
-    except UnicodeEncodeError:
-        pass
+    if pattern.fullmatch(value):
+        return value.encode()
     raise _invalid(key, f"the value of {place} is {value[:50]!r}, which no request can carry there")
 
 

@@ -175,6 +175,9 @@ async def test_the_actor_of_a_change_is_the_token(shared: Guarded) -> None:
         {"Host": "evil.example"},
         {"Host": "evil.example:8081"},
         {"Host": "127.0.0.1.evil.example"},
+        {"Host": "localhost:80@evil.example"},
+        {"Host": "[::1%25evil.example]"},
+        {"Sec-Fetch-Site": "Cross-Site"},
     ],
     ids=str,
 )
@@ -266,7 +269,7 @@ def keyring() -> Keyring:
 IDENTITY = IdentitySpec(
     header="x-forwarded-user",
     sources=("10.0.0.0/8",),
-    roles=(("alice", "operator"), ("bob", "viewer")),
+    roles=(("alice", "operator"), ("bob", "viewer"), ("\u00e9", "viewer")),
     groups_header="x-forwarded-groups",
     groups=(("sre", "operator"), ("heads", "admin")),
 )
@@ -296,6 +299,10 @@ def let_in(
         (PROXY, {"x-forwarded-user": "carol"}, "role"),
         (PROXY, {"x-forwarded-user": "Alice"}, "role"),
         (PROXY, {"x-forwarded-user": "a" * 200}, "identity"),
+        (PROXY, {"x-forwarded-user": "\u00e9".encode().decode("latin-1")}, ("\u00e9", "viewer", "identity")),
+        (PROXY, {"x-forwarded-user": "\u00e9"}, "identity"),
+        (PROXY, {"x-forwarded-user": "\x9b2J", "x-forwarded-groups": "sre"}, "identity"),
+        (PROXY, {"x-forwarded-user": "\u202e".encode().decode("latin-1"), "x-forwarded-groups": "sre"}, "identity"),
         (PROXY, {"x-forwarded-user": " "}, "no-token"),
         (PROXY, {"x-forwarded-groups": "heads"}, "no-token"),
         (PROXY, {}, "no-token"),
@@ -324,6 +331,33 @@ def test_people_count_from_named_proxies_only(
 
     shown = found if isinstance(found, str) else (found.name, found.role, found.source)
     assert shown == expected
+
+
+@pytest.mark.parametrize("name", [b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"])
+def test_without_tokens_what_a_proxy_hands_on_is_not_from_here(name: bytes) -> None:
+    """A proxy on the same machine makes everybody loopback: without tokens only what no proxy handed on is let in."""
+    admin = AdminSpec(listen=AddressSpec(host="127.0.0.1", port=8081))
+
+    assert let_in("127.0.0.1", {}, admin=admin) == Visitor(name="local", role="admin")
+    assert let_in("127.0.0.1", {name.decode(): "for=192.0.2.7"}, admin=admin) == "no-token"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        (b"x-forwarded-groups", (b"dev", b"heads")),
+        (b"origin", (b"http://10.0.0.1", b"https://evil.example")),
+        (b"sec-fetch-site", (b"none", b"cross-site")),
+    ],
+)
+def test_a_second_line_of_a_header_hides_nothing(name: bytes, values: tuple[bytes, bytes]) -> None:
+    """What a client sent before a proxy added its own line, or after it, is looked at, too, and refused."""
+    for order in (values, values[::-1]):
+        own = [(b"host", b"10.0.0.1"), (b"x-forwarded-user", b"alice"), *((name, value) for value in order)]
+        with pytest.raises(ProblemError) as caught:
+            Doorkeeper(keyring()).admit(ADMIN, Headers(raw=own), PROXY)
+
+        assert caught.value.kind in ("identity", "cross-site")
 
 
 def test_two_people_in_one_request_are_nobody() -> None:

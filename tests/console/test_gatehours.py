@@ -50,7 +50,14 @@ def test_a_key_of_a_tally_is_one_cell_or_none(key: str, cell: tuple[str, str] | 
 
 def gather(hours: GateHours, now: float, grown: int, build: str, mark: str = "") -> None:
     """Let one count of one route grow."""
-    hours.gather([("identical|orders|new", grown)], [], now=now, build_of=lambda _: build, basis_of=lambda _: "", mark_of=lambda _: mark)
+    hours.gather(
+        [("identical|orders|new", grown)],
+        [],
+        now=now,
+        build_of=lambda _: build,
+        basis_of=lambda _: "",
+        mark_of=lambda _: mark,
+    )
 
 
 def rows_of(hours: GateHours) -> dict[tuple[str, int], list[tuple[float, int]]]:

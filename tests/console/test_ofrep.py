@@ -131,3 +131,15 @@ def test_a_canary_with_an_issued_cookie_needs_a_key() -> None:
         evaluate(one, "x")
 
     assert caught.value.extra["errorCode"] == "TARGETING_KEY_MISSING"
+
+
+@pytest.mark.parametrize(
+    "context",
+    [{"x-team": "\ud800"}, {"\ud800": "x"}, {"cookie:\ud800": "x"}, {"cookie:a=1; sid": "x"}, {"ip": "\ud800"}],
+    ids=ascii,
+)
+def test_what_no_request_carries_is_left_out(context: dict[str, str]) -> None:
+    """An attribute beside the key that no header could carry decides nothing, and breaks nothing."""
+    one = snapshot(route("x", sticky=("cookie:sid",)), flags={"x": flag("canary", 3_000)})
+
+    assert evaluate(one, "x", targetingKey="u", **context) == evaluate(one, "x", targetingKey="u")
