@@ -1,4 +1,8 @@
-"""The ledger: when legacy last answered a route, and whether it is quiet enough to be let go."""
+"""The ledger: when legacy last answered a route, and whether it is quiet enough to be let go.
+
+What nobody watched was not quiet: the time before the evidence began, a time in which Matapalo was off, requests that
+the route did not take then (:mod:`store.watched`), nodes and workers that have not reported.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from config.units import format_duration
 from console.journal import moment_text
 from console.problem import ProblemError
 from console.state import ControlState
+from rules.basis import takes_of
 from rules.flag import Stage
 from store.database import StoreError
 from store.nodes import NodeStore
@@ -34,7 +39,7 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
     # Up to the oldest of the nodes' reports: what a node did since is not known, so it cannot have been quiet.
     now = time.time() - age_s
     # What happened before the evidence began is not known, so it cannot have been quiet.
-    began = state.evidence.began_at if state.evidence is not None else None
+    began = await _watched_since(state, route.name)
     known = None if live_since is None or began is None or missing else max(live_since, began, last_legacy or 0.0)
     quiet_s, quiet = route.quiet_ns // 10**9, format_duration(route.quiet_ns)
     if known is not None and now - known >= quiet_s:
@@ -69,12 +74,25 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
     )
 
 
+async def _watched_since(state: ControlState, name: str) -> float | None:
+    """Say since when every answer of legacy on a route was seen; ``None``: nobody knows."""
+    if state.evidence is None:
+        return None
+    try:
+        await state.evidence.watched.note(time.time(), takes_of(state.config))
+    except StoreError:
+        return None
+    return state.evidence.watched.since(name)
+
+
 async def _reported(state: ControlState, name: str) -> tuple[float | None, str, float]:
     """Say when legacy last answered a route on any node, who has not said, and how old the oldest report is.
 
     Shape: an empty text in the middle: every node has said.
     """
     own = state.totals.last_legacy(name)
+    if unheard := sorted(set(range(state.config.workers)) - state.totals.heard()):
+        return own, f"worker {', '.join(map(str, unheard))} has not reported what it answered", 0.0
     if state.replicas is None or state.evidence is None or state.flag_store is None:
         return own, "", 0.0
     try:

@@ -14,7 +14,7 @@ from config.spec import ConfigSpec
 from console.deploys import builds_of, version_at
 from console.state import ControlState
 from console.totals import Record, records_of
-from rules.basis import bases_of
+from rules.basis import bases_of, takes_of
 from shadow.link import Finding, Repeated, Seen
 from shadow.ranks import Rank, rank_of_pair
 from store.database import StoreError
@@ -48,7 +48,9 @@ class Recorder:
         self._tried_at = float("-inf")
         self._others: list[Record] = []
         self._others_at = float("-inf")
-        self._bases: tuple[ConfigSpec | None, Mapping[str, str]] = (None, {})
+        self._of: ConfigSpec | None = None
+        self._bases: Mapping[str, str] = {}
+        self._takes: Mapping[str, str] = {}
         self._said: dict[str, tuple[float, str]] = {}
         """Route to the newest moment at which new named its build, and the build."""
 
@@ -93,10 +95,14 @@ class Recorder:
 
     def basis_of(self, route: str) -> str:
         """Say what a route compares with what, in the configuration in force."""
-        config = self._state.config
-        if self._bases[0] is not config:
-            self._bases = config, bases_of(config)
-        return self._bases[1].get(route, "")
+        self._look()
+        return self._bases.get(route, "")
+
+    def _look(self) -> None:
+        """Name again what routes compare and take, if the configuration is another one."""
+        if self._of is not self._state.config:
+            self._of = self._state.config
+            self._bases, self._takes = bases_of(self._of), takes_of(self._of)
 
     def builds_of_new(self, now: float) -> Callable[[str], str]:
         """Say which build of new each route compares now: what it said last, or what was deployed after that."""
@@ -173,6 +179,8 @@ class Recorder:
             await evidence.write(pending.batch, state.groups, state.repeats)
             written = True
             self._written_at = time.monotonic()
+            self._look()
+            await evidence.watched.note(now, self._takes)
         except StoreError as error:
             state.evidence, state.evidence_error = None, str(error)
             state.journal.say("evidence.failed", str(error))

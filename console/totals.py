@@ -81,13 +81,15 @@ class Record(msgspec.Struct, kw_only=True):
 class _EpochState:
     """Follow one epoch: what it said last, and whether somebody still speaks for it."""
 
-    __slots__ = ("changed", "counted", "gathered", "hit_keys", "keys", "linked", "lost_at", "record")
+    __slots__ = ("changed", "counted", "gathered", "heard", "hit_keys", "keys", "linked", "lost_at", "record")
 
     def __init__(self, record: Record, *, linked: bool, lost_at: float) -> None:
         self.record = record
         self.linked = linked
         self.lost_at = lost_at
         self.changed = False
+        self.heard = False
+        """It has told its totals since this process began."""
         self.keys = 0
         """Keys of the last tally: no key ever goes, so as many are the same."""
         self.hit_keys: list[str] = []
@@ -185,7 +187,7 @@ class Totals:
         if state is None or tally.epoch == FOLDED or len(tally.counts) + len(tally.gauges) > MAX_KEYS:
             self.refused += 1
             return False
-        record = state.record
+        record, state.heard = state.record, True
         if tally.sequence <= record.sequence:
             return False
         self._revive(state)
@@ -223,6 +225,11 @@ class Totals:
     def last_legacy(self, route: str) -> float | None:
         """Say when legacy last answered a request of *route*, in Unix time."""
         return self._last_legacy.get(route)
+
+    def heard(self) -> set[int]:
+        """Name the slots whose linked workers have told their totals since this process began, all of them."""
+        linked = [state for state in self._epochs.values() if state.linked]
+        return {state.record.slot for state in linked} - {state.record.slot for state in linked if not state.heard}
 
     def hear(self, last_legacy: Mapping[str, float]) -> None:
         """Take over when legacy last answered on other nodes."""

@@ -31,3 +31,8 @@ def bases_of(config: ConfigSpec) -> dict[str, str]:
         sides = [None if name is None else sent.get(name) for name in (route.legacy, route.new)]
         bases[route.name] = sha256(repr((route.match, route.parity, sides)).encode()).hexdigest()[:16]
     return bases
+
+
+def takes_of(config: ConfigSpec) -> dict[str, str]:
+    """Name which requests every route takes, alike."""
+    return {route.name: sha256(repr(route.match).encode()).hexdigest()[:16] for route in config.routes}

@@ -27,6 +27,7 @@ from store.groups import Groups, GroupState
 from store.merge import merge
 from store.repeats import Observed, RepeatLog, RepeatStore
 from store.schema import answered, epochs, evidence_meta, last_legacy
+from store.watched import WatchStore
 
 CAP_BYTES: Final = 256 << 20
 """Of the file: about 4 million route hours, or 100,000 divergences without bodies."""
@@ -69,6 +70,7 @@ class EvidenceStore:
         """Whose epochs and hours are written here; empty: nobody else writes."""
         self.began_at = began_at
         """Unix time at which this file began: before it, nothing is known."""
+        self.watched = WatchStore(database, began_at)
         self.divergences = DivergenceStore(database)
         self.repeats = RepeatStore(database)
         self.gate_hours = GateHourStore(database, node)

@@ -5,17 +5,25 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from config.spec import RouteSpec
+from config.spec import MatchSpec, RouteSpec
 from console.flips import FlipAsk
+from console.journal import moment_text
 from console.ledger import require_quiet
 from console.problem import ProblemError
 from console.state import ControlState
+from console.totals import Totals
+from rules.basis import takes_of
+from shadow.link import Tally
 from store.evidence import EvidenceStore
+from store.flags import Entry, flag_as_json
+from store.watched import GAP_S, WatchStore
 from tests.console.pair import OPS, pair
-from tests.rules.made import config, route
+from tests.rules.made import config, flag, route
 from tests.support.controlnode import ROUTES, running
 
 pytestmark = pytest.mark.anyio
@@ -65,6 +73,8 @@ async def test_a_node_is_taken_for_quiet_only_up_to_its_last_report(tmp_path: Pa
     """What another node did since it last reported is not known: it is no quiet, and one that says nothing is named."""
     orders = replace(route("orders"), quiet_ns=0)
     async with pair(tmp_path, config(orders)) as (one, two):
+        one.state.totals.hello("e0", 0, 0.0)
+        one.state.totals.take(Tally(epoch="e0", sequence=1, counts={}, gauges={}, histograms={}, last_legacy={}))
         one.state.evidence = await EvidenceStore.open(str(tmp_path / "evidence.db"), node="a")
         await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
         said = {}
@@ -85,3 +95,47 @@ async def _refusal(state: ControlState, orders: RouteSpec) -> str:
     except ProblemError as error:
         return error.detail
     return ""
+
+
+@pytest.mark.parametrize("broken", ["match", "gap"])
+async def test_quiet_that_nobody_watched_is_none(tmp_path: Path, broken: str) -> None:
+    """A worker that has said nothing yet, requests that the route did not take then, and time in which Matapalo was
+    off: each refuses complete, though legacy answered nothing that anybody saw."""
+    now, orders = time.time(), route("orders", "/orders/{id}")
+    evidence = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    evidence.watched = WatchStore(evidence.database, now - 9 * 86_400)
+    state: Any = SimpleNamespace(  # what the ledger reads of control's state
+        config=config(orders),
+        spec=SimpleNamespace(flags={"orders": flag("live")}),
+        flag_store=SimpleNamespace(entries=_live_for_ten_days),
+        evidence=evidence,
+        totals=Totals(),
+        replicas=None,
+    )
+    for ago in range(48, 0, -1):
+        await evidence.watched.note(now - 0.9 * ago * GAP_S, takes_of(state.config))
+    state.totals.hello("e0", 0, 0.0)
+
+    unheard = await _refusal(cast(ControlState, state), orders)
+    state.totals.take(Tally(epoch="e0", sequence=1, counts={}, gauges={}, histograms={}, last_legacy={}))
+    quiet = await _refusal(cast(ControlState, state), orders)
+    if broken == "match":
+        state.config = config(replace(orders, match=(MatchSpec(path="/orders/**"),)))
+    else:
+        await evidence.watched.note(now - 2 * GAP_S, takes_of(state.config))  # the last word before it went off
+    unwatched = await _refusal(cast(ControlState, state), orders)
+    await evidence.close()
+
+    assert "worker 0 has not reported what it answered" in unheard
+    assert quiet == ""
+    assert "watched without legacy only since" in unwatched
+
+
+async def _live_for_ten_days(**_: object) -> list[Entry]:
+    at = moment_text(time.time() - 10 * 86_400)
+    live = flag_as_json(flag("live"))
+    return [
+        Entry(
+            kind="flip", source="api", actor="", routes=("orders",), reason="", at=at, before={}, after={"orders": live}
+        )
+    ]
