@@ -7,8 +7,8 @@ Rules of this file:
    of the route, build of new and reset; so an answer may lack up to an hour at its beginning, and less than three
    seconds after a flip or a reset. Whoever resets lets the recorder write first.
 3. Evidence belongs to the build of new that answered, and to the basis that the route had: what it took, and whom it
-   asked (:mod:`rules.basis`). A route that goes back to an earlier build has that build's
-   evidence again, as far as ``since`` reaches; so has one that goes back to an earlier basis. New that never names a build has one build, the empty one.
+   asked (:mod:`rules.basis`). A route that goes back to an earlier build or basis has that one's evidence again, as far
+   as ``since`` reaches. New that never names a build has one build, the empty one.
 """
 
 from __future__ import annotations

@@ -264,8 +264,8 @@ class Totals:
     ) -> Pending:
         """Say what the evidence does not have yet; call :meth:`settle` once it is written.
 
-        Shape: *build_of* names the build of new that a route compares now, *basis_of* what it compares at all, *mark_of*
-        what else its evidence rests on: when one of them changes, evidence for gates begins anew.
+        Shape: *build_of* names the build of new that a route compares now, *basis_of* what it compares at all,
+        *mark_of* what else its evidence rests on: when one of them changes, evidence for gates begins anew.
         """
         self._gather(unix_now, build_of, basis_of, mark_of)
         hour = int(unix_now // HOUR_S)

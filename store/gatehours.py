@@ -4,7 +4,8 @@ Rules of this file:
 
 1. A row belongs to one node, which replaces it whole: writing it twice counts nothing twice.
 2. Inside its hour a row has a part for each stretch in which nothing changed that evidence begins anew after: a flip,
-   a reset, another basis. Evidence since a moment is the sum of the parts that began at or after it, so nothing older is in it.
+   a reset, another basis. Evidence since a moment is the sum of the parts that began at or after it, so nothing older
+   is in it.
 3. Rows end with their age, or by twentieths from the oldest on when the file has reached its cap.
 """
 

@@ -234,7 +234,7 @@ async def test_a_route_without_legacy_has_no_gate() -> None:
 
 
 async def test_a_verdict_is_remembered_for_a_second() -> None:
-    """Asking again at once costs nothing; another build, basis, flag, gate or reset makes a verdict worthless at once."""
+    """Asking again at once costs nothing; another build, basis, flag, gate or reset makes a verdict worthless."""
     evidence = FakeEvidence(GateEvidence(build="v1"))
     gates, state = gates_over(evidence)
     await gates.verdict("orders")

@@ -15,7 +15,7 @@ _NOTED = select(evidence_meta.c.value).where(evidence_meta.c.key == "watched")
 
 
 async def test_a_watch_goes_on_over_restarts_and_breaks_with_a_gap(place: str) -> None:
-    """Who watches again within an hour has never stopped; later, or after a jump of the clock, the watch begins anew."""
+    """Who watches again within an hour has never stopped; later, or when the clock jumped, the watch begins anew."""
     began, since = 0.0, []
     for after in (0.0, 30.0, GAP_S, 2 * GAP_S + 30, 2 * GAP_S + 40):
         store = await EvidenceStore.open(place)
