@@ -23,6 +23,8 @@ class Described:
     why: str
     needs_server: bool = False
     """Only ``check --against URL`` can find it."""
+    asks_server: bool = False
+    """``check --against URL`` finds it in more places than the file alone shows."""
 
 
 WARNINGS: Final[dict[str, Described]] = {
@@ -53,7 +55,8 @@ WARNINGS: Final[dict[str, Described]] = {
         why="Two services are paid for and kept alike while a route stays half way (`stuck_after`).", needs_server=True
     ),
     "sticky.envoy": Described(
-        why="Envoy can salt only header keys, so it would put clients of this canary on other sides than we do."
+        why="Envoy can salt only header keys, so it would put clients of this canary on other sides than we do.",
+        asks_server=True,
     ),
     "tls.unverified": Described(why="Anybody on the way can play a backend whose certificate is not verified."),
     "tolerance.expired": Described(why="An expired tolerance hides nothing, and fails every gate of its route."),
@@ -88,7 +91,7 @@ def warnings_of(config: ConfigSpec, now: float) -> list[Warned]:
     found = [*_of_admin(config), *_of_file(config), *_of_backends(config), *_expired(config, now)]
     found += _of_cohorts(config)
     for route in config.routes:
-        found += _of_sticky(route)
+        found += of_sticky(route)
         if is_copied(route):
             found += _of_reads(route)
             found += _of_gets(route)
@@ -113,7 +116,8 @@ def sifted(found: Iterable[Warned], config: ConfigSpec, *, has_server: bool) -> 
             used.add((owner, warned.name))
     for owner, ignored in lists.items():
         for index, spec in enumerate(ignored):
-            if (owner, spec.warning) in used or (WARNINGS[spec.warning].needs_server and not has_server):
+            known = WARNINGS[spec.warning]
+            if (owner, spec.warning) in used or ((known.needs_server or known.asks_server) and not has_server):
                 continue
             where = f"routes.{owner}.ignore[{index}]" if owner else f"ignore[{index}]"
             message = f"found {spec.warning}, which does not warn here; remove it"
@@ -209,14 +213,22 @@ def _of_cohorts(config: ConfigSpec) -> Iterator[Warned]:
                 )
 
 
-def _of_sticky(route: RouteSpec) -> Iterator[Warned]:
+def of_sticky(route: RouteSpec) -> list[Warned]:
+    """Name what an Envoy cannot follow of a route that begins as a canary."""
+    warned = unlike_envoy(route)
+    return [] if warned is None or route.initial_stage != "canary" else [warned]
+
+
+def unlike_envoy(route: RouteSpec) -> Warned | None:
+    """Say what an Envoy cannot follow while a route is a canary; ``None``: it can."""
     others = [text for text in route.sticky if not text.startswith("header:")]
-    if route.initial_stage == "canary" and others:
-        message = (
-            f"found {', '.join(others)} on a canary, which an Envoy cannot follow; use header:NAME alone, or silence "
-            "this where no Envoy will serve the route"
-        )
-        yield Warned(name="sticky.envoy", where=f"routes.{route.name}", message=message, route=route.name)
+    if not others:
+        return None
+    message = (
+        f"found {', '.join(others)} on a canary, which an Envoy cannot follow; use header:NAME alone, or silence this "
+        "where no Envoy will serve the route"
+    )
+    return Warned(name="sticky.envoy", where=f"routes.{route.name}", message=message, route=route.name)
 
 
 def _of_reads(route: RouteSpec) -> Iterator[Warned]:
@@ -326,11 +338,14 @@ routes:
 
 def reference_markdown() -> str:
     """Write the page of all warnings."""
-    rows = (
-        f"| `{name}` | {warning.why} | {'a server' if warning.needs_server else 'the file'} |"
-        for name, warning in WARNINGS.items()
-    )
+    rows = (f"| `{name}` | {warning.why} | {_needs(warning)} |" for name, warning in WARNINGS.items())
     return _INTRODUCTION + "\n".join(rows) + "\n"
+
+
+def _needs(warning: Described) -> str:
+    if warning.needs_server:
+        return "a server"
+    return "the file; with a server, every canary" if warning.asks_server else "the file"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from console.problem import KINDS, PREFIX
 from rules.autopilot import PHASES
 from rules.flag import Stage
 from rules.watch import STATES
+from store.flags import ENTRY_KINDS
 from store.triage import State
 
 Schema = dict[str, Any]  # Any: JSON
@@ -143,7 +144,7 @@ _ENTRY: Final = {
     "actor": TEXT,
     "source": TEXT,
     "address": TEXT,
-    "kind": TEXT,
+    "kind": one_of(*ENTRY_KINDS),
     "routes": many(TEXT),
     "reason": TEXT,
     "revision": COUNT,
@@ -373,9 +374,14 @@ ANSWERS: Final[Mapping[str, Schema]] = {
         policy=maybe(FREE),
         held=FLAG,
         override=FLAG,
+        cohort=maybe(TEXT),
+        pinned=FLAG,
         status=COUNT,
         reason=TEXT,
         why=many(TEXT),
+        gate=maybe(named("Gate")),
+        watchdog=maybe(named("Watched")),
+        autopilot=maybe(named("Autopilot")),
     ),
     "audit": holds(entries=many(named("Entry")), next=maybe(TEXT), head=maybe(_HEAD)),
     "divergences": holds(divergences=many(named("Divergence")), next=maybe(TEXT)),

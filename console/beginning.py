@@ -25,13 +25,13 @@ from console.journal import now_text
 from console.state import read_snapshot
 from console.totals import Totals
 from console.truth import join, start_commit
-from rules.flag import Flag
+from rules.flag import Flag, flag_as_json
 from rules.reload import OrphanError, carry_flags
 from rules.snapshot import SnapshotError, SnapshotSpec
 from rules.stage import initial_flag, is_possible
 from store.database import StoreError
 from store.evidence import EvidenceStore
-from store.flags import Commit, Entry, FlagStore, Remembered, flag_as_json
+from store.flags import Commit, Entry, FlagStore, Remembered
 from store.gatehours import this_hour
 
 READ_S: Final = 20.0

@@ -336,6 +336,7 @@ CALLS: Final = (
             Field(name="path", kind="text", help="Its target, query included.", required=True),
             Field(name="header", kind="headers", help="`Name:value`; may repeat.", default=()),
             Field(name="client_ip", kind="address", help="The client's address.", default="127.0.0.1"),
+            Field(name="request_id", kind="text", help="Its X-Request-Id: says whether a sampled copy is made."),
         ),
     ),
     Call(

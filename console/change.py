@@ -24,10 +24,10 @@ from console.peers import Spread
 from console.problem import ProblemError, invalid
 from console.shapes import Json, copying_as_json, reached_as_json, routes_as_json
 from console.state import Caller, ControlState, OvertakenError, Pushed
-from rules.flag import Flag, Hold
+from rules.flag import Flag, Hold, flag_as_json
 from shadow import link
 from store.database import StoreError
-from store.flags import Commit, Entry, Key, flag_as_json
+from store.flags import Commit, Entry, Key
 
 P = ParamSpec("P")
 R = TypeVar("R")

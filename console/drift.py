@@ -12,8 +12,7 @@ from typing import Final
 from config.spec import RouteSpec
 from console.shapes import Json
 from console.state import ControlState
-from rules.flag import Flag, Hold, Stage
-from store.flags import flag_as_json
+from rules.flag import Flag, Hold, Stage, flag_as_json
 
 READ_S: Final = 2.0
 """For reading the files of the configuration; a network file system may hang."""

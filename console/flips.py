@@ -24,17 +24,19 @@ from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
 from console.shapes import Json, copying_as_json
 from console.state import Caller, ControlState
-from rules.flag import Flag, Stage
+from rules.flag import Flag, Stage, flag_from_json
 from rules.snapshot import EVERYWHERE
 from rules.stage import FlipError, can_carry, plan_flip, plan_journey, stages_of
 from store.database import StoreError
-from store.flags import Entry, flag_from_json
+from store.flags import Entry
 
 _CONTACTS_NEW = frozenset((Stage.SHADOW, Stage.CANARY, Stage.LIVE, Stage.COMPLETE))
 
 UNDONE: Final = frozenset(("flip", "rollback", "shadow", "tolerate", "untolerate", "undo"))
 
 NO_WAY_BACK: Final[Mapping[str, str]] = {
+    "autopilot": "switch it with `matapalo autopilot ROUTE on` or `off`",
+    "evidence": "what was counted before counts no more; the gate passes again on what is compared now",
     "hold": "a hold is taken away with `matapalo release`, when its reason is gone",
     "release": "what was released is held again with `matapalo hold` or `matapalo rollback`",
     "deployed": "say with `matapalo deployed` what runs now",

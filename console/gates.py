@@ -2,7 +2,9 @@
 
 Rules of this file:
 
-1. Only what gives new more clients asks a gate; whatever takes clients away from it never does.
+1. Only what gives new more clients asks a gate; whatever takes clients away from it never does. A flip by hand or by
+   the autopilot needs the gate's pass; a file or a provider rules, so its flips are made, and :func:`not_passed` says
+   what stands against them.
 2. Nothing is known that cannot be read: a broken evidence file makes every gate inconclusive, not open.
 3. What a flip was allowed on, or went over, stands in its audit entry.
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -34,6 +36,9 @@ FRESH_S: Final = 1.0
 
 SHOWN_S: Final = 5.0
 """How old one may be that is only shown: lists of 1,000 routes are asked for every second."""
+
+ASK_S: Final = 5.0
+"""How long one change asks gates; a journey has a few, a file may move every route at once."""
 
 NOTE: Final = "evidence:"
 """Before a route's name, as a key of the notes: since when its evidence counts."""
@@ -85,6 +90,15 @@ class Admission:
     forced: bool = False
     """One of them did not pass, and whoever flips wants it all the same."""
 
+    @property
+    def shut(self) -> tuple[Judged, ...]:
+        """The gates that did not pass."""
+        return tuple(one for one in self.judged if one.verdict.result != "pass")
+
+    def of(self, routes: Collection[str]) -> Admission:
+        """Leave out what was said of other routes."""
+        return replace(self, judged=tuple(one for one in self.judged if one.route in routes))
+
     def on(self, caller: Caller, *, ledger_forced: bool = False) -> Caller:
         """Hand the evidence to the audit entry that this caller's change will get."""
         said = admission_as_json(self)
@@ -115,20 +129,7 @@ class Gates:
 
         Raises: ProblemError ``unknown-route``.
         """
-        spec = self._state.route(route)
-        now = time.time()
-        if spec.gate is None or spec.legacy is None:
-            return _without(spec, now)
-        # What a verdict depends on but the evidence; a change of any of it makes the verdict worthless.
-        evidence = self._evidence
-        compared = (evidence.current_build(route), evidence.current_basis(route))
-        rests_on = (spec.gate, self._state.flag(spec), *compared, self._reset(route))
-        known = self._judged.get(route)
-        if known is not None and known[0] == rests_on and now - age_s <= known[1].at <= now:
-            return known[1]
-        judged = await self._judge(spec, now)
-        self._judged[route] = rests_on, judged
-        return judged
+        return await self._judge(self._state.route(route), age_s)
 
     async def admit(self, planned: Mapping[str, Flag], *, force: bool) -> Admission:
         """Ask the gates of all routes that would get more clients.
@@ -136,16 +137,36 @@ class Gates:
         Raises: ProblemError ``gate`` with every verdict, unless it is forced.
         """
         routes = [self._state.route(name) for name in planned]
-        asked = [
-            route.name
-            for route in routes
-            if route.legacy is not None and raises_new_share(self._state.flag(route), planned[route.name])
-        ]
-        judged = tuple([await self.judge(name) for name in asked])
-        shut = [one for one in judged if one.verdict.result != "pass"]
-        if shut and not force:
-            raise _refusal(shut, judged)
-        return Admission(judged=judged, forced=bool(shut))
+        asked = await self.ask(routes, {route.name: self._state.flag(route) for route in routes}, planned)
+        if asked.shut and not force:
+            raise _refusal(asked)
+        return replace(asked, forced=bool(asked.shut))
+
+    async def ask(
+        self,
+        routes: Iterable[RouteSpec],
+        before: Mapping[str, Flag],
+        after: Mapping[str, Flag],
+        *,
+        anew: Collection[str] = (),
+    ) -> Admission:
+        """Judge those of some routes that would get more clients, and refuse none.
+
+        Shape: a route without a flag before is born, which asks nothing; of a route in *anew* nothing was compared.
+        Bound: ASK_S; what was not judged by then is inconclusive.
+        """
+        judged, ends = [], time.monotonic() + ASK_S
+        for route in routes:
+            old, new = before.get(route.name), after.get(route.name)
+            if old is None or new is None or route.legacy is None or not raises_new_share(old, new):
+                continue
+            if route.gate is not None and route.name in anew:
+                judged.append(_unjudged(route, "nothing was compared yet as the new file has it"))
+            elif time.monotonic() >= ends:
+                judged.append(_unjudged(route, f"many gates were asked at once, for {ASK_S:g} s"))
+            else:
+                judged.append(await self._judge(route, FRESH_S))
+        return Admission(judged=tuple(judged))
 
     def forget(self, routes: Iterable[str]) -> None:
         """Judge anew whoever asks next."""
@@ -161,9 +182,24 @@ class Gates:
         note = self._state.notes.get(f"{NOTE}{route}")
         return 0.0 if note is None else float(json.loads(note)["since"])
 
-    async def _judge(self, route: RouteSpec, now: float) -> Judged:
-        name, spec = route.name, route.gate
-        assert spec is not None, "only a route with a gate is judged"
+    async def _judge(self, route: RouteSpec, age_s: float) -> Judged:
+        """Judge a route as a configuration has it, which may not be in force yet."""
+        now = time.time()
+        if route.gate is None or route.legacy is None:
+            return _without(route, now)
+        # What a verdict depends on but the evidence; a change of any of it makes the verdict worthless.
+        evidence = self._evidence
+        compared = (evidence.current_build(route.name), evidence.current_basis(route.name))
+        rests_on = (route.gate, route.tolerate, self._state.flag(route), *compared, self._reset(route.name))
+        known = self._judged.get(route.name)
+        if known is not None and known[0] == rests_on and now - age_s <= known[1].at <= now:
+            return known[1]
+        judged = await self._judge_anew(route, route.gate, now)
+        self._judged[route.name] = rests_on, judged
+        return judged
+
+    async def _judge_anew(self, route: RouteSpec, spec: GateSpec, now: float) -> Judged:
+        name = route.name
         build = self._evidence.current_build(name)
         try:
             leg, evidence, recent = await self._gather(name, build, spec.over_ns / 1e9, now)
@@ -177,7 +213,7 @@ class Gates:
             leg=leg,
             recent=recent,
             build=build,
-            tolerances=self._tolerances(name),
+            tolerances=self._tolerances(route),
             today=time.strftime("%Y-%m-%d", time.gmtime(now)),
         )
         return Judged(route=name, spec=spec, verdict=verdict, evidence=evidence, leg=leg, at=now)
@@ -215,11 +251,9 @@ class Gates:
             self._beginnings[key] = (await self._evidence.gate_evidence(route, build, reset)).since
         return self._beginnings[key]
 
-    def _tolerances(self, route: str) -> dict[str, str]:
-        state = self._state
-        own = state.route(route).tolerate
-        everywhere = [*state.config.tolerate, *state.spec.tolerate]
-        return {spec.id: spec.expires for spec in (*own, *everywhere) if spec.route in ("", route)}
+    def _tolerances(self, route: RouteSpec) -> dict[str, str]:
+        everywhere = [*self._state.config.tolerate, *self._state.spec.tolerate]
+        return {spec.id: spec.expires for spec in (*route.tolerate, *everywhere) if spec.route in ("", route.name)}
 
 
 def _without(route: RouteSpec, now: float) -> Judged:
@@ -229,13 +263,27 @@ def _without(route: RouteSpec, now: float) -> Judged:
     return Judged(route=route.name, spec=None, verdict=verdict, evidence=GateEvidence(), at=now)
 
 
-def _refusal(shut: list[Judged], judged: Iterable[Judged]) -> ProblemError:
-    said = "; ".join(f"{one.route}: {one.verdict.result}, {one.verdict.sentence}" for one in shut)
+def _unjudged(route: RouteSpec, why: str) -> Judged:
+    """Say why a gate was not judged."""
+    verdict = GateVerdict(result="inconclusive", sentence=f"not judged: {why}")
+    return Judged(route=route.name, spec=route.gate, verdict=verdict, evidence=GateEvidence(), at=time.time())
+
+
+def _refusal(asked: Admission) -> ProblemError:
+    said = "; ".join(f"{one.route}: {one.verdict.result}, {one.verdict.sentence}" for one in asked.shut)
     return ProblemError(
         "gate",
         f"New gets no more clients yet. {said}. Wait, or flip with force and a reason.",
-        extra={"gates": [judged_as_json(one) for one in judged]},
+        extra={"gates": [judged_as_json(one) for one in asked.judged]},
     )
+
+
+def not_passed(asked: Admission, ruler: str) -> list[str]:
+    """Say which gates did not pass for flips that were made all the same, because *ruler* rules the flags."""
+    return [
+        f"{one.route}: {ruler} gives new more clients, though its gate is {one.verdict.result}: {one.verdict.sentence}"
+        for one in asked.shut
+    ]
 
 
 # --- how a gate is shown ----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Final
 
 from config.spec import OpenFeatureSpec, RouteSpec
 from console.change import Changing, on_newest_truth
+from console.gates import not_passed
 from console.problem import ProblemError
 from console.provider import Look, Provider, ProviderError, Question
 from console.state import Caller, ControlState
@@ -112,9 +113,13 @@ class Provided(Changing):
             # A reload may have come meanwhile: a flag of a route that is gone rules nothing.
             if state.config.openfeature != spec:
                 return
-            planned = flags_from_value(keys_of(state.config.routes, spec.prefix).get(key, []), state.spec.flags, value)
-            caller = Caller(actor=spec.provider, source="openfeature")
+            routes = keys_of(state.config.routes, spec.prefix).get(key, [])
+            planned = flags_from_value(routes, state.spec.flags, value)
+            asked = await state.gates.ask(routes, state.spec.flags, planned)
+            caller = asked.on(Caller(actor=spec.provider, source="openfeature"))
             await self.write_flags("flip", planned, f"the flag {key}", caller)
+        for sentence in not_passed(asked, f"the flag {key}"):
+            state.journal.say("gate.not_passed", sentence)
 
     def _complain(self, said: Sequence[str]) -> None:
         if not said:

@@ -25,13 +25,15 @@ from config.errors import ConfigError
 from config.spec import ConfigSpec
 from config.tls import stamped
 from console.change import OVERTAKEN, entry_for
+from console.gates import Admission, not_passed
 from console.journal import now_text
 from console.problem import Fault, ProblemError
 from console.state import ACK_S, Caller, ControlState, OvertakenError, Pushed
-from rules.flag import Flag
+from rules.basis import bases_of
+from rules.flag import Flag, flag_as_json
 from rules.reload import OrphanError, carry_flags, diff, needs_restart
 from rules.snapshot import SnapshotError, SnapshotSpec, build, encode
-from store.flags import Commit, Entry, flag_as_json
+from store.flags import Commit, Entry
 
 TRIAL_S: Final = 1.0
 """How long the first worker must live with a new configuration before the others get it."""
@@ -161,14 +163,22 @@ class Reloads:
         if config.digest == state.config.digest and trial.flags == state.spec.flags and config == state.config:
             return _Taken(pushed=None)
         notes = await self._try_on_one(trial)
+        ruled = config.routes if config.flags == "file" else ()  # otherwise a reload flips nothing
+        known = bases_of(state.config)
+        anew = [name for name, basis in bases_of(config).items() if known.get(name) != basis]
+        asked = await state.gates.ask(ruled, state.spec.flags, trial.flags, anew=anew)
         for _ in range(OVERTAKEN):
             try:
-                return await self._commit(config, caller, drop, notes)
+                taken = await self._commit(config, caller, drop, asked)
             except OvertakenError:
                 await state.catch_up()
+                continue
+            for sentence in (warned := not_passed(asked, "the file")):
+                state.journal.say("gate.not_passed", sentence)
+            return replace(taken, notes=[*notes, *warned])
         raise ProblemError("overtaken", f"Other nodes changed something {OVERTAKEN} times meanwhile; reload again.")
 
-    async def _commit(self, config: ConfigSpec, caller: Caller, drop: Collection[str], notes: list[str]) -> _Taken:
+    async def _commit(self, config: ConfigSpec, caller: Caller, drop: Collection[str], asked: Admission) -> _Taken:
         """Take a configuration over that one worker has tried.
 
         Raises: ProblemError, OvertakenError; the first worker then goes back.
@@ -209,7 +219,7 @@ class Reloads:
                 set_flags=changed,
                 drop_flags=gone if state.replicas is None else (),
                 copying_off=frozenset(spec.copying_off),
-                more=_flips(state, before.flags, spec, caller),
+                more=_flips(state, before.flags, spec, caller, asked),
             )
             try:
                 number, pushed = await state.commit(change, spec)
@@ -221,7 +231,7 @@ class Reloads:
         state.journal.say(
             "reload.taken", f"configuration {config.digest[:12]} is in force", source=caller.source, diff=lines
         )
-        return _Taken(pushed=pushed, lines=lines, audit_id=number, notes=notes)
+        return _Taken(pushed=pushed, lines=lines, audit_id=number)
 
     async def _try_on_one(self, trial: SnapshotSpec) -> list[str]:
         """Let one worker serve the new configuration before the others may.
@@ -313,7 +323,9 @@ def _snapshot(state: ControlState, config: ConfigSpec, drop: Collection[str]) ->
     return spec
 
 
-def _flips(state: ControlState, before: Mapping[str, Flag], spec: SnapshotSpec, caller: Caller) -> tuple[Entry, ...]:
+def _flips(
+    state: ControlState, before: Mapping[str, Flag], spec: SnapshotSpec, caller: Caller, asked: Admission
+) -> tuple[Entry, ...]:
     """Make the audit entries of the flips that a file which rules the flags has made, one per route or journey.
 
     Shape: a route that is new was not flipped, it was born.
@@ -328,7 +340,7 @@ def _flips(state: ControlState, before: Mapping[str, Flag], spec: SnapshotSpec, 
     from_file = replace(caller, source="file")
     return tuple(
         replace(
-            entry_for("flip", tuple(names), reason, from_file, state),
+            entry_for("flip", tuple(names), reason, asked.of(names).on(from_file), state),
             config=spec.config.digest,
             before={name: flag_as_json(before[name]) for name in names},
             after={name: flag_as_json(spec.flags[name]) for name in names},

@@ -30,9 +30,9 @@ from console.state import ControlState, OvertakenError, Pushed
 from console.supervised import SupervisorError
 from console.totals import joined_records
 from console.truth import HoldPlan, join, plan_holds, start_commit, tidied
-from rules.flag import Hold
+from rules.flag import Hold, flag_as_json
 from store.database import StoreError
-from store.flags import Commit, Entry, FlagStore, Remembered, StaleRevisionError, flag_as_json, hold_as_json
+from store.flags import Commit, Entry, FlagStore, Remembered, StaleRevisionError, hold_as_json
 from store.nodes import LEASE_S, Beat, NodeSeen, NodeStore
 
 POLL_S: Final = 0.5

@@ -10,9 +10,9 @@ from config.spec import MatchSpec, ToleranceSpec
 from config.tolerance import WARN_DAYS, as_mapping, days_left
 from console.journal import moment_text
 from console.totals import Sums
-from rules.flag import Flag
+from rules.flag import Flag, flag_as_json
 from rules.snapshot import EVERYWHERE
-from store.flags import Deploy, Entry, flag_as_json
+from store.flags import Deploy, Entry
 from store.flags import entry_as_json as exported
 from store.nodes import NodeSeen
 

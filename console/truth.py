@@ -22,11 +22,11 @@ from dataclasses import dataclass, replace
 
 from config.spec import ConfigSpec, RouteSpec
 from console.journal import now_text
-from rules.flag import Flag, Hold
+from rules.flag import Flag, Hold, flag_as_json
 from rules.reload import OrphanError, carry_flags
 from rules.snapshot import SnapshotSpec
 from rules.stage import initial_flag, is_possible
-from store.flags import Commit, Entry, Remembered, flag_as_json, name_of_hold
+from store.flags import Commit, Entry, Remembered, name_of_hold
 from store.nodes import NodeSeen
 
 

@@ -38,13 +38,13 @@ from console.totals import sum_up
 from console.watchdog import Watchdog
 from console.webhooks import Webhooks
 from rules.explain import explain
-from rules.flag import BUCKETS, Flag, Hold
+from rules.flag import BUCKETS, Flag, Hold, flag_as_json
 from rules.snapshot import EVERYWHERE, SnapshotError
 from rules.stage import new_share_bp
 from shadow.ranks import Rank
 from store.database import StoreError
 from store.evidence import EvidenceStore
-from store.flags import Entry, FlagStore, flag_as_json, hold_as_json
+from store.flags import Entry, FlagStore, hold_as_json
 from store.gatehours import HOUR_S
 
 DAY_HOURS: Final = 24
@@ -226,7 +226,7 @@ class Views:
         counts = counts_by_route(sums)
         return [
             self._route(route, counts.get(route.name, {}), shares.get(route.name, {}), flips.get(route.name))
-            | {"gate": gate_as_json(await state.gates.judge(route.name, age_s=SHOWN_S))}
+            | await self._standing(route.name)
             for route in routes
         ]
 
@@ -251,8 +251,6 @@ class Views:
             "last_legacy": None if last_legacy is None else moment_text(last_legacy),
             "last_flip": None if flip is None else flip_as_json(flip),
             "drift": next((one["sentence"] for one in of_holds(state) if one["route"] == route.name), None),
-            "watchdog": self._watchdog.shown(route.name),
-            "autopilot": self._autopilot.shown(route.name),
         }
 
     async def gate(self, asked: Asked) -> Reply:
@@ -288,8 +286,8 @@ class Views:
         )
 
     async def explain(self, asked: Asked) -> Reply:
-        """Say how a request would be decided, and why."""
-        values = asked.values
+        """Say how a request would be decided, and why; and how the route that it takes is."""
+        values, state = asked.values, self._state
         faults = []
         if not _METHOD.fullmatch(values["method"]):
             faults.append({"where": "method", "detail": f"method is {values['method']!r}; expected a method like GET."})
@@ -299,11 +297,26 @@ class Views:
             raise invalid(faults)  # type: ignore[arg-type]  # Fault is a dict of str
         try:
             shown = explain(
-                self._state.snapshot(), values["method"], values["path"], values["header"], values["client_ip"]
+                state.snapshot(),
+                values["method"],
+                values["path"],
+                values["header"],
+                values["client_ip"],
+                values["request_id"] or "",
             )
         except SnapshotError as error:
             raise ProblemError("refused", f"This process cannot decide as a worker does: {error}.") from error
-        return Reply(body=dict(shown))
+        name = shown["route"]
+        unknown: Json = {"gate": None, "watchdog": None, "autopilot": None}
+        return Reply(body={**shown, **(unknown if name is None else await self._standing(name))})
+
+    async def _standing(self, name: str) -> Json:
+        """Show what gate, watchdog and autopilot make of a route."""
+        return {
+            "gate": gate_as_json(await self._state.gates.judge(name, age_s=SHOWN_S)),
+            "watchdog": self._watchdog.shown(name),
+            "autopilot": self._autopilot.shown(name),
+        }
 
     async def audit(self, asked: Asked) -> Reply:
         """List changes, newest first."""

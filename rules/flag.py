@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 BUCKETS = 10_000
 """Buckets per route; one bucket is one basis point (docs/decisions/0004-buckets.md)."""
@@ -81,3 +82,38 @@ class Hold:
     actor: str = ""
     at: str = ""
     """RFC 3339 in UTC."""
+
+
+def flag_as_json(flag: Flag) -> dict[str, object]:
+    """Show a flag as the admin API and the audit do: shares in percent."""
+    return {
+        "stage": flag.stage.value,
+        "percent": flag.percent_bp / 100,
+        "sample": flag.sample_bp / 100,
+        "salt": flag.salt,
+        "cohorts": {
+            name: {"stage": own.stage.value, "percent": own.percent_bp / 100, "sample": own.sample_bp / 100}
+            for name, own in flag.cohorts.items()
+        },
+    }
+
+
+def flag_from_json(shown: Mapping[str, Any]) -> Flag:
+    """Read back what :func:`flag_as_json` wrote, in this version or in one without cohorts."""
+    return Flag(
+        stage=Stage(shown["stage"]),
+        percent_bp=round(shown["percent"] * 100),
+        sample_bp=round(shown["sample"] * 100),
+        salt=shown["salt"],
+        cohorts=cohorts_from_json(shown.get("cohorts", {})),
+    )
+
+
+def cohorts_from_json(shown: Mapping[str, Any]) -> dict[str, CohortFlag]:
+    """Read back the part of a flag's object that is about cohorts."""
+    return {
+        name: CohortFlag(
+            stage=Stage(own["stage"]), percent_bp=round(own["percent"] * 100), sample_bp=round(own["sample"] * 100)
+        )
+        for name, own in shown.items()
+    }

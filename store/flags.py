@@ -26,7 +26,7 @@ import msgspec
 from sqlalchemy import Select, bindparam, delete, func, insert, select
 
 from config.spec import ToleranceSpec
-from rules.flag import CohortFlag, Flag, Hold, Stage
+from rules.flag import Flag, Hold, Stage, cohorts_from_json, flag_as_json
 from store import chain
 from store.database import Database, Row, StoreError, Transaction, open_database
 from store.dialect import storable, upsert
@@ -54,6 +54,26 @@ KEEP_HEARD: Final = 64
 
 NOTES: Final = ("watchdog:", "autopilot:", "evidence:", "source:")
 """Before the keys of ``meta`` under which parts of control keep their own small JSON values."""
+
+ENTRY_KINDS: Final = (
+    "autopilot",
+    "deployed",
+    "evidence",
+    "flip",
+    "forget",
+    "hold",
+    "release",
+    "reload",
+    "rollback",
+    "shadow",
+    "start",
+    "token",
+    "tolerate",
+    "triage",
+    "undo",
+    "untolerate",
+)
+"""Every kind of entry that an audit may hold."""
 
 _FLIPS: Final = ("flip", "rollback", "undo")
 
@@ -232,7 +252,7 @@ class FlagStore:
                         percent_bp=percent_bp,
                         sample_bp=sample_bp,
                         salt=salt,
-                        cohorts=_cohorts_from_json(json.loads(cohorts)),
+                        cohorts=cohorts_from_json(json.loads(cohorts)),
                     )
                     for route, stage, percent_bp, sample_bp, salt, cohorts in await tx.rows(
                         select(
@@ -372,40 +392,6 @@ class FlagStore:
     async def close(self) -> None:
         """Close the file."""
         await self.database.close()
-
-
-def flag_as_json(flag: Flag) -> dict[str, object]:
-    """Show a flag as the admin API and the audit do: shares in percent."""
-    return {
-        "stage": flag.stage.value,
-        "percent": flag.percent_bp / 100,
-        "sample": flag.sample_bp / 100,
-        "salt": flag.salt,
-        "cohorts": {
-            name: {"stage": own.stage.value, "percent": own.percent_bp / 100, "sample": own.sample_bp / 100}
-            for name, own in flag.cohorts.items()
-        },
-    }
-
-
-def flag_from_json(shown: Json) -> Flag:
-    """Read back what :func:`flag_as_json` wrote, in this version or in one without cohorts."""
-    return Flag(
-        stage=Stage(shown["stage"]),
-        percent_bp=round(shown["percent"] * 100),
-        sample_bp=round(shown["sample"] * 100),
-        salt=shown["salt"],
-        cohorts=_cohorts_from_json(shown.get("cohorts", {})),
-    )
-
-
-def _cohorts_from_json(shown: Mapping[str, Json]) -> dict[str, CohortFlag]:
-    return {
-        name: CohortFlag(
-            stage=Stage(own["stage"]), percent_bp=round(own["percent"] * 100), sample_bp=round(own["sample"] * 100)
-        )
-        for name, own in shown.items()
-    }
 
 
 def entry_as_json(entry: Entry) -> dict[str, object]:

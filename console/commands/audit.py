@@ -165,11 +165,13 @@ def _who(entry: JsonObject) -> str:
 
 
 def _why(entry: JsonObject) -> str:
-    """Give the reason, what it rests on, and whether a gate was overridden."""
+    """Give the reason, what it rests on, and whether a gate was overridden, by force or by who rules the flags."""
     said = [str(entry["reason"])] if entry["reason"] else []
-    if sentence := _sentence(entry.get("evidence") or {}):
+    evidence = entry.get("evidence") or {}
+    if sentence := _sentence(evidence):
         said.append(f"[{sentence}]")
-    return " ".join([*(["FORCED"] if entry.get("forced") else []), *said])
+    is_over = evidence.get("result") in ("fail", "inconclusive")
+    return " ".join([*(["FORCED"] if entry.get("forced") else ["GATE NOT PASSED"] if is_over else []), *said])
 
 
 def _sentence(evidence: object) -> str:

@@ -60,20 +60,20 @@ def check(
     found = [*located(unplaced, spec), *(Problem(config_path, 0, 0, "routes", text) for text in route_problems(spec))]
     if probe:
         found += _probe_all(config_path, spec)
-    plan = None
+    plan: Sequence[str] | None = None
+    seen: list[Warned] = []
     if against is not None:
         from console.commands.plan import plan_against, standing  # httpx2: not for a check without a network
 
-        plan, refusal = plan_against(spec, url=against, token=token, ca=ca)
-        if refusal:
-            found.append(Problem(config_path, 0, 0, "reload", refusal))
+        reload = plan_against(spec, url=against, token=token, ca=ca)
+        if reload.refusal is not None:
+            found.append(Problem(config_path, 0, 0, "reload", reload.refusal))
+        plan, seen = reload.lines, [*reload.warned, *standing(spec, url=against, token=token, ca=ca)]
     now = time.time()
     warned = [*warnings_of(spec, now), *_endings(ends)]
     if not found:
         warned += _unreachable(spec)
-    if against is not None:
-        warned += standing(spec, url=against, token=token, ca=ca)
-    warnings = _placed(sifted(warned, spec, has_server=against is not None), spec)
+    warnings = _placed(sifted([*warned, *seen], spec, has_server=against is not None), spec)
     return _report(config_path, found, warnings, plan, notes=_tolerance_ends(spec, now), strict=strict, as_json=as_json)
 
 
@@ -81,7 +81,7 @@ def _report(
     path: str,
     found: list[Problem],
     warnings: Sequence[tuple[str, Problem]],
-    plan: list[str] | None,
+    plan: Sequence[str] | None,
     *,
     notes: Sequence[Problem] = (),
     strict: bool,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import click
 from rich.console import Console, RenderableType
@@ -59,6 +60,19 @@ def flag_words(flag: JsonObject) -> str:
     for name, own in flag.get("cohorts", {}).items():
         words += f", {name}: {flag_words(own)}"
     return words
+
+
+def standing_lines(shown: Mapping[str, Any]) -> list[str]:
+    """Say what gate, watchdog and autopilot make of a route, as far as the answer has them."""
+    lines = []
+    if gate := shown.get("gate"):
+        lines.append(f"gate     {gate['result']}: {gate['sentence']}")
+    if watchdog := shown.get("watchdog"):
+        said = "" if watchdog["state"] == "blind" else f"{watchdog['state']}: "  # the sentence of a blind one begins so
+        lines.append(f"watchdog {said}{watchdog['sentence']}")
+    if autopilot := shown.get("autopilot"):
+        lines.append(f"autopilot {autopilot['sentence']}")
+    return lines
 
 
 def print_change(answer: Answer, *, as_json: bool) -> int:

@@ -1,50 +1,81 @@
-"""What a reload would change on a running server: the plan of ``matapalo check --against``.
+"""What a reload would change on a running server, and what that server knows: ``matapalo check --against``.
 
 The admin API shows routes and flags, not backends and limits; the plan is about what it shows.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from config.spec import ConfigSpec, MatchSpec, RouteSpec
-from config.warnings import Warned
+from config.warnings import Warned, of_sticky, unlike_envoy
 from console.commands.admin import Admin, JsonObject
-from rules.flag import Flag, Stage
+from console.commands.output import flag_words
+from rules.flag import Flag, flag_as_json, flag_from_json
 from rules.reload import OrphanError, carry_flags, diff
 from rules.snapshot import SnapshotSpec
+from rules.stage import raises_new_share
 
 IDLE_AFTER: Final = 1_000
 """Comparisons of its routes after which a tolerance that never hid anything is not needed."""
 
 
-def plan_against(
-    spec: ConfigSpec, *, url: str, token: str | None, ca: str | None = None
-) -> tuple[list[str], str | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Hold what a reload would do."""
+
+    lines: tuple[str, ...] = ()
+    """One for each changed route, then one for each flip."""
+    refusal: str | None = None
+    """With which sentence the server would refuse; ``None``: it would not."""
+    warned: tuple[Warned, ...] = ()
+
+
+def plan_against(spec: ConfigSpec, *, url: str, token: str | None, ca: str | None = None) -> Plan:
     """Compare *spec* with the server at *url*.
 
-    Shape: one line per changed route, then the sentence with which the server would refuse, or ``None``.
     Raises: OutOfReachError, RefusedError.
     """
     admin = Admin(url=url, token=token, ca=ca)
     status = admin.get("/api/v1/status")
     if status["config"]["digest"] == spec.digest:
-        return [], None
+        return Plan()
     answer = admin.get("/api/v1/routes")
     declared = {route.name: route for route in spec.routes}
     served = tuple(_route_from(one, declared.get(one["name"])) for one in answer["routes"])
-    flags = {one["name"]: _flag_from(one["flag"]) for one in answer["routes"]}
+    flags = {one["name"]: flag_from_json(one["flag"]) for one in answer["routes"]}
     old = SnapshotSpec(revision=answer["revision"], config=replace(spec, routes=served), flags=flags)
+    lines = tuple(diff(old.config, spec))
     try:
-        carry_flags(old, spec)
+        carried = carry_flags(old, spec)
     except OrphanError as error:
-        return diff(old.config, spec), str(error)
-    return diff(old.config, spec), None
+        return Plan(lines=lines, refusal=str(error))
+    if spec.flags != "file":
+        return Plan(lines=lines)
+    flips = [one for one in answer["routes"] if carried.get(one["name"], flags[one["name"]]) != flags[one["name"]]]
+    told = [_flip(one, carried[one["name"]]) for one in flips]
+    return Plan(
+        lines=(*lines, *(line for line, _ in told)), warned=tuple(warned for _, warned in told if warned is not None)
+    )
+
+
+def _flip(shown: JsonObject, after: Flag) -> tuple[str, Warned | None]:
+    """Say what a file does with the flag of one served route, and what its gate says where new gets more clients."""
+    name, before, gate = shown["name"], flag_from_json(shown["flag"]), shown["gate"]
+    line = f"~ flag {name}: {flag_words(flag_as_json(before))} -> {flag_words(flag_as_json(after))}"
+    if shown["legacy"] is None or gate is None or not raises_new_share(before, after):
+        return line, None
+    if gate["result"] in ("pass", "off"):
+        return f"{line}; its gate: {gate['result']}", None
+    said = f"the file gives new more clients, though the gate is {gate['result']}: {gate['sentence']}; let the gate "
+    warned = Warned(name="gate.not_passed", where=f"routes.{name}", message=f"{said}pass first", route=name)
+    return f"{line}; its gate: {gate['result']}", warned
 
 
 def standing(spec: ConfigSpec, *, url: str, token: str | None, ca: str | None = None) -> list[Warned]:
-    """Name what the server at *url* has and that does no good: idle tolerances, routes that stay half way.
+    """Name what the server at *url* has and that does no good: idle tolerances, routes that stay half way or whose
+    canary no Envoy can follow.
 
     Shape: a tolerance that expired in the file is the file's own warning. Idle: not one hit in IDLE_AFTER comparisons.
     Raises: OutOfReachError, RefusedError.
@@ -63,10 +94,15 @@ def standing(spec: ConfigSpec, *, url: str, token: str | None, ca: str | None = 
             found.append(Warned(name="tolerance.idle", where=name, message=message, route=one["route"] or ""))
     declared = {route.name for route in spec.routes}
     stuck = [one for one in admin.get("/api/v1/status").get("stuck", ()) if one["route"] in declared]
-    return found + [
+    found += [
         Warned(name="stage.stuck", where=f"routes.{one['route']}", message=one["sentence"], route=one["route"])
         for one in stuck
     ]
+    unlike = {route.name: warned for route in spec.routes if (warned := unlike_envoy(route)) is not None}
+    known = {warned.route for route in spec.routes for warned in of_sticky(route)}
+    served = admin.get("/api/v1/routes")["routes"] if unlike.keys() - known else ()
+    canaries = {one["name"] for one in served if one["flag"]["stage"] == "canary"}
+    return found + [warned for name, warned in unlike.items() if name in canaries - known]
 
 
 def _route_from(shown: JsonObject, declared: RouteSpec | None) -> RouteSpec:
@@ -92,13 +128,4 @@ def _match_from(shown: JsonObject) -> MatchSpec:
         host=shown["host"],
         headers=tuple(shown["headers"].items()),
         query=tuple(shown["query"].items()),
-    )
-
-
-def _flag_from(shown: JsonObject) -> Flag:
-    return Flag(
-        stage=Stage(shown["stage"]),
-        percent_bp=round(shown["percent"] * 100),
-        sample_bp=round(shown["sample"] * 100),
-        salt=shown["salt"],
     )

@@ -6,7 +6,7 @@ import click
 
 from console.commands.admin import Admin, JsonObject, segment
 from console.commands.options import admin_options
-from console.commands.output import flag_words, percent, print_json, print_table
+from console.commands.output import flag_words, percent, print_json, print_table, standing_lines
 
 
 @click.command()
@@ -108,12 +108,8 @@ def _show_one(route: JsonObject) -> None:
         f"verdicts identical {counts['identical']} · tolerated {counts['tolerated']} · divergent {counts['divergent']}"
         f" · errored {counts['errored']} · undecided: {undecided} · in flight {counts['in_flight']}"
     )
-    if gate := route.get("gate"):
-        click.echo(f"gate     {gate['result']}: {gate['sentence']}")
-    if watchdog := route.get("watchdog"):
-        click.echo(f"watchdog {watchdog['state']}: {watchdog['sentence']}")
-    if autopilot := route.get("autopilot"):
-        click.echo(f"autopilot {autopilot['sentence']}")
+    for line in standing_lines(route):
+        click.echo(line)
     if flip := route["last_flip"]:
         why = f": {flip['reason']}" if flip["reason"] else ""
         kind = f"forced {flip['kind']}" if flip.get("forced") else flip["kind"]

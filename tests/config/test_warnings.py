@@ -74,9 +74,10 @@ def test_a_warning_is_silenced_with_a_reason(place: str) -> None:
     assert names(text + (f"ignore: {ignore}\n" if place == "top" else "")) == []
 
 
-def test_a_warning_of_a_server_may_be_silenced_without_one() -> None:
-    """What only a server can find is not called idle when none was asked."""
-    text = route("ignore: {warning: stage.stuck, reason: frozen until May}")
+@pytest.mark.parametrize("name", ["stage.stuck", "sticky.envoy"])
+def test_a_warning_of_a_server_may_be_silenced_without_one(name: str) -> None:
+    """What a server alone can find, or may find more of, is not called idle when none was asked."""
+    text = route(f"ignore: {{warning: {name}, reason: frozen until May}}")
     config = load_text(text, environ={})
 
     assert names(text) == []

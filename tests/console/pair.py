@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from config.spec import ConfigSpec
 from console.beginning import Places
@@ -19,9 +18,11 @@ from console.replicas import Replicas
 from console.state import Caller, ControlState
 from console.totals import Totals
 from rules.flag import Hold, Stage
+from rules.gate import GateEvidence
 from rules.snapshot import SnapshotSpec
 from shadow import link
 from shadow.lines import Lines
+from store.database import StoreError
 from store.flags import FlagStore
 
 OPS = Caller(actor="ops")
@@ -41,14 +42,35 @@ class Supervisor:
         return link.HoldsChanged(request="", ok=True, routes=[*(hold.route for hold in added), *removed])
 
 
+class Unread:
+    """Be evidence that cannot be read: every gate that is asked is inconclusive."""
+
+    def current_build(self, _route: str) -> str:
+        """Name no build."""
+        return ""
+
+    def current_basis(self, _route: str) -> str:
+        """Name no basis."""
+        return ""
+
+    async def gate_evidence(self, _route: str, _build: str, _since: float) -> GateEvidence:
+        """Fail."""
+        raise StoreError("nobody kept it")
+
+    async def client_classes(self, _route: str, _since: float) -> Mapping[tuple[str, str], int]:
+        """Fail."""
+        raise StoreError("nobody kept it")
+
+
 class Node:
     """Be control's memory on one node, without processes around it."""
 
-    def __init__(self, name: str, directory: Path, journal: Journal, spec: ConfigSpec) -> None:
+    def __init__(self, name: str, directory: Path, journal: Journal, spec: ConfigSpec, *, gated: bool) -> None:
         state_dir = directory / name
         state_dir.mkdir()
         self.path = str(directory / "flags.db")
-        spec = replace(spec, workers=0, routes=tuple(replace(one, gate=None) for one in spec.routes))
+        routes = spec.routes if gated else tuple(replace(one, gate=None) for one in spec.routes)
+        spec = replace(spec, workers=0, routes=routes)
         self.state = ControlState(
             state_dir=str(state_dir),
             config_path="",
@@ -58,8 +80,7 @@ class Node:
             totals=Totals(),
             places=Places(flags=self.path, evidence="", node=name),
         )
-        unasked: Any = None  # no route here has a gate
-        self.state.gates = Gates(self.state, unasked)
+        self.state.gates = Gates(self.state, Unread())
         self.state.peers = Peers(
             current=self.state.current,
             on_worker=lambda _: None,
@@ -114,12 +135,13 @@ class Node:
 
 @asynccontextmanager
 async def pair(
-    directory: Path, first: ConfigSpec, second: ConfigSpec | None = None
+    directory: Path, first: ConfigSpec, second: ConfigSpec | None = None, *, gated: bool = False
 ) -> AsyncIterator[tuple[Node, Node]]:
-    """Run two nodes over one database; the first one begins it."""
+    """Run two nodes over one database; the first one begins it. Both log to ``log`` in the directory."""
     out = (directory / "log").open("wb")
     journal = Journal(Lines(out.fileno()))
-    one, two = Node("a", directory, journal, first), Node("b", directory, journal, second or first)
+    one = Node("a", directory, journal, first, gated=gated)
+    two = Node("b", directory, journal, second or first, gated=gated)
     try:
         for node in (one, two, one):
             await node.replicas.look()

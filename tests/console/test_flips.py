@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from pathlib import Path
 
 import pytest
 
+from console.change import entry_for
+from console.flips import NO_WAY_BACK, UNDONE
+from console.problem import ProblemError
+from store.flags import ENTRY_KINDS, Commit
+from tests.console.pair import OPS, pair
+from tests.rules.made import config, route
 from tests.support.controlnode import ROUTES, running
 
 pytestmark = pytest.mark.anyio
@@ -131,19 +138,40 @@ async def test_undo_says_for_every_kind_what_it_takes_back_or_what_there_is_inst
     assert "matapalo release" in refused["hold"][1]
 
 
+async def test_every_kind_of_entry_is_undone_or_names_its_way_back(tmp_path: Path) -> None:
+    """There is no kind of audit entry of which undo knows neither how to take it back nor what to do instead."""
+    assert UNDONE | NO_WAY_BACK.keys() == set(ENTRY_KINDS)
+    async with pair(tmp_path, config(route("orders"))) as (one, _):
+        state, said = one.state, {}
+        for kind in NO_WAY_BACK:
+            async with state.turn:
+                entry = entry_for(kind, (), "", OPS, state)
+                number, _pushed = await state.commit(Commit(revision=state.revision, entry=entry), state.spec)
+            with pytest.raises(ProblemError) as caught:
+                await one.flips.undo(number, reason="", force=False, if_revision=None, caller=OPS)
+            said[kind] = (caught.value.kind, caught.value.detail)
+
+    assert {kind for kind, _ in said.values()} == {"undo"}
+    assert all(f"is a {kind}, which undo does not take back: {NO_WAY_BACK[kind]}" in said[kind][1] for kind in said)
+
+
 async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_path: Path) -> None:
-    """With flags: file a reload flips, route by route in the audit; the API refuses, a rollback holds as drift."""
+    """With flags: file a reload flips, route by route in the audit, with what the gates say against it; the API
+    refuses, a rollback holds as drift, in status, routes and metrics."""
     canary = ROUTES.replace("{path: /cart}", "{path: /cart}\n    stage: shadow")
     canary = canary.replace("{path: /pay}", "{path: /pay}\n    stage: shadow")
     canary = canary.replace('{id:int}"}', '{id:int}"}\n    stage: canary\n    percent: 5', 1)
-    async with running(tmp_path, top="flags: file") as node:
+    async with running(tmp_path, top="flags: file", gate="{comparisons: 200}") as node:
         flip = await node.post("/api/v1/routes/orders/flip", CANARY)
         node.write(canary)
         reload = (await node.post("/-/reload")).json()
         audit = (await node.get("/api/v1/audit")).json()["entries"]
+        logged = [line for line in node.log.read_text().splitlines() if '"gate.not_passed"' in line]
         last = (await node.get("/api/v1/routes/pay")).json()["last_flip"]
         back = await node.post("/api/v1/routes/orders/rollback")
         drift = (await node.get("/api/v1/status")).json()["drift"]
+        shown = (await node.get("/api/v1/routes/orders")).json()["drift"]
+        drifting = (await node.get("/metrics")).text
         node.write(ROUTES)
         await node.post("/-/reload")
         agreed = (await node.get("/api/v1/status")).json()["drift"]
@@ -159,11 +187,17 @@ async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_p
     ]
     assert audit[1]["after"]["orders"]["percent"] == 5.0
     assert {one["revision"] for one in audit[:3]} == {reload["revision"]}
+    assert (audit[0]["evidence"], audit[1]["evidence"]["result"], audit[1]["forced"]) == ({}, "inconclusive", False)
+    warned = reload["notes"][-1]
+    assert warned.startswith("orders: the file gives new more clients, though its gate is inconclusive: nothing was")
+    assert [json.loads(line)["message"] for line in logged] == [warned]
     assert last["id"] == audit[0]["id"]
     assert back.status_code == 200
     assert back.json()["held"] == ["orders"]
     assert back.json()["flags_written"] is False
     assert "the file says canary 5 %, a hold keeps it in legacy" in drift[0]["sentence"]
+    assert shown == drift[0]["sentence"]
+    assert 'matapalo_route_drift{route="orders"} 1.0' in drifting
     assert agreed == []
     assert 'matapalo_flips_total{kind="file",route="orders"} 2.0' in metrics
 

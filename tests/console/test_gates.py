@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from config.spec import GateSpec, MatchSpec, RouteSpec
-from console.gates import Gates, judged_as_json
+from console.gates import Gates, judged_as_json, not_passed
 from console.problem import ProblemError
 from console.state import ControlState
 from rules.flag import Flag, Stage
@@ -212,6 +212,27 @@ async def test_evidence_that_cannot_be_read_opens_no_gate() -> None:
 
     assert verdict.result == "inconclusive"
     assert forced.forced is True
+
+
+async def test_whoever_rules_the_flags_is_told_and_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for a file or a provider gates refuse nothing, say what stands against it, and take a bounded time; what
+    was compared of other requests or services counts for nothing."""
+    gates, state = gates_over(FakeEvidence(GateEvidence()))
+    routes, before = state.config.routes, {"orders": state.now}
+
+    judged = await gates.ask(routes, before, LIVE)
+    anew = await gates.ask(routes, before, LIVE, anew=["orders"])
+    down, born = await gates.ask(routes, LIVE, before), await gates.ask(routes, {}, LIVE)
+    monkeypatch.setattr("console.gates.ASK_S", 0.0)
+    late = await gates.ask(routes, before, LIVE)
+
+    assert judged.forced is False
+    assert not_passed(judged, "the file") == [
+        "orders: the file gives new more clients, though its gate is inconclusive: " + judged.shut[0].verdict.sentence
+    ]
+    assert "as the new file has it" in anew.shut[0].verdict.sentence
+    assert (down.judged, born.judged) == ((), ())
+    assert "many gates were asked at once" in late.shut[0].verdict.sentence
 
 
 async def test_a_route_without_gate_says_so() -> None:

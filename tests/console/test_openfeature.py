@@ -10,13 +10,23 @@ from typing import Any
 import anyio
 import pytest
 
-from config.spec import RouteSpec
-from console.openfeature import keys_of
+from config.spec import OpenFeatureSpec, RouteSpec
+from console.openfeature import Provided, keys_of
+from rules.flag import Stage
+from tests.console.pair import pair
+from tests.rules.made import config, route
+from tests.support import providers
 from tests.support.controlnode import ControlNode, running
 
 pytestmark = pytest.mark.anyio
 
 DEADLINE_S = 60.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def events_have_their_threads() -> None:
+    """What the SDK keeps for good is there before the first test looks what it leaves behind."""
+    providers.start_event_threads()
 
 
 def write(path: Path, **values: object) -> None:
@@ -118,6 +128,38 @@ async def test_the_last_known_values_survive_the_provider_and_a_restart(tmp_path
         assert routes["orders"]["flag"]["percent"] == 5.0
         write(file, orders="shadow")
         await flags_become(node, orders="shadow")
+
+
+async def test_of_two_nodes_one_adopts_and_both_serve(tmp_path: Path) -> None:
+    """Two nodes that follow one provider write one entry for a change, with what the gate says against it."""
+    file = tmp_path / "flags.json"
+    write(file, orders="shadow")
+    options = (("resolver", "file"), ("offline_flag_source_path", str(file)), ("deadline_ms", 50))
+    spec = OpenFeatureSpec(prefix="shop.", options=options, poll_ns=50_000_000, timeout_ns=20 * 10**9)
+    ruled = config(route("orders"), flags="openfeature", openfeature=spec)
+    async with pair(tmp_path, ruled, gated=True) as (one, two), anyio.create_task_group() as group:
+        for node in (one, two):
+            group.start_soon(Provided(node.state).run)
+            group.start_soon(node.replicas.live)
+        for value, stage in (("shadow", Stage.SHADOW), ("canary 5%", Stage.CANARY), ("legacy", Stage.LEGACY)):
+            write(file, orders=value)
+            deadline = time.monotonic() + DEADLINE_S
+            while {one.stage(), two.stage()} != {stage}:
+                assert time.monotonic() < deadline, (one.stage(), two.stage(), two.state.degraded())
+                await two.replicas.look()
+                await anyio.sleep(0.02)
+        await anyio.sleep(0.2)  # four polls of both nodes
+        assert one.state.flag_store is not None
+        entries = await one.state.flag_store.entries(before=None, limit=10)
+        group.cancel_scope.cancel()
+
+    flips = [entry for entry in reversed(entries) if entry.kind == "flip"]
+    assert [flip.after["orders"]["stage"] for flip in flips] == ["shadow", "canary", "legacy"]
+    assert [flip.evidence.get("result") for flip in flips] == [None, "inconclusive", None]
+    assert [flip.forced for flip in flips] == [False] * 3
+    said = [line for line in (tmp_path / "log").read_text().splitlines() if '"gate.not_passed"' in line]
+    assert len(said) == 1
+    assert "the flag shop.orders gives new more clients, though its gate is inconclusive" in said[0]
 
 
 def test_a_journey_has_one_flag() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,8 @@ ASKED = [Question(key="orders", attributes={"route": "orders"})]
 
 @pytest.fixture(scope="module", autouse=True)
 def events_have_their_threads() -> None:
-    """Let the SDK start every thread of its pool for events, which it keeps for good."""
-    from openfeature import _event_support
-
-    pool = _event_support._event_executor
-    everybody = threading.Barrier(pool._max_workers + 1)
-    for _ in range(pool._max_workers):
-        pool.submit(everybody.wait, 60)
-    everybody.wait(60)
+    """What the SDK keeps for good is there before the first test looks what it leaves behind."""
+    providers.start_event_threads()
 
 
 async def looked(provider: str, *, timeout_ms: int = 20_000, **options: Any) -> Look:  # Any: the provider's arguments

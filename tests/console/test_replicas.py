@@ -192,6 +192,25 @@ async def test_one_of_two_leads(tmp_path: Path) -> None:
         assert [one.state.is_leader, two.state.is_leader] == [True, False]
 
 
+async def test_a_change_with_several_entries_is_one_step(tmp_path: Path) -> None:
+    """What writes several audit entries at once overtakes nobody by itself, and the other node takes it whole."""
+    async with pair(tmp_path, config(route("orders"), route("cart"))) as (one, two):
+        state = one.state
+        assert state.flag_store is not None
+        async with state.turn:
+            entry = entry_for("reload", (), "", OPS, state)
+            flips = tuple(replace(entry, kind="flip", routes=(name,)) for name in ("orders", "cart"))
+            change = Commit(revision=state.revision + 1, entry=entry, more=flips)
+            number, _ = await state.commit(change, replace(state.spec, revision=state.revision + 1))
+        newest = await state.flag_store.position()
+        await state.confirm()
+        await two.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
+
+        assert state.position == newest.number == number + 2
+        assert two.state.position == number + 3
+        assert two.state.revision == state.revision + 1
+
+
 class Loud(FlagStore):
     """Say when everything was read."""
 

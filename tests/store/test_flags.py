@@ -10,20 +10,10 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from config.spec import RuleSpec, ToleranceSpec
-from rules.flag import Flag, Hold, Stage
+from rules.flag import Flag, Hold, Stage, flag_as_json, flag_from_json
 from store import chain
 from store.database import StoreError
-from store.flags import (
-    KEEP_DEPLOYS,
-    Commit,
-    Deploy,
-    Entry,
-    FlagStore,
-    Key,
-    entry_as_json,
-    flag_as_json,
-    flag_from_json,
-)
+from store.flags import KEEP_DEPLOYS, Commit, Deploy, Entry, FlagStore, Key, entry_as_json
 from store.schema import flags
 
 pytestmark = pytest.mark.anyio

@@ -16,6 +16,17 @@ RELEASE = threading.Event()
 """Lets the hanging provider go."""
 
 
+def start_event_threads() -> None:
+    """Let the SDK start every thread of its pool for events, which it keeps for good."""
+    from openfeature import _event_support
+
+    pool = _event_support._event_executor
+    everybody = threading.Barrier(pool._max_workers + 1)
+    for _ in range(pool._max_workers):
+        pool.submit(everybody.wait, 60)
+    everybody.wait(60)
+
+
 class Fixed(AbstractProvider):
     """Answer every flag with the same value, whatever it is asked."""
 

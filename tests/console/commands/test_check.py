@@ -218,6 +218,7 @@ def test_against_names_tolerances_that_do_no_good(cli: Cli, admin: StandIn, tmp_
     written = {**past, "id": "t-written", "source": "file", "hits": 0}
     admin.answers |= {
         "GET /api/v1/status": (200, {**STATUS, "config": {"digest": load(tmp_path / "matapalo.yaml").digest}}),
+        "GET /api/v1/routes": (200, {"revision": 1, "routes": []}),
         "GET /api/v1/tolerances": (200, {"revision": 1, "tolerances": [CLOCK, idle, fresh, past, written]}),
     }
 
@@ -231,6 +232,87 @@ def test_against_names_tolerances_that_do_no_good(cli: Cli, admin: StandIn, tmp_
     assert "has hidden nothing in 9000 comparisons" in printed.err
     assert "`matapalo tolerate --remove t-past`" in printed.err
     assert cli("check", "--against", admin.url, "--strict").code == 1
+
+
+PITFALLS = """\
+cohorts: []
+backends:
+  old: {url: "http://127.0.0.1:9"}
+  fresh: {url: "http://localhost:9/fresh"}
+defaults: {legacy: old, new: fresh, sticky: ["cookie:sid"]}
+routes:
+  - {name: orders, match: {path: /orders, methods: [POST]}, reads: [POST]}
+  - {name: logout, match: {path: /session/logout}}
+  - {name: unsubscribe, match: {path: /news/unsubscribe}}
+  - {name: confirm, match: {path: "/mail/confirm/{token}"}}
+  - {name: clock, match: {path: /clock},
+     tolerate: [{path: $.at, reason: clock, owner: us, expires: 2020-01-31}]}
+  - {name: first, match: {path: /b, methods: METHODS}}
+  - {name: rest, match: {path: /b}}
+  - {name: share, match: {path: /share}, initial_stage: canary, initial_percent: 5%}
+"""
+
+
+def test_every_pitfall_of_a_file_is_warned_of(cli: Cli, admin: StandIn, tmp_path: Path) -> None:
+    """A write that is copied, GETs that write, an expired tolerance, a route that no request reaches, a canary that no
+    Envoy can follow, and with a server a canary by flip, and a route that stands in one stage for too long."""
+    write(tmp_path, PITFALLS.replace("METHODS", "[GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE]"))
+    stuck = {"route": "clock", "sentence": "it stands in shadow for 31 days; flip it on"}
+    canary = {**ROUTE, "name": "clock", "flag": {**FLAG, "stage": "canary", "percent": 5.0}}
+    admin.answers |= {
+        "GET /api/v1/status": (
+            200,
+            {**STATUS, "stuck": [stuck], "config": {"digest": load(tmp_path / "matapalo.yaml").digest}},
+        ),
+        "GET /api/v1/routes": (200, {"revision": 13, "routes": [canary]}),
+        "GET /api/v1/tolerances": (200, {"revision": 13, "tolerances": []}),
+    }
+
+    alone = cli("check", "--json").json["warnings"]
+    seen = cli("check", "--against", admin.url, "--json").json["warnings"]
+
+    assert sorted((one["name"], one["where"].split("[")[0].removesuffix(".match")) for one in alone) == [
+        ("copy.writes", "routes.orders"),
+        ("get.writes", "routes.confirm"),
+        ("get.writes", "routes.logout"),
+        ("get.writes", "routes.unsubscribe"),
+        ("route.unreachable", "routes.rest"),
+        ("sticky.envoy", "routes.share"),
+        ("tolerance.expired", "routes.clock.tolerate"),
+    ]
+    assert [(one["name"], one["where"]) for one in seen if one not in alone] == [
+        ("stage.stuck", "routes.clock"),
+        ("sticky.envoy", "routes.clock"),
+    ]
+
+
+def test_against_lists_the_flips_of_a_file_that_rules_and_what_the_gates_say(
+    cli: Cli, admin: StandIn, tmp_path: Path
+) -> None:
+    """With `flags: file` the plan names every flip with its gate's verdict; one that did not pass is a warning."""
+    ruled = VALID.replace("[GET]}}", "[GET]}, stage: canary, percent: 5%}").replace("listen:", "flags: file\nlisten:")
+    write(tmp_path, ruled + "watch: true\n")
+    gate = {"result": "inconclusive", "sentence": "nothing was compared yet", "needs_s": None}
+    served = {**ROUTE, "legacy": "old", "new": "fresh", "sticky": ["ip"], "gate": gate}
+    admin.answers |= {
+        "GET /api/v1/status": (200, STATUS),
+        "GET /api/v1/routes": (200, {"revision": 13, "routes": [served]}),
+        "GET /api/v1/tolerances": (200, {"revision": 13, "tolerances": []}),
+    }
+
+    waits = cli("check", "--against", admin.url)
+    served["gate"] = {**gate, "result": "pass", "sentence": "0 divergent of 4,022"}
+    passes = cli("check", "--against", admin.url)
+    write(tmp_path, ruled.replace("canary, percent: 5%", "legacy") + "watch: true\n")
+    back = cli("check", "--against", admin.url)
+
+    flip = "~ flag orders: shadow (copies 100%) -> canary 5% (copies 100%); its gate: "
+    assert f"{flip}inconclusive" in waits.out
+    assert "routes.orders: the file gives new more clients, though the gate is inconclusive: nothing was" in waits.err
+    assert "[gate.not_passed]" in waits.err
+    assert f"{flip}pass" in passes.out
+    assert "gate.not_passed" not in passes.err
+    assert "~ flag orders: shadow (copies 100%) -> legacy\n" in back.out
 
 
 def test_every_warning_has_its_place_name_and_silence(cli: Cli, tmp_path: Path) -> None:

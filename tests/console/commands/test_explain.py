@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,9 +64,84 @@ def test_the_server_explains_what_it_serves(cli: Cli, admin: StandIn) -> None:
     assert "header=X-A%3A1&header=X-B%3A2" in call
 
 
+EXPLAINED: dict[str, Any] = {
+    "primary": "legacy",
+    "backend": "django",
+    "shadow": "new",
+    "copied": "always",
+    "sample": 100.0,
+    "why": ["stage shadow: legacy answers"],
+    "gate": {
+        "result": "inconclusive",
+        "sentence": "needs 1,742 more clean, about 6 h at this rate",
+        "needs_s": 21600.0,
+    },
+    "watchdog": {"state": "blind", "sentence": "blind: 30 of 100 requests per window"},
+    "autopilot": None,
+}
+KEPT: dict[str, Any] = {
+    "id": "c-1",
+    "divergence": "d-1",
+    "route": "orders",
+    "at": "2026-01-31T03:00:00Z",
+    "request_id": "7f3a",
+    "verdict": "divergent",
+    "request": {"method": "GET", "target": "/api/orders/7?full=1", "headers": [["x-user-id", "42"]]},
+    "legacy": {"status": 200, "build": ""},
+    "new": {"status": 500, "build": "v2"},
+}
+
+
+def test_the_route_is_shown_with_its_gate_and_watchdog(cli: Cli, admin: StandIn) -> None:
+    """Whoever asks why a request goes where it goes reads what gate and watchdog make of its route, too."""
+    admin.answers["*"] = (200, EXPLAINED)
+
+    printed = cli("explain", "GET", "/api/orders/7", "--request-id", "7f3a", at=admin)
+
+    assert printed.out.splitlines()[2:] == [
+        "gate     inconclusive: needs 1,742 more clean, about 6 h at this rate",
+        "watchdog blind: 30 of 100 requests per window",
+    ]
+    assert "request_id=7f3a" in admin.asked[0].call
+
+
+def test_a_request_that_was_kept_is_found_by_its_id(cli: Cli, admin: StandIn) -> None:
+    """An id alone finds the request among the examples of divergences: what it met, then how it is decided now."""
+    admin.answers |= {
+        "GET /api/v1/divergences": (200, {"divergences": [{"id": "d-1"}], "next": None}),
+        "GET /api/v1/divergences/d-1": (200, {"examples": [{**KEPT, "id": "c-0", "request_id": "other"}, KEPT]}),
+        "GET /api/v1/comparisons/c-1": (200, KEPT),
+        "GET /api/v1/explain": (200, EXPLAINED),
+    }
+
+    printed = cli("explain", "--request-id", "7f3a", at=admin)
+
+    assert printed.out.splitlines()[0] == (
+        "GET /api/orders/7?full=1 was compared on route orders at 2026-01-31T03:00:00Z: legacy answered 200 and new "
+        "answered 500 (build v2), divergent; `matapalo diff d-1`"
+    )
+    assert "stage shadow: legacy answers" in printed.out
+    assert "header=x-user-id%3A42" in admin.asked[-1].call
+    assert cli("explain", "--request-id", "7f3a", "--json", at=admin).json["kept"] == "c-1"
+
+
+def test_a_request_that_nobody_kept_leads_to_the_access_log(cli: Cli, admin: StandIn) -> None:
+    """Of a request without an example nothing is kept but its line in the access log, and that is said."""
+    admin.answers["*"] = (200, {"divergences": [], "next": None})
+
+    printed = cli("explain", "--request-id", "7f3a", at=admin)
+
+    assert printed.code == 1
+    assert "no request 7f3a is kept" in printed.err
+    assert "access log" in printed.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "part"),
     [
+        ([], 2, "expected METHOD and PATH, or --request-id alone"),
+        (["GET"], 2, "expected METHOD and PATH"),
+        (["--request-id", "7f3a", "-c", "m.yaml"], 2, "expected METHOD and PATH"),
         (["GET", "api"], 2, "begins with /"),
         (["GET", "/x", "-H", "nonsense"], 2, "expected 'Name: value'"),
         (["GET", "/x", "-c", "nowhere.yaml"], 1, "nowhere.yaml"),

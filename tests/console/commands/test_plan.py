@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from config.loader import load
-from console.commands.plan import plan_against
+from console.commands.plan import Plan, plan_against
 from tests.console.commands.conftest import FLAG, StandIn
 from tests.console.commands.test_check import VALID, write
 from tests.console.commands.test_status import ROUTE, STATUS
@@ -20,7 +20,7 @@ def test_the_same_routes_are_no_change(admin: StandIn, tmp_path: Path) -> None:
         "GET /api/v1/routes": (200, {"revision": 13, "routes": [shown]}),
     }
 
-    assert plan_against(load(tmp_path / "matapalo.yaml"), url=admin.url, token=None) == ([], None)
+    assert plan_against(load(tmp_path / "matapalo.yaml"), url=admin.url, token=None) == Plan()
 
 
 def test_the_same_digest_asks_no_further(admin: StandIn, tmp_path: Path) -> None:
@@ -29,5 +29,5 @@ def test_the_same_digest_asks_no_further(admin: StandIn, tmp_path: Path) -> None
     spec = load(tmp_path / "matapalo.yaml")
     admin.answers["*"] = (200, {**STATUS, "config": {"digest": spec.digest}})
 
-    assert plan_against(spec, url=admin.url, token=None) == ([], None)
+    assert plan_against(spec, url=admin.url, token=None) == Plan()
     assert len(admin.asked) == 1
