@@ -151,6 +151,8 @@ class ControlState:
         """Who keeps this node and the others at one truth; ``None``: nobody else shares the database."""
         self.position = -1
         """The number of the audit entry up to which all of this is true; -1: the database was not read yet."""
+        self.learned = asyncio.Event()
+        """Set when what another node changed is known here; the keyring waits for it, and clears it."""
         self.foreign: dict[str, Flag] = {}
         """Flags of routes that only other nodes' configurations have."""
         self.written: dict[str, Hold] = {}
@@ -242,6 +244,7 @@ class ControlState:
     def learn(self, truth: Remembered) -> None:
         """Take over what the database says beside flags, switches and tolerances, which are the snapshot's."""
         self.position = truth.number
+        self.learned.set()
         self.deploys, self.notes = dict(truth.deploys), dict(truth.notes)
         self.written, self.heard = dict(truth.holds), dict(truth.heard)
         self.foreign = {name: flag for name, flag in truth.flags.items() if name not in self._spec.flags}

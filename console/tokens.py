@@ -5,8 +5,8 @@ Rules of this file:
 1. A value leaves this process in the answer that makes it, and nowhere else: the database, the audit and the log have
    its hash or its name.
 2. What the configuration names is changed there; a name stands for one of the two, never for both.
-3. Tokens are read again every :data:`REFRESH_S`: a revocation counts here at once, on other nodes within that time.
-   Without a database what was read last stays.
+3. Tokens are read again every :data:`REFRESH_S`, and as soon as another node has changed anything: a revocation counts
+   here at once, on other nodes within a second. Without a database what was read last stays.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import secrets
 import string
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -138,9 +139,12 @@ class Tokens(Changing):
         Runs: as one task, until cancelled.
         """
         while True:
+            self.state.learned.clear()
             await self.refresh()
             await self._keep_uses()
-            await asyncio.sleep(REFRESH_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_S):
+                    await self.state.learned.wait()
 
     async def refresh(self) -> None:
         """Read the tokens of the configuration and of the database; what cannot be read stays as it was."""

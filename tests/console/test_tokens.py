@@ -6,10 +6,17 @@ import re
 import time
 from pathlib import Path
 
+import anyio
 import httpx2
 import pytest
 
+from console.auth import Visitor
+from console.calls import Asked
+from console.keyring import Keyring
+from console.tokens import Tokens
 from store.verify import verify
+from tests.console.pair import OPS, pair
+from tests.rules.made import config, route
 from tests.support.controlnode import ControlNode
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +102,33 @@ async def test_the_life_of_a_token(tmp_path: Path) -> None:
     for value in (first, second, third, "boss-token"):
         assert value.encode() not in written
         assert not any(value in text for text in answers)
+
+
+async def test_what_one_node_revokes_no_node_lets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that is made on one node is known on the other one, and one that is revoked there is refused, as soon as
+    the other node has heard of any change: half a second later, and not only when it reads all tokens again."""
+    monkeypatch.setattr("console.tokens.REFRESH_S", 600.0)
+    async with pair(tmp_path, config(route("orders"))) as (one, two), anyio.create_task_group() as group:
+        rings = (Keyring(), Keyring())
+        here, there = (Tokens(node.state, ring) for node, ring in zip((one, two), rings, strict=True))
+        group.start_soon(two.replicas.follow)
+        group.start_soon(there.run)
+        values = {"name": "ci", "role": "viewer", "reason": "", "expires": None}
+        asked = Asked(visitor=Visitor(name="ops", role="admin"), caller=OPS, name="ci", values=values)
+        made = await here.make_token(asked)
+        assert isinstance(made.body, dict)
+        value = made.body["value"]
+        known, deadline = [], time.monotonic() + 20
+        for is_known in (True, False):
+            while (rings[1].find(value, time.time()) is not None) is not is_known:
+                assert time.monotonic() < deadline, f"never known: {is_known}"
+                await anyio.sleep(0.01)
+            known.append(rings[0].find(value, time.time()) is not None)
+            if is_known:
+                await here.revoke_token(asked)
+        group.cancel_scope.cancel()
+
+    assert known == [True, False]
 
 
 async def test_a_token_ends_when_it_said(tmp_path: Path) -> None:
