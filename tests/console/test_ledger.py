@@ -18,9 +18,10 @@ from console.problem import ProblemError
 from console.state import ControlState
 from console.totals import Totals
 from rules.basis import takes_of
+from rules.flag import flag_as_json
 from shadow.link import Tally
 from store.evidence import EvidenceStore
-from store.flags import Entry, flag_as_json
+from store.flags import Entry
 from store.watched import GAP_S, WatchStore
 from tests.console.pair import OPS, pair
 from tests.rules.made import config, flag, route
