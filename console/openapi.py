@@ -43,6 +43,8 @@ def problems_of(call: Call) -> list[str]:
     found = {*_ANYWHERE, "invalid-request", *call.refuses}
     if call.method != "GET":
         found |= {*_WITH_A_BODY, "database"}
+    if "{name}" in call.path:
+        found.add("not-found")  # a name with an escaped slash or control character
     if any(field.name == "cursor" for field in call.fields):
         found.add("bad-cursor")
     if any(field.name == "if_revision" for field in call.fields):
