@@ -1,9 +1,10 @@
 """Whether a chain of audit entries is whole: read one after the other, each held against the one before.
 
-What shows: an entry that was changed, is missing, was moved, inserted or written twice; with a known head, also that
-the newest were cut off. What cannot show, because whoever can write everything can hash everything: that the newest
-entries were cut off where no head is known elsewhere, and that all of it was made anew from some entry on, the head
-included. So keep a head, or the log that names each hash, on another machine (docs/decisions/0030-audit-chain.md).
+What shows: an entry that was changed, added to, is missing, was moved, inserted or written twice; with a known head,
+also that the newest were cut off. What cannot show, because whoever can write everything can hash everything: that the
+newest entries were cut off where no head is known elsewhere, and that all of it was made anew from some entry on, the
+head included. So keep a head, or the log that names each hash, on another machine
+(docs/decisions/0030-audit-chain.md).
 """
 
 from __future__ import annotations
@@ -65,13 +66,18 @@ def _broken(count: int, last: str, number: int, why: str) -> Verdict:
 
 def _fault(entry: Body, number: int, previous: str) -> str:
     """Say what is wrong with the entry that should have this number; empty: nothing."""
+    if not entry:
+        return f"a-{number} is no entry: what stands there is not one JSON object with each name once"
     if missing := _NAMES - entry.keys():
         return f"a-{number} lacks {', '.join(sorted(missing))}"
+    if added := entry.keys() - _NAMES:
+        # Whoever reads the entry would take it for a part of what is proven.
+        return f"a-{number} has {', '.join(ascii(name) for name in sorted(added))}, which its hash does not cover"
     found = entry["id"]
     if found != number:
         if isinstance(found, int) and found > number:
             return f"a-{number} is missing: a-{found} stands in its place"
-        return f"a-{found} stands where a-{number} belongs: it was moved, inserted or written twice"
+        return f"a-{ascii(found)[:50]} stands where a-{number} belongs: it was moved, inserted or written twice"
     try:
         own = digest(entry)
     except (TypeError, ValueError) as error:

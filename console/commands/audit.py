@@ -138,12 +138,23 @@ def _lines(path: str) -> Iterator[JsonObject]:
         with sys.stdin if path == "-" else open(path, encoding="utf-8") as file:
             for line in file:
                 try:
-                    entry = json.loads(line)
+                    entry = json.loads(line, object_pairs_hook=_once_each)
                 except (ValueError, RecursionError):
                     entry = {}
                 yield entry if isinstance(entry, dict) else {}
     except (OSError, UnicodeDecodeError) as error:
         raise click.ClickException(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> JsonObject:
+    """Make an object of names that are all different: of two, people see the first and a hash covers the last.
+
+    Raises: ValueError.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
 
 
 def _read_head(head: str | None) -> tuple[int, str] | None:

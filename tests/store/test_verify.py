@@ -57,7 +57,10 @@ def test_a_whole_chain_is_whole() -> None:
         (lambda e: [rehashed(e[0], previous="1" * 64), *e[1:]], 1, "a-1 does not follow"),
         (lambda e: [*e[:1], {"id": 2}], 2, "a-2 lacks"),
         (lambda e: [*e[:1], e[1] | {"before": {1, 2}}], 2, "a-2 cannot be hashed"),
-        (lambda e: [*e[:1], e[1] | {"id": "2"}], 2, "a-2 stands where a-2 belongs"),
+        (lambda e: [*e[:1], e[1] | {"id": "2"}], 2, "a-'2' stands where a-2 belongs"),
+        (lambda e: [*e[:1], e[1] | {"id": "\x1b[2KWhole"}], 2, r"a-'\x1b[2KWhole' stands where a-2 belongs"),
+        (lambda e: [*e[:1], e[1] | {"approved_by": "x"}], 2, "a-2 has 'approved_by', which its hash does not cover"),
+        (lambda e: [*e[:1], {}], 2, "a-2 is no entry"),
     ],
 )
 def test_every_harm_is_found_at_its_first_entry(harm: Callable[[Entries], Entries], broken: int, said: str) -> None:

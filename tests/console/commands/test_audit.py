@@ -136,6 +136,7 @@ def test_an_export_verifies_without_a_server(cli: Cli, admin: StandIn, tmp_path:
         "missing": "".join(lines[:2] + lines[3:]),
         "moved": "".join([lines[0], lines[2], lines[1], *lines[3:]]),
         "garbled": "".join([*lines[:4], "{\n"]),
+        "twice": "".join(['{"reason": "approved", ' + lines[0][1:], *lines[1:]]),
         "cut": "".join(lines[:4]),
     }.items():
         (tmp_path / "harmed.jsonl").write_text(harmed)
@@ -151,6 +152,7 @@ def test_an_export_verifies_without_a_server(cli: Cli, admin: StandIn, tmp_path:
         "missing": (1, "a-3"),
         "moved": (1, "a-2"),
         "garbled": (1, "a-5"),
+        "twice": (1, "a-1"),
         "cut": (1, "a-5"),
     }
     assert unknown_cut.code == 0
