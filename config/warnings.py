@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from config.cohort import whole_networks
 from config.spec import AdminSpec, ConfigSpec, IgnoreSpec, MatchSpec, RouteSpec
 from config.tolerance import days_left
 
@@ -200,11 +201,7 @@ def _of_cohorts(config: ConfigSpec) -> Iterator[Warned]:
     """Warn of a cohort to which every client belongs by its address."""
     for cohort in config.cohorts:
         for number, match in enumerate(cohort.match):
-            networks = [ipaddress.ip_network(block) for block in match.cidr]
-            v4 = ipaddress.collapse_addresses(one for one in networks if isinstance(one, ipaddress.IPv4Network))
-            v6 = ipaddress.collapse_addresses(one for one in networks if isinstance(one, ipaddress.IPv6Network))
-            all_of = [str(one) for one in v4 if not one.prefixlen] + [str(one) for one in v6 if not one.prefixlen]
-            if all_of and match.header is None and match.cookie is None:
+            if all_of := whole_networks(match):
                 yield Warned(
                     name="cohort.everybody",
                     where=f"cohorts.{cohort.name}.match[{number}].cidr",

@@ -5,7 +5,7 @@ Rules of this file:
 1. A flip is validated whole before anything is written; what is wrong is sorted into its kind of problem.
 2. Raising new's share asks the gates, and ``complete`` the ledger; force goes over both, needs a reason and is marked.
    A cohort is not gated: it is few people who are named in the configuration and know what they try, and their
-   requests are evidence, too.
+   requests are evidence, too. One that is everybody by its addresses is.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Flips(Changing):
             except BaseException:
                 probe.cancel()
                 raise
-        notes = (*done.notes, *_cohort_notes(ask, done.after), *await probe)
+        notes = (*done.notes, *_cohort_notes(ask, done.after, gated=bool(asked)), *await probe)
         return await self.answer(replace(done, notes=notes, extra={**done.extra, **asked}))
 
     async def _admit(self, planned: Mapping[str, Flag], caller: Caller, *, force: bool) -> tuple[Caller, Json]:
@@ -279,10 +279,14 @@ def require_reason(reason: str, *, force: bool) -> None:
         raise invalid([{"where": "reason", "detail": "reason is missing; force needs one, and it stays in the audit."}])
 
 
-def _cohort_notes(ask: FlipAsk, after: Mapping[str, Flag]) -> tuple[str, ...]:
+def _cohort_notes(ask: FlipAsk, after: Mapping[str, Flag], *, gated: bool) -> tuple[str, ...]:
     """Say what a flip of a cohort does not ask, and whom a flip of a route does not reach."""
     if ask.cohort is not None:
-        return (f"no gate was asked: cohort {ask.cohort} is few people who know what they try",) if after else ()
+        return (
+            (f"no gate was asked: cohort {ask.cohort} is few people who know what they try",)
+            if after and not gated
+            else ()
+        )
     return tuple(
         f"cohort {cohort} of route {name} keeps its own stage: {own.stage.value}"
         for name, flag in after.items()

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from config.cohort import is_everybody
 from config.spec import GateSpec, RouteSpec
 from console.journal import moment_text
 from console.problem import ProblemError
@@ -156,9 +157,10 @@ class Gates:
         Bound: ASK_S; what was not judged by then is inconclusive.
         """
         judged, ends = [], time.monotonic() + ASK_S
+        everybody = [cohort.name for cohort in self._state.config.cohorts if is_everybody(cohort)]
         for route in routes:
             old, new = before.get(route.name), after.get(route.name)
-            if old is None or new is None or route.legacy is None or not raises_new_share(old, new):
+            if old is None or new is None or route.legacy is None or not raises_new_share(old, new, everybody):
                 continue
             if route.gate is not None and route.name in anew:
                 judged.append(_unjudged(route, "nothing was compared yet as the new file has it"))

@@ -10,12 +10,13 @@ Rules of this file:
 1. Only rollbacks, ``complete`` and ``gone`` speak for everybody: they end the stages that cohorts have of their own.
    Any other flip of the route leaves those alone, as a flip of a cohort leaves the route's.
 2. A cohort is not gated: it is few people, named in the configuration, who know what they try. So only the route's
-   own share counts in :func:`raises_new_share`.
+   own share counts in :func:`raises_new_share`, but for a cohort that is everybody by its addresses.
+3. A canary of 100 % is less than live: it leaves clients without a key on legacy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -77,16 +78,25 @@ def initial_cohorts(route: RouteSpec) -> dict[str, CohortFlag]:
     return flags
 
 
-def new_share_bp(flag: Flag) -> int:
+def new_share_bp(flag: Flag | CohortFlag) -> int:
     """Say which share of the clients new answers."""
     if flag.stage is Stage.CANARY:
         return flag.percent_bp
     return BUCKETS if flag.stage in (Stage.LIVE, Stage.COMPLETE) else 0
 
 
-def raises_new_share(before: Flag, after: Flag) -> bool:
-    """Say whether a flip needs a gate: only giving new more clients does."""
-    return new_share_bp(after) > new_share_bp(before)
+def raises_new_share(before: Flag, after: Flag, everybody: Collection[str] = ()) -> bool:
+    """Say whether a flip needs a gate: only giving new more clients does.
+
+    Shape: *everybody* names the cohorts that are no few people but all clients, in the order of the configuration.
+    """
+    return _reached(after, everybody) > _reached(before, everybody)
+
+
+def _reached(flag: Flag, everybody: Collection[str]) -> tuple[int, bool]:
+    """Say which share of the clients new answers, and whether also those that have no key."""
+    ruling = next((flag.cohorts[name] for name in everybody if name in flag.cohorts), flag)
+    return new_share_bp(ruling), ruling.stage in (Stage.LIVE, Stage.COMPLETE)
 
 
 def is_possible(route: RouteSpec, stage: Stage) -> bool:

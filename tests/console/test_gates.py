@@ -187,7 +187,7 @@ def gates_over(evidence: FakeEvidence, **route: Any) -> tuple[Gates, Any]:  # an
     )
     state: Any = SimpleNamespace(  # what the gates read of control's state
         notes={},
-        config=SimpleNamespace(routes=(spec,), tolerate=()),
+        config=SimpleNamespace(routes=(spec,), tolerate=(), cohorts=()),
         spec=SimpleNamespace(tolerate=()),
         route=lambda _: state.config.routes[0],
         flag=lambda _: state.now,
@@ -289,3 +289,22 @@ async def test_only_what_legacy_answered_clients_is_held_against_the_pairs() -> 
     judged = await gates.judge("orders")
 
     assert dict(judged.evidence.clients) == {("", "2xx"): 1_000}
+
+
+async def test_live_and_a_cohort_of_everybody_ask_the_gate(tmp_path: Path) -> None:
+    """From a canary of 100 % live still brings the clients without a key, and a cohort of every address is everybody:
+    both are refused without evidence; a cohort of few people is not asked for any, and its flip says so."""
+    top = "cohorts: [{name: all, match: {cidr: 0.0.0.0/0}}, {name: staff, match: {header: X-Staff}}]"
+    forced = {"force": True, "reason": "test"}
+    async with running(tmp_path, gate=SMALL, top=top) as node:
+        everybody = await flip(node, {"stage": "live", "cohort": "all"})
+        staff = await flip(node, {"stage": "live", "cohort": "staff"})
+        whole = await flip(node, {"stage": "canary", "percent": 100} | forced)
+        live = await flip(node, {"stage": "live"})
+        over = await flip(node, {"stage": "live", "cohort": "all"} | forced)
+
+    assert (everybody.status_code, everybody.json()["type"]) == (409, "urn:matapalo:problem:gate")
+    assert "no gate was asked" in staff.json()["notes"][0]
+    assert (whole.status_code, live.status_code) == (200, 409)
+    assert (over.status_code, over.json()["gate"]["forced"]) == (200, True)
+    assert not any("no gate was asked" in note for note in over.json()["notes"])

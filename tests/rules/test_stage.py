@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from config.spec import ShadowSpec
 from rules import (
     DEFAULT_SAMPLE_BP,
+    CohortFlag,
     Flag,
     FlipError,
     Stage,
@@ -162,12 +165,25 @@ def test_the_share_of_new(one: Flag, share_bp: int) -> None:
 
 @given(FLAGS, FLAGS)
 def test_only_more_clients_for_new_need_a_gate(before: Flag, after: Flag) -> None:
-    """A flip is gated exactly when more buckets are answered by new afterwards."""
+    """A flip is gated exactly when new answers more buckets afterwards, or as many and clients without a key."""
 
-    def buckets(one: Flag) -> int:
-        return sum(is_new(bucket, new_share_bp(one)) for bucket in range(0, 10_000, 1))
+    def reached(one: Flag) -> tuple[int, bool]:
+        buckets = sum(is_new(bucket, new_share_bp(one)) for bucket in range(0, 10_000, 1))
+        return buckets, one.stage in (Stage.LIVE, Stage.COMPLETE)
 
-    assert raises_new_share(before, after) is (buckets(after) > buckets(before))
+    assert raises_new_share(before, after) is (reached(after) > reached(before))
+
+
+def test_a_cohort_of_everybody_needs_a_gate() -> None:
+    """Where all clients are one cohort its stage is what new's share is; a cohort of few people never counts."""
+    route_live = replace(flag("live"), cohorts={"all": CohortFlag(stage=Stage.LEGACY)})
+    all_live = replace(flag("legacy"), cohorts={"all": CohortFlag(stage=Stage.LIVE)})
+    staff_live = replace(flag("legacy"), cohorts={"staff": CohortFlag(stage=Stage.LIVE)})
+
+    assert raises_new_share(flag("legacy"), all_live, ["all"])
+    assert raises_new_share(route_live, all_live, ["all"])
+    assert not raises_new_share(all_live, route_live, ["all"])
+    assert not raises_new_share(flag("legacy"), staff_live, ["all"])
 
 
 def test_a_route_is_born_with_its_initial_flag() -> None:
