@@ -145,10 +145,12 @@ async def begin(state_dir: str, config_path: str, remembered: Remembered | None)
     spec = replace(spec, revision=max(1, spec.revision))
     return Beginning(
         spec=spec,
-        commit=None if remembered is None else _commit(spec, remembered),
+        commit=None if remembered is None else _commit(spec, remembered, at_rest),
         config_error=config_error,
         is_changed=is_changed,
-        complaint="; ".join(filter(None, (complaint, lost))),
+        complaint="; ".join(
+            filter(None, (complaint, lost, "" if remembered is None else _went_back(remembered, at_rest)))
+        ),
     )
 
 
@@ -185,27 +187,41 @@ def _tolerate(remembered: Remembered | None, at_rest: SnapshotSpec | None) -> tu
     return () if at_rest is None else at_rest.tolerate
 
 
-def _commit(spec: SnapshotSpec, remembered: Remembered) -> Commit | None:
+def _went_back(remembered: Remembered, at_rest: SnapshotSpec | None) -> str:
+    """Say that the database is older than what was in force here, as a backup is; empty: it is not."""
+    if at_rest is None or not 0 < remembered.revision < at_rest.revision:
+        return ""
+    moved = [name for name, flag in at_rest.flags.items() if remembered.flags.get(name, flag) != flag]
+    if not moved:
+        return ""
+    return (
+        f"the database went back from revision {at_rest.revision} to {remembered.revision}, as a backup does, and took "
+        f"{', '.join(moved)} along; flips since then are lost: look at them, and flip again what was right"
+    )
+
+
+def _commit(spec: SnapshotSpec, remembered: Remembered, at_rest: SnapshotSpec | None) -> Commit | None:
     """Say what the database has to be told."""
+    went_back = _went_back(remembered, at_rest)
+    in_force = at_rest.flags if went_back and at_rest is not None else remembered.flags
     changed = {name: flag for name, flag in spec.flags.items() if remembered.flags.get(name) != flag}
     gone = tuple(name for name in remembered.flags if name not in spec.flags)
-    if not changed and not gone and spec.revision == remembered.revision:
+    moved = {name: flag for name, flag in spec.flags.items() if in_force.get(name) != flag}
+    is_other = bool(remembered.config) and remembered.config != spec.config.digest
+    if not changed and not gone and not is_other and spec.revision == remembered.revision:
         return None
     entry = Entry(
         kind="start",
         source="file",
         actor="matapalo",
-        routes=(*changed, *gone),
+        routes=(*moved, *gone),
         config=spec.config.digest,
         builds={backend: deploys[0].version for backend, deploys in sorted(remembered.deploys.items()) if deploys},
-        reason="the database is new" if not remembered.revision else "the configuration changed while control was away",
+        reason=went_back or _why(remembered, is_other=is_other),
         at=now_text(),
-        before={
-            "flags": {
-                name: flag_as_json(remembered.flags[name]) for name in (*changed, *gone) if name in remembered.flags
-            }
-        },
-        after={"digest": spec.config.digest, "flags": {name: flag_as_json(flag) for name, flag in changed.items()}},
+        before=({"digest": remembered.config} if is_other else {})
+        | {"flags": {name: flag_as_json(in_force[name]) for name in (*moved, *gone) if name in in_force}},
+        after={"digest": spec.config.digest, "flags": {name: flag_as_json(flag) for name, flag in moved.items()}},
     )
     return Commit(
         revision=spec.revision,
@@ -215,6 +231,14 @@ def _commit(spec: SnapshotSpec, remembered: Remembered) -> Commit | None:
         copying_off=frozenset(spec.copying_off),
         tolerate=spec.tolerate,
     )
+
+
+def _why(remembered: Remembered, *, is_other: bool) -> str:
+    if not remembered.revision:
+        return "the database is new"
+    if is_other:
+        return "the configuration changed while control was away"
+    return "what was in force here is newer than the database"
 
 
 async def _load(path: str) -> tuple[ConfigSpec | None, str]:

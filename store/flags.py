@@ -131,6 +131,8 @@ class Remembered:
     """Key to JSON, for keys that begin with one of :data:`NOTES`."""
     number: int = 0
     """The position: of the newest audit entry."""
+    config: str = ""
+    """The digest of the configuration that the newest entry was made under; empty: no entry says."""
     heard: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Route to the names of the holds that were ever written (:func:`name_of_hold`)."""
 
@@ -284,6 +286,7 @@ class FlagStore:
                     key.removeprefix(_HEARD): frozenset(json.loads(value))
                     for key, value in await tx.rows(_kept_under(_HEARD))
                 },
+                config=next((digest for (digest,) in await tx.rows(_LAST_CONFIG)), ""),
                 notes={key: value for prefix in NOTES for key, value in await tx.rows(_kept_under(prefix))},
             )
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
@@ -579,6 +582,8 @@ def entry_from_row(row: Row) -> Entry:
         hash=own,
     )
 
+
+_LAST_CONFIG: Final = select(audit.c.config).where(audit.c.config != "").order_by(audit.c.id.desc()).limit(1)
 
 _POSITION: Final = select(
     select(func.max(audit.c.id)).scalar_subquery(),

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from config.loader import load
+from proxy.firststart import lay_snapshot
 from rules.flag import Stage
 from rules.snapshot import decode
+from shadow import link
 from tests.support.controlnode import ROUTES, ControlNode, running, until
 
 pytestmark = pytest.mark.anyio
@@ -154,3 +157,64 @@ async def test_a_configuration_that_changed_meanwhile_goes_to_one_worker_first(t
 
     assert first.routes[1].match[0].path == "/cart"
     assert "/basket" in paths
+
+
+async def test_a_database_that_went_back_is_told_as_it_is(tmp_path: Path) -> None:
+    """Where a backup took flips back, the start's entry says from which revision, what moved and whither, and status
+    says so until somebody has looked."""
+    node = ControlNode(tmp_path)
+    file = node.state_dir / "flags.db"
+    try:
+        await node.start()
+        await node.post("/api/v1/routes/orders/flip", {"stage": "live"})
+        await _end(node)
+        backup = file.read_bytes()
+        await node.start()
+        await node.post("/api/v1/routes/orders/flip", {"stage": "legacy"})
+        lost = (await node.post("/api/v1/routes/cart/hold")).json()["revision"]
+        await _end(node)
+        file.write_bytes(backup)
+        await node.start()
+        entry = (await node.get("/api/v1/audit")).json()["entries"][0]
+        flag = (await node.get("/api/v1/routes/orders")).json()["flag"]
+        degraded = (await node.get("/api/v1/status")).json()["degraded"]
+    finally:
+        await node.close()
+
+    said = f"the database went back from revision {lost} to {lost - 1}, as a backup does, and took orders along"
+    assert flag["stage"] == "live"
+    assert (entry["kind"], entry["routes"]) == ("start", ["orders"])
+    assert entry["reason"].startswith(said)
+    assert entry["before"]["flags"]["orders"]["stage"] == "legacy"
+    assert entry["after"]["flags"]["orders"]["stage"] == "live"
+    assert any(reason.startswith(said) for reason in degraded)
+
+
+async def test_a_restart_with_another_configuration_stands_in_the_audit(tmp_path: Path) -> None:
+    """The supervisor lays a changed configuration before control begins; the start's entry names both digests."""
+    node = ControlNode(tmp_path)
+    try:
+        await node.start()
+        former = (await node.get("/api/v1/status")).json()["config"]["digest"]
+        await _end(node)
+        node.write(ROUTES.replace("/orders/{id:int}", "/orders/**"))
+        lay_snapshot(str(node.state_dir / "snapshot"), load(str(node.config)))
+        await node.start()
+        digest = (await node.get("/api/v1/status")).json()["config"]["digest"]
+        entries = (await node.get("/api/v1/audit")).json()["entries"]
+        await _end(node)
+        await node.start()
+        again = (await node.get("/api/v1/audit")).json()["entries"]
+    finally:
+        await node.close()
+
+    assert digest != former
+    assert (entries[0]["kind"], entries[0]["reason"]) == ("start", "the configuration changed while control was away")
+    assert (entries[0]["before"]["digest"], entries[0]["after"]["digest"]) == (former, digest)
+    assert again == entries
+
+
+async def _end(node: ControlNode) -> None:
+    """Let control end by itself: everything is in its file then."""
+    node.tell(link.Drain(deadline_ns=10**9))
+    await node.ended()
