@@ -166,8 +166,7 @@ class Changing:
             remember=caller.notes,
         )
         number, pushed = await state.commit(change, spec)
-        for name in entry.routes:
-            state.flips[name, caller.source] = state.flips.get((name, caller.source), 0) + 1
+        state.count_flips(entry)
         return Done(pushed=pushed, audit_id=number, before=before, after=after)
 
     async def write_switches(

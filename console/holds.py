@@ -28,13 +28,13 @@ from console.change import (
 from console.journal import now_text
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
-from console.shapes import Json
+from console.shapes import held_as_json
 from console.state import Caller
 from console.supervised import SupervisorError
 from rules.flag import Flag, Hold, Stage
 from rules.stage import plan_rollback
 from shadow import link
-from store.flags import Commit, hold_as_json
+from store.flags import Commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +198,7 @@ class Holds(Changing):
         state = self.state
         entry = replace(
             entry_for("release", tuple(names), reason, caller, state),
-            before={name: _hold_json(before[name]) for name in names},
+            before={name: held_as_json(before[name]) for name in names},
             after=dict.fromkeys(names),
         )
         key = key_for(caller, state.revision, {}, {})
@@ -238,8 +238,8 @@ class Holds(Changing):
         names = (*(one.route for one in hold), *release)
         entry = replace(
             entry_for(kind, names, reason, caller, state),
-            before={name: _hold_json(before.get(name)) for name in names},
-            after={name: _hold_json(state.holds.get(name)) for name in names},
+            before={name: held_as_json(before.get(name)) for name in names},
+            after={name: held_as_json(state.holds.get(name)) for name in names},
         )
         async with state.turn:
             change = Commit(
@@ -287,7 +287,3 @@ def _with_legacy(chosen: Chosen, verb: str) -> tuple[list[RouteSpec], tuple[str,
         what = f"Route {left[0]!r} has" if left and chosen.single else "The chosen routes have"
         raise ProblemError("refused", f"{what} no legacy side (legacy: none), so nothing can be {verb}.")
     return able, (f"without a legacy side, not {verb}: {listed(left)}",) if left else ()
-
-
-def _hold_json(hold: Hold | None) -> Json | None:
-    return None if hold is None else hold_as_json(hold)

@@ -24,7 +24,7 @@ from typing import Any, Final
 from config.errors import ConfigError
 from config.spec import ConfigSpec
 from config.tls import stamped
-from console.change import OVERTAKEN, entry_for
+from console.change import Changing, entry_for, on_newest_truth
 from console.gates import Admission, not_passed
 from console.journal import now_text
 from console.problem import Fault, ProblemError
@@ -56,11 +56,11 @@ class _Taken:
     notes: list[str] = field(default_factory=list)
 
 
-class Reloads:
+class Reloads(Changing):
     """Read the configuration again when somebody asks, or when its files change."""
 
     def __init__(self, state: ControlState) -> None:
-        self._state = state
+        super().__init__(state)
         self._turn = asyncio.Lock()
 
     async def reload(self, caller: Caller, drop: Collection[str] = ()) -> tuple[int, Json]:
@@ -68,7 +68,7 @@ class Reloads:
 
         Raises: ProblemError; the previous configuration then stays in force.
         """
-        state = self._state
+        state = self.state
         async with self._turn:
             try:
                 taken = await self._take(caller, drop)
@@ -97,17 +97,17 @@ class Reloads:
 
         Runs: as one task, until cancelled.
         """
-        seen = await asyncio.to_thread(_prints, self._state.config)
+        seen = await asyncio.to_thread(_prints, self.state.config)
         while True:
             await asyncio.sleep(WATCH_S)
-            if not self._state.config.watch:
+            if not self.state.config.watch:
                 continue
-            now = await asyncio.to_thread(_prints, self._state.config)
+            now = await asyncio.to_thread(_prints, self.state.config)
             if now == seen:
                 continue
             # A directory is written file by file: wait until a second has passed without a change.
             await asyncio.sleep(WATCH_S)
-            seen = await asyncio.to_thread(_prints, self._state.config)
+            seen = await asyncio.to_thread(_prints, self.state.config)
             if seen != now:
                 seen = now
                 continue
@@ -115,7 +115,7 @@ class Reloads:
                 await self.reload(Caller(actor="watch", source="watch"))
             except ProblemError:
                 continue  # it is in status, metrics and log; the next change is the next try
-            seen = await asyncio.to_thread(_prints, self._state.config)
+            seen = await asyncio.to_thread(_prints, self.state.config)
 
     async def watch_certificates(self) -> None:
         """Take over the files of TLS when they are replaced, on two equal looks a second apart.
@@ -125,17 +125,17 @@ class Reloads:
         refused: ConfigSpec | None = None
         while True:
             await asyncio.sleep(WATCH_S)
-            config = self._state.config
+            config = self.state.config
             now = await asyncio.to_thread(stamped, config)
             if now.stamps == config.stamps or now == refused:
                 continue
             await asyncio.sleep(WATCH_S)
-            if await asyncio.to_thread(stamped, config) == now and self._state.config is config:
+            if await asyncio.to_thread(stamped, config) == now and self.state.config is config:
                 refused = None if await self._renew() else now
 
     async def _renew(self) -> bool:
         """Show the replaced files to one worker, then to all; says whether they are in force."""
-        state = self._state
+        state = self.state
         async with self._turn:
             config = await asyncio.to_thread(stamped, state.config)
             lines = diff(state.config, config)
@@ -156,7 +156,7 @@ class Reloads:
         return True
 
     async def _take(self, caller: Caller, drop: Collection[str]) -> _Taken:
-        state = self._state
+        state = self.state
         config = await _load(state.config_path)
         _refuse_restart(state.config, config)
         trial = _snapshot(state, config, drop)
@@ -167,23 +167,18 @@ class Reloads:
         known = bases_of(state.config)
         anew = [name for name, basis in bases_of(config).items() if known.get(name) != basis]
         asked = await state.gates.ask(ruled, state.spec.flags, trial.flags, anew=anew)
-        for _ in range(OVERTAKEN):
-            try:
-                taken = await self._commit(config, caller, drop, asked)
-            except OvertakenError:
-                await state.catch_up()
-                continue
-            for sentence in (warned := not_passed(asked, "the file")):
-                state.journal.say("gate.not_passed", sentence)
-            return replace(taken, notes=[*notes, *warned])
-        raise ProblemError("overtaken", f"Other nodes changed something {OVERTAKEN} times meanwhile; reload again.")
+        taken = await self._commit(config, caller, drop, asked)
+        for sentence in (warned := not_passed(asked, "the file")):
+            state.journal.say("gate.not_passed", sentence)
+        return replace(taken, notes=[*notes, *warned])
 
+    @on_newest_truth
     async def _commit(self, config: ConfigSpec, caller: Caller, drop: Collection[str], asked: Admission) -> _Taken:
         """Take a configuration over that one worker has tried.
 
         Raises: ProblemError, OvertakenError; the first worker then goes back.
         """
-        state = self._state
+        state = self.state
         async with state.turn:
             # Flips went on during the trial.
             spec = _snapshot(state, config, drop)
@@ -193,16 +188,9 @@ class Reloads:
             gone = tuple(name for name in before.flags if name not in spec.flags)
             touched = tuple(dict.fromkeys([*changed, *gone]))
             lines = diff(before.config, config)
-            entry = Entry(
-                kind="reload",
-                source=caller.source,
-                actor=caller.actor,
-                address=caller.address,
-                builds=state.builds(),
+            entry = replace(
+                entry_for("reload", touched, "", caller, state),
                 config=config.digest,
-                routes=touched,
-                reason="",
-                at=now_text(),
                 before={
                     "digest": before.config.digest,
                     "flags": {name: flag_as_json(flag) for name, flag in before.flags.items() if name in touched},
@@ -226,8 +214,8 @@ class Reloads:
             except (ProblemError, OvertakenError):
                 state.peers.push(*state.current())  # the first worker goes back
                 raise
-            for name in (name for flip in change.more for name in flip.routes):
-                state.flips[name, "file"] = state.flips.get((name, "file"), 0) + 1
+            for flip in change.more:
+                state.count_flips(flip)
         state.journal.say(
             "reload.taken", f"configuration {config.digest[:12]} is in force", source=caller.source, diff=lines
         )
@@ -238,7 +226,7 @@ class Reloads:
 
         Raises: ProblemError ``worker-refused``.
         """
-        state = self._state
+        state = self.state
         workers = state.peers.workers()
         if not workers:
             return ["no worker was linked to try it first"]

@@ -23,16 +23,16 @@ from dataclasses import replace
 from typing import Final
 
 from config.errors import MatapaloError
-from console.change import listed
-from console.journal import now_text
+from console.change import entry_for, listed
 from console.problem import ProblemError
-from console.state import ControlState, OvertakenError, Pushed
+from console.shapes import held_as_json
+from console.state import Caller, ControlState, OvertakenError, Pushed
 from console.supervised import SupervisorError
 from console.totals import joined_records
 from console.truth import HoldPlan, join, plan_holds, start_commit, tidied
 from rules.flag import Hold, flag_as_json
 from store.database import StoreError
-from store.flags import Commit, Entry, FlagStore, Remembered, StaleRevisionError, hold_as_json
+from store.flags import Commit, FlagStore, Remembered, StaleRevisionError, hold_as_json
 from store.nodes import LEASE_S, Beat, NodeSeen, NodeStore
 
 POLL_S: Final = 0.5
@@ -278,16 +278,10 @@ class Replicas:
         """Tell the database, and with it every node, what is held here only."""
         state = self._state
         names = tuple(hold.route for hold in holds)
-        entry = Entry(
-            kind="hold",
-            source="local",
-            actor=holds[0].actor or "local",
-            routes=names,
-            reason=holds[0].reason,
-            at=now_text(),
-            builds=state.builds(),
-            config=state.config.digest,
-            before={hold.route: _hold_json(state.written.get(hold.route)) for hold in holds},
+        caller = Caller(actor=holds[0].actor or "local", source="local")
+        entry = replace(
+            entry_for("hold", names, holds[0].reason, caller, state),
+            before={hold.route: held_as_json(state.written.get(hold.route)) for hold in holds},
             after={hold.route: hold_as_json(hold) for hold in holds},
         )
         async with state.turn:
@@ -415,14 +409,9 @@ class Replicas:
             return
         async with state.turn:
             flags = {name: flag_as_json(state.foreign[name]) for name in due if name in state.foreign}
-            entry = Entry(
-                kind="reload",
-                source="file",
-                actor="matapalo",
-                routes=due,
-                reason="no node's configuration has these routes any more",
-                at=now_text(),
-                config=state.config.digest,
+            caller = Caller(actor="matapalo", source="file")
+            entry = replace(
+                entry_for("reload", due, "no node's configuration has these routes any more", caller, state),
                 before={"flags": flags},
                 after={"flags": {}},
             )
@@ -431,14 +420,11 @@ class Replicas:
                 revision=state.revision, entry=entry, base=state.position, drop_flags=tuple(flags), release=held
             )
             try:
+                # Past state.commit, which would call it known: we read it back like everybody else.
                 state.say(await store.commit(change))
             except StoreError:
                 return  # another node was faster, or the database is away: the next beat tries again
         self._news.set()
-
-
-def _hold_json(hold: Hold | None) -> dict[str, object] | None:
-    return None if hold is None else hold_as_json(hold)
 
 
 def _clock() -> float:

@@ -10,9 +10,9 @@ from config.spec import MatchSpec, ToleranceSpec
 from config.tolerance import WARN_DAYS, as_mapping, days_left
 from console.journal import moment_text
 from console.totals import Sums
-from rules.flag import Flag, flag_as_json
+from rules.flag import Flag, Hold, flag_as_json
 from rules.snapshot import EVERYWHERE
-from store.flags import Deploy, Entry
+from store.flags import Deploy, Entry, hold_as_json
 from store.flags import entry_as_json as exported
 from store.nodes import NodeSeen
 
@@ -68,6 +68,11 @@ def counts_as_json(counts: Mapping[str, Any]) -> Json:
         "in_flight": counts.get("in_flight", 0),
         "queued": counts.get("queued", 0),
     }
+
+
+def held_as_json(hold: Hold | None) -> Json | None:
+    """Show a hold in an audit entry; ``None``: nothing was held."""
+    return None if hold is None else hold_as_json(hold)
 
 
 def flip_as_json(entry: Entry) -> Json:

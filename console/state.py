@@ -349,6 +349,11 @@ class ControlState:
                 reason=entry.reason,
             )
 
+    def count_flips(self, entry: Entry) -> None:
+        """Count what an entry did to each of its routes, by who did it, for ``flips_total``."""
+        for name in entry.routes:
+            self.flips[name, entry.source] = self.flips.get((name, entry.source), 0) + 1
+
     def _note(self, change: Commit, number: int) -> None:
         """Remember what the database knows now."""
         # Otherwise somebody else's entries stand between: the replicas read them, and ours again.
