@@ -23,6 +23,7 @@ EMPTY_DIGEST: Final = hashlib.sha256(b"").hexdigest()
 """What hashing a variable that was not set gives; as a token's hash it would let everybody in who shows none."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHOWABLE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
 def resolve(ref: str, base_dir: str | Path | None = None, environ: Mapping[str, str] | None = None) -> str:
@@ -71,11 +72,17 @@ def token_reference(written: str) -> str:
 def token_digest(value: str) -> str:
     """Give the hex SHA-256 of a token; a value that is ``sha256:`` and a hash already is that hash.
 
-    Raises: SecretError for ``sha256:`` before anything else, and for the hash of nothing.
+    Raises: SecretError for ``sha256:`` before anything else, for the hash of nothing, and for a value that no request
+    could show.
     """
     scheme, colon, digest = value.partition(":")
     if not (colon and scheme == "sha256"):
-        return hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+        if not _SHOWABLE.fullmatch(value):
+            raise SecretError(
+                "it has a blank or line end at one of its ends, or a character beyond ASCII, which no Authorization "
+                "header carries: write it anew, for example with `printf %s` in place of `echo`"
+            )
+        return hashlib.sha256(value.encode()).hexdigest()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise SecretError("a hash is sha256: and 64 hex digits; `matapalo token hash` writes it")
     if digest == EMPTY_DIGEST:

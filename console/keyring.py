@@ -33,14 +33,20 @@ def read_file_tokens(admin: AdminSpec) -> tuple[tuple[FileToken, ...], list[str]
 
     Runs: blocks on small files.
     """
-    found, complaints = [], []
+    found: dict[str, FileToken] = {}
+    complaints = []
     for token in admin.tokens:
         try:
             value = token.token if token.token.startswith("sha256:") else resolve(token.token)
-            found.append(FileToken(name=token.name, role=token.role, digest=token_digest(value)))
+            digest = token_digest(value)
         except SecretError as error:
             complaints.append(f"the admin token {token.name!r} cannot be used: {error}")
-    return tuple(found), complaints
+            continue
+        if other := found.get(digest):
+            complaints.append(f"the admin token {token.name!r} cannot be used: it has the value of {other.name!r}")
+            continue
+        found[digest] = FileToken(name=token.name, role=token.role, digest=digest)
+    return tuple(found.values()), complaints
 
 
 class Keyring:

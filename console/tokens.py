@@ -63,6 +63,8 @@ class Tokens(Changing):
     def __init__(self, state: ControlState, keyring: Keyring) -> None:
         super().__init__(state)
         self._keyring = keyring
+        self._written = 0
+        """How often tokens were changed here: what was read meanwhile may be from before a change."""
 
     async def tokens(self, _asked: Asked) -> Reply:
         """List every token: those of the configuration, then those that were made."""
@@ -156,10 +158,13 @@ class Tokens(Changing):
             state.complaints.pop("tokens", None)
         self._keyring.hang(of_file=of_file)
         if state.flag_store is not None:
+            written = self._written
             try:
-                self._keyring.hang(made=await read_tokens(state.flag_store.database))
+                made = await read_tokens(state.flag_store.database)
             except StoreError:
                 return  # status says that the database is away; known tokens go on
+            if written == self._written:
+                self._keyring.hang(made=made)
 
     async def _keep_uses(self) -> None:
         store = self.state.flag_store
@@ -206,6 +211,7 @@ class Tokens(Changing):
         change = Commit(revision=state.revision, entry=entry, put_tokens=put, drop_tokens=drop)
         number, _ = await state.commit(change, state.spec)
         # What was committed counts here even if it cannot be read back.
+        self._written += 1
         gone = {*drop, *(token.key for token in put)}
         self._keyring.hang(made=(*(token for token in self._keyring.made if token.key not in gone), *put))
         what = "revoked" if after is None else "made" if before is None else "rotated"

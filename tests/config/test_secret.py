@@ -113,3 +113,13 @@ def test_the_hash_of_nothing_is_no_token() -> None:
         token_reference(NOTHING)
     with pytest.raises(SecretError, match="what was hashed was empty"):
         token_digest(NOTHING)
+
+
+@pytest.mark.parametrize("value", ["s3cret\n", " s3cret", "s3cret\r", "geh\u00e9im", "a\tb", " "], ids=ascii)
+def test_a_token_that_nobody_could_show_is_named(value: str) -> None:
+    """A token that cannot arrive as it is written, such as one with a line end behind it, is refused with the reason,
+    not waited for in vain."""
+    with pytest.raises(SecretError, match="no Authorization header carries") as caught:
+        token_digest(value)
+
+    assert value.strip() not in str(caught.value) or not value.strip()

@@ -52,6 +52,24 @@ def test_tokens_of_the_file_are_values_references_or_hashes(tmp_path: Path, monk
     assert "not-a-hash" not in "".join(complaints)
 
 
+def test_one_value_is_one_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two tokens of the configuration with the same value the first one counts, and the other one is complained of:
+    a viewer who was given an operator's value would be either."""
+    monkeypatch.setenv("SAME", "s3cret-value")
+    admin = AdminSpec(
+        listen=AddressSpec(host="127.0.0.1", port=0),
+        tokens=(
+            TokenSpec(name="eye", role="viewer", token="env:SAME"),
+            TokenSpec(name="ops", role="operator", token="env:SAME"),
+        ),
+    )
+
+    found, complaints = read_file_tokens(admin)
+
+    assert [(one.name, one.role) for one in found] == [("eye", "viewer")]
+    assert complaints == ["the admin token 'ops' cannot be used: it has the value of 'eye'"]
+
+
 def test_uses_of_valid_tokens_are_noted() -> None:
     """A valid token that was made is noted as used; an expired one and one of the file are not."""
     ring = Keyring()

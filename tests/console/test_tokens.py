@@ -14,6 +14,8 @@ from console.auth import Visitor
 from console.calls import Asked
 from console.keyring import Keyring
 from console.tokens import Tokens
+from store.database import Database
+from store.tokens import Token, read_tokens
 from store.verify import verify
 from tests.console.pair import OPS, pair
 from tests.rules.made import config, route
@@ -129,6 +131,36 @@ async def test_what_one_node_revokes_no_node_lets_in(tmp_path: Path, monkeypatch
         group.cancel_scope.cancel()
 
     assert known == [True, False]
+
+
+async def test_a_reading_from_before_a_revocation_does_not_take_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revoked token stays revoked although its node was just reading the tokens as they were before."""
+    values = {"name": "ci", "role": "viewer", "reason": "", "expires": None}
+    asked = Asked(visitor=Visitor(name="ops", role="admin"), caller=OPS, name="ci", values=values)
+    has_read, go_on = anyio.Event(), anyio.Event()
+
+    async def read_late(database: Database) -> tuple[Token, ...]:
+        found = await read_tokens(database)
+        has_read.set()
+        await go_on.wait()
+        return found
+
+    async with pair(tmp_path, config(route("orders"))) as (one, _):
+        ring = Keyring()
+        here = Tokens(one.state, ring)
+        made = await here.make_token(asked)
+        assert isinstance(made.body, dict)
+        async with anyio.create_task_group() as group:
+            monkeypatch.setattr("console.tokens.read_tokens", read_late)
+            group.start_soon(here.refresh)
+            await has_read.wait()
+            monkeypatch.setattr("console.tokens.read_tokens", read_tokens)
+            await here.revoke_token(asked)
+            go_on.set()
+
+        assert ring.find(made.body["value"], time.time()) is None
 
 
 async def test_a_token_ends_when_it_said(tmp_path: Path) -> None:
