@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.product import Product, wait_until
+from tests.support.product import PLAIN, Product, wait_until
 from tests.support.recorder import RecordedRequest, Recorder, Step, answer
 
 JSON = (("Content-Type", "application/json"),)
@@ -78,7 +78,7 @@ class Asker:
         """Ask so often, and give the verdicts that this made."""
         before = self.counts()
         for _ in range(times):
-            assert httpx2.get(f"{self.product.url}/orders/{which}", trust_env=False, timeout=20).status_code == 200
+            assert httpx2.get(f"{self.product.url}/orders/{which}", **PLAIN).status_code == 200
         wait_until(lambda: sum(self.counts().values()) >= sum(before.values()) + times, "every verdict")
         return {name: value - before[name] for name, value in self.counts().items() if value != before[name]}
 

@@ -15,7 +15,7 @@ import msgspec
 
 from config.spec import AddressSpec, AdminSpec, BackendSpec, ConfigSpec, LimitsSpec, MatchSpec, RouteSpec
 from shadow import link
-from tests.support.product import Node
+from tests.support.product import PLAIN, Node
 
 SERVE = Path(__file__).with_name("fakeserve.py")
 ANY_PORT = AddressSpec(host="127.0.0.1", port=0)
@@ -77,7 +77,7 @@ class FakeNode(Node):
     def ask(self, path: str = "/") -> dict[str, Any]:  # Any: JSON
         """Ask whichever worker the kernel picks; empty: it died."""
         try:
-            answer = httpx2.get(self.url + path, timeout=30, trust_env=False)
+            answer = httpx2.get(self.url + path, **PLAIN)
         except httpx2.TransportError:
             return {}
         content: dict[str, Any] = answer.json()
