@@ -33,6 +33,8 @@ LATE_S: Final = 60.0
 MAX_KEPT: Final = 8_192
 """Sums over past hours that are remembered, 2 KB each."""
 
+SIDES: Final = frozenset(("legacy", "new"))
+
 _NOT_SKIPPED: Final = ("dropped", "queued")
 
 
@@ -84,6 +86,15 @@ class EvidenceReader:
         """
         counts = (await self._sum(route, None, since)).counts
         return {(side, code): count for (side, code), count in _under(counts, "requests").items() if count > 0}
+
+    async def requests(self, route: str, since: float) -> tuple[int, int]:
+        """Say how many requests clients made since a moment, whatever the build, and how many could be copied.
+
+        Raises: StoreError when the evidence cannot be read.
+        """
+        counts = (await self._sum(route, None, since)).counts
+        answers = sum(count for (side, _), count in _under(counts, "requests").items() if side in SIDES)
+        return max(0, answers), max(0, min(counts.get("eligible", 0), answers))
 
     async def _sum(self, route: str, build: str | None, since: float) -> Part:
         """Add all parts up that began at or after a moment."""

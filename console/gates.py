@@ -67,6 +67,10 @@ class Evidence(Protocol):
         """Say how clients were answered: (side, class) to requests; raises StoreError."""
         ...
 
+    async def requests(self, route: str, since: float) -> tuple[int, int]:
+        """Say how many requests came, and how many of them could be copied; raises StoreError."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
@@ -242,7 +246,9 @@ class Gates:
             for short in recent_legs(began, now, over_s)
             if short.since > leg.since
         ]
-        return leg, replace(evidence, clients=clients), tuple(recent)
+        asked, comparable = await reader.requests(route, since)
+        evidence = replace(evidence, clients=clients, asked=asked, comparable=comparable)
+        return leg, evidence, tuple(recent)
 
     async def _beginning(self, route: str, build: str, reset: float) -> float:
         """Say when a build was first compared since its evidence counts; 0.0: it never was."""

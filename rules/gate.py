@@ -30,6 +30,9 @@ Result = Literal["pass", "fail", "inconclusive"]
 MAX_UNSEEN: Final = 0.05
 """Share of the eligible requests that may stay uncompared against our will (DESIGN, counting)."""
 
+MENTIONED: Final = 0.01
+"""Share of the requests that could not be copied from which on a pass says so: it is a pass for the others."""
+
 FRESH_PART: Final = 7
 """The last comparison may be as old as this part of ``over``: of a week a day."""
 
@@ -75,6 +78,10 @@ class GateEvidence:
     it. Empty: nobody knows."""
     fallbacks: int = 0
     """Requests of clients that new failed and legacy then answered: no pair is left of them."""
+    asked: int = 0
+    """Requests of clients in the same time, whichever side answered; 0: nobody knows."""
+    comparable: int = 0
+    """How many of them could have been copied: the others are writes, or came in a stage that copies nothing."""
 
     @property
     def compared(self) -> int:
@@ -158,7 +165,8 @@ def judge(
     if unsure := [check for check in checks if check.result == "inconclusive"]:
         sentence = _missing(unsure, needs, needs_s, case)
         return GateVerdict(result="inconclusive", sentence=sentence, checks=checks, needs_s=needs_s)
-    return GateVerdict(result="pass", sentence=_joined(checks, "divergence", "tolerances"), checks=checks)
+    shown = filter(None, (_joined(checks, "divergence", "tolerances"), _beside(evidence)))
+    return GateVerdict(result="pass", sentence=", ".join(shown), checks=checks)
 
 
 # --- the checks -------------------------------------------------------------------------------------------------------
@@ -296,7 +304,8 @@ def _coverage(case: _Case) -> Check:
     share = missing / total if total else 0.0
     if share <= limit:
         names = sorted(methods - {""}) + sorted(classes)
-        return Check(name="coverage", result="pass", sentence=f"covers {', '.join(names)}", value=share, limit=limit)
+        said = "; ".join(filter(None, (f"covers {', '.join(names)}", _beside(case.evidence))))
+        return Check(name="coverage", result="pass", sentence=said, value=share, limit=limit)
     names = sorted(uncovered, key=lambda name: (-uncovered[name], name))
     return Check(
         name="coverage",
@@ -325,6 +334,14 @@ def _tolerated(case: _Case) -> Check:
         result = "inconclusive"
         said = f"tolerances that are gone hid differences: {', '.join(gone)}; begin anew with `matapalo evidence reset`"
     return Check(name="tolerances", result=result, sentence=said, value=share)
+
+
+def _beside(evidence: GateEvidence) -> str:
+    """Say which share of the requests no pair can speak for; empty: nearly none."""
+    share = 1.0 - evidence.comparable / evidence.asked if evidence.asked else 0.0
+    if share < MENTIONED:
+        return ""
+    return f"{_share(share)} of the requests cannot be compared (writes, or a stage that copies nothing)"
 
 
 _NEVER: Final = "9999-12-31"

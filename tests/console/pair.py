@@ -61,6 +61,10 @@ class Unread:
         """Fail."""
         raise StoreError("nobody kept it")
 
+    async def requests(self, _route: str, _since: float) -> tuple[int, int]:
+        """Fail."""
+        raise StoreError("nobody kept it")
+
 
 class Node:
     """Be control's memory on one node, without processes around it."""

@@ -257,18 +257,20 @@ async def test_a_worker_that_was_given_up_and_speaks_again_is_taken_back(tmp_pat
 
 
 async def test_clients_are_counted_by_side_and_class(tmp_path: Path) -> None:
-    """What clients were answered is known per side and class, over all builds."""
+    """What clients were answered is known per side and class, over all builds, and how much of it could be copied."""
     node = await Node.open(tmp_path)
     node.tell({"requests|orders|legacy|dj|2xx": 7, "requests|orders|new|shop|5xx": 1})
     await node.flush()
     node.build = "v2"
     await node.flush()
-    node.tell({"requests|orders|legacy|dj|2xx": 9, "requests|orders|new|shop|5xx": 1})
+    node.tell({"requests|orders|legacy|dj|2xx": 9, "requests|orders|new|shop|5xx": 1, "eligible|orders": 4})
 
     found = await node.reader.client_classes("orders", 0.0)
+    asked = await node.reader.requests("orders", 0.0)
     await node.close()
 
     assert found == {("legacy", "2xx"): 9, ("new", "5xx"): 1}
+    assert asked == (10, 4)
 
 
 async def test_past_hours_are_remembered_and_right(tmp_path: Path) -> None:

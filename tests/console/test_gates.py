@@ -179,6 +179,10 @@ class FakeEvidence:
         """Say that clients got 2xx from legacy, and something else from new."""
         return {("legacy", "2xx"): 1_000, ("new", "5xx"): 500}
 
+    async def requests(self, route: str, since: float) -> tuple[int, int]:
+        """Say that a sixth of the requests can be copied."""
+        return 1_500, 250
+
 
 def gates_over(evidence: FakeEvidence, **route: Any) -> tuple[Gates, Any]:  # any field of a route
     """Make the gates of one route."""
@@ -282,13 +286,14 @@ async def test_a_verdict_is_remembered_for_a_second() -> None:
 
 
 async def test_only_what_legacy_answered_clients_is_held_against_the_pairs() -> None:
-    """Classes that only new answered clients with are no part of coverage."""
+    """Classes that only new answered clients with are no part of coverage; requests of both sides are counted."""
     seen = GateEvidence(build="v1", since=1.0, until=2.0, identical=10, classes={("GET", "2xx", "2xx"): 10})
     gates, _ = gates_over(FakeEvidence(seen), gate=GateSpec())
 
     judged = await gates.judge("orders")
 
     assert dict(judged.evidence.clients) == {("", "2xx"): 1_000}
+    assert (judged.evidence.asked, judged.evidence.comparable) == (1_500, 250)
 
 
 async def test_live_and_a_cohort_of_everybody_ask_the_gate(tmp_path: Path) -> None:

@@ -235,6 +235,19 @@ def test_what_tolerances_hide_is_shown() -> None:
     assert found.sentence.endswith(", 84 % tolerated by 3 rules")
 
 
+def test_a_pass_says_for_how_many_requests_it_cannot_speak() -> None:
+    """Writes are never compared: a pass names their share, also in what it covers, unless it is next to nothing."""
+    found = verdict(seen(10_000, asked=60_000, comparable=10_200))
+    covered = next(check.sentence for check in found.checks if check.name == "coverage")
+    few = verdict(seen(10_000, asked=10_050, comparable=10_000))
+
+    said = "83 % of the requests cannot be compared (writes, or a stage that copies nothing)"
+    assert found.result == "pass"
+    assert found.sentence.endswith(f", none tolerated, {said}")
+    assert covered == f"covers GET, 2xx; {said}"
+    assert few.sentence.endswith("none tolerated")
+
+
 def test_an_expired_tolerance_fails() -> None:
     """Evidence that an expired tolerance made clean fails; one that hid nothing may expire in peace."""
     hidden = seen(10_000, identical=9_000, tolerated=1_000, tolerated_by={"t-1": 1_000})
