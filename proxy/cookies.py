@@ -6,11 +6,10 @@ from time import time
 from typing import TYPE_CHECKING
 
 from rules.flag import Side
-from rules.pin import PIN_COOKIE, without_pins
+from rules.pin import Pin, without_pins
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
-    from proxy.wire import RequestHead
 
 
 def client_line(request_id: bytes) -> bytes:
@@ -18,14 +17,12 @@ def client_line(request_id: bytes) -> bytes:
     return b"Set-Cookie: matapalo_client=%b; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax\r\n" % request_id
 
 
-def pin_line(exchange: Exchange, status: int) -> bytes:
-    """Write the pin to the side that answered a write with success; empty for anything else.
+def pin_line(pin: Pin, exchange: Exchange, status: int) -> bytes:
+    """Write the pin to the side that answered a write with success; empty where it had none.
 
     Shape: the side is that of the answer, so after a fallback it is legacy's.
     """
-    pin = exchange.decision.pin
-    assert pin is not None, "who issues a pin has one"
-    if exchange.head.method in pin.reads or not 200 <= status < 400:
+    if not 200 <= status < 400:
         return b""
     return b"Set-Cookie: %b=%b; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%b\r\n" % (
         pin.cookie,
@@ -40,17 +37,6 @@ def _came_by_tls(exchange: Exchange) -> bool:
     peer, head = exchange.client.peer, exchange.head
     said = head.fields.get(b"x-forwarded-proto") if peer.trusted and head.forwarded else None
     return (said or peer.scheme).lower() == b"https"
-
-
-def shows_pin(head: RequestHead) -> bool:
-    """Tell whether a request carries a pin, anybody's; nearly always not: who has one has just written.
-
-    Cost: one look-up and one search, 0.2 microseconds.
-    """
-    for raw_cookie in head.fields.getall(b"cookie"):  # noqa: SIM110 - a generator would cost twice as much
-        if raw_cookie.find(PIN_COOKIE) >= 0:  # `in` would first raise and forget a TypeError
-            return True
-    return False
 
 
 def without_pins_in(lines: list[bytes]) -> list[bytes]:

@@ -118,7 +118,7 @@ class Exchange:
         assert decision.backend is not None
         self.side = decision.side
         self.lane = lane = applied.lanes[decision.backend]
-        if decision.pin is not None and cookies.shows_pin(head):
+        if decision.shows_pins:
             head.lines = cookies.without_pins_in(head.lines)
         self.own_lines = b"X-Request-Id: %b\r\n%b" % (request_id, peer.forwarding_lines(head))
         if head.via:
@@ -336,8 +336,8 @@ class Exchange:
         decision = self.decision
         if decision.issue_cookie:
             lines += cookies.client_line(self.request_id)
-        if decision.issue_pin:
-            lines += cookies.pin_line(self, head.status)
+        if decision.issue_pin is not None:
+            lines += cookies.pin_line(decision.issue_pin, self, head.status)
         return lines
 
     def on_body(self, data: bytes) -> None:

@@ -6,11 +6,14 @@ Rules of this file:
 2. A secret is compared in constant time, and both sides of it as bytes. A header or cookie without one is a claim
    that any client can make: good enough for a preview, never for a permission (decision 27).
 3. An address is the resolved one (``trusted_proxies``), IPv4 in IPv6 clothes counts as what it is.
+4. Nearly every request is in no cohort, and shows nothing that any asks for: that it does not is found out first, by
+   one pass over what is asked for at the least (:class:`Clues`). Only who shows a clue is asked cohort by cohort.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -20,46 +23,103 @@ from config.secret import resolve
 from config.spec import CohortSpec, MemberSpec
 from rules.sticky import Fields, cookie_value
 
-Member = Callable[[Fields, str], bool]
-"""Says whether a request, by its fields and its client's address, is somebody's."""
+Asked = Callable[[Fields, str], bool]
+"""Says whether a request, by its fields and its client's address, is as somebody asks."""
 
 MAX_ADDRESSES: Final = 4_096
 """Addresses that a worker remembers per matcher: reading one costs 3 microseconds, remembering it 100 bytes."""
 
 
-def members_of(cohorts: Iterable[CohortSpec]) -> dict[str, Member]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clues:
+    """Hold what a request must show one of to be in one of some cohorts."""
+
+    headers: tuple[bytes, ...] = ()
+    """Names of fields."""
+    cookies: tuple[bytes, ...] = ()
+    """What their text begins with: name and ``=``."""
+    blocks: tuple[Callable[[str], bool], ...] = ()
+    """Each says whether an address lies in it."""
+
+    def are_shown(self, fields: Fields, client_ip: str) -> bool:
+        """Tell whether a request may be in a cohort at all; false alarms cost time, silence is certain.
+
+        Cost: 0.1 microseconds per name, and as much for all addresses.
+        """
+        for name in self.headers:
+            if fields.get(name) is not None:
+                return True
+        for is_inside in self.blocks:
+            if is_inside(client_ip):
+                return True
+        if self.cookies:
+            raw_cookie = fields.get(b"cookie")
+            if raw_cookie is not None:
+                for start in self.cookies:
+                    if raw_cookie.find(start) >= 0:  # `in` would first raise and forget a TypeError
+                        return True
+        return False
+
+
+def clues_of(cohorts: Iterable[Cohort]) -> Clues:
+    """Join the clues of several cohorts, each thing once."""
+    clues = [cohort.clues for cohort in cohorts]
+    return Clues(
+        headers=tuple(dict.fromkeys(name for one in clues for name in one.headers)),
+        cookies=tuple(dict.fromkeys(start for one in clues for start in one.cookies)),
+        blocks=tuple(is_inside for one in clues for is_inside in one.blocks),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cohort:
+    """Hold what says who belongs to one cohort."""
+
+    takes: Asked
+    clues: Clues
+
+
+def cohorts_of(specs: Iterable[CohortSpec]) -> dict[str, Cohort]:
     """Compile every cohort, by name and in the order of the configuration.
 
     Raises: SecretError for a token that cannot be resolved.
     Runs: reads the secrets.
     """
-    return {cohort.name: _any_of(tuple(map(_member, cohort.match))) for cohort in cohorts}
+    return {spec.name: _any_of(tuple(map(_member, spec.match))) for spec in specs}
 
 
-def _any_of(members: tuple[Member, ...]) -> Member:
+def _any_of(members: tuple[Cohort, ...]) -> Cohort:
     if len(members) == 1:
         return members[0]
-    return lambda fields, client_ip: any(member(fields, client_ip) for member in members)
+    return Cohort(
+        takes=lambda fields, client_ip: any(member.takes(fields, client_ip) for member in members),
+        clues=clues_of(members),
+    )
 
 
-def _member(spec: MemberSpec) -> Member:
-    """Compile one matcher: everything that it names must be so; the cheapest question comes first."""
-    asked: list[Member] = []
+def _member(spec: MemberSpec) -> Cohort:
+    """Compile one matcher: everything that it names must be so; the cheapest question comes first, and is the clue."""
+    asked: list[Asked] = []
+    clues: list[Clues] = []
     token = None if spec.token is None else resolve(spec.token)
     wanted = spec.value if token is None else token
     raw_wanted = None if wanted is None else wanted.encode()
     if spec.header is not None:
         asked.append(_header(spec.header.encode(), raw_wanted))
+        clues.append(Clues(headers=(spec.header.encode(),)))
     if spec.cookie is not None:
         asked.append(_cookie(spec.cookie.encode(), raw_wanted))
+        clues.append(Clues(cookies=(_start_of(spec.cookie),)))
     if spec.cidr:
-        asked.append(_address(spec.cidr))
+        is_inside = _inside(spec.cidr)
+        asked.append(lambda _fields, client_ip: is_inside(client_ip))
+        clues.append(Clues(blocks=(is_inside,)))
     if len(asked) == 1:
-        return asked[0]
-    return lambda fields, client_ip: all(member(fields, client_ip) for member in asked)
+        return Cohort(takes=asked[0], clues=clues[0])
+    return Cohort(takes=lambda fields, client_ip: all(one(fields, client_ip) for one in asked), clues=clues[0])
 
 
-def _header(name: bytes, wanted: bytes | None) -> Member:
+def _header(name: bytes, wanted: bytes | None) -> Asked:
     if wanted is None:
         return lambda fields, _client_ip: fields.get(name) is not None
 
@@ -70,20 +130,20 @@ def _header(name: bytes, wanted: bytes | None) -> Member:
     return has
 
 
-def _cookie(name: bytes, wanted: bytes | None) -> Member:
-    start = name + b"="
+def _start_of(cookie: str) -> bytes:
+    return cookie.encode() + b"="
 
+
+def _cookie(name: bytes, wanted: bytes | None) -> Asked:
     def has(fields: Fields, _client_ip: str) -> bool:
         raw_cookie = fields.get(b"cookie")
-        if raw_cookie is None or raw_cookie.find(start) < 0:  # `in` would first raise and forget a TypeError
-            return False
-        value = cookie_value(raw_cookie, name)
+        value = None if raw_cookie is None else cookie_value(raw_cookie, name)
         return value is not None and (wanted is None or compare_digest(value, wanted))
 
     return has
 
 
-def _address(blocks: tuple[str, ...]) -> Member:
+def _inside(blocks: tuple[str, ...]) -> Callable[[str], bool]:
     networks = tuple(ip_network(block, strict=False) for block in blocks)
 
     @lru_cache(maxsize=MAX_ADDRESSES)
@@ -96,4 +156,4 @@ def _address(blocks: tuple[str, ...]) -> Member:
             address = address.ipv4_mapped
         return any(address in network for network in networks)  # of another version: not in it
 
-    return lambda _fields, client_ip: is_inside(client_ip)
+    return is_inside

@@ -18,7 +18,7 @@ from typing import Final
 
 from config.spec import RouteSpec
 from rules.bucket import bucket_salt, sample_salt
-from rules.cohort import Member
+from rules.cohort import Clues, Cohort, clues_of
 from rules.flag import BUCKETS, DEFAULT_SAMPLE_BP, FOR_EVERYBODY, Flag, Hold, Side, Stage
 from rules.pin import Pin, pin_of
 from rules.sticky import Fields, Source, source_from
@@ -81,10 +81,10 @@ class Decision:
     """Legacy's backend where a failure of new may fall back to it (canary only)."""
     cohort: str = ""
     """The cohort whose own stage decided; empty: what everybody gets, or nobody asked."""
-    pin: Pin | None = None
-    """Set wherever the route pins: its cookies are taken out of what backends get."""
-    issue_pin: bool = False
-    """Once a write is answered, pin the client to the side that answered it (canary only)."""
+    issue_pin: Pin | None = None
+    """Once this write is answered, pin the client to the side that answered it (canary only)."""
+    shows_pins: bool = False
+    """The request carries pins, and its route pins: they are taken out of what backends get."""
     spec: RouteSpec | None = None
     ambiguous: bool = False
     """The target has readings that other backends would answer (``strict: report`` forwards it anyway)."""
@@ -123,9 +123,10 @@ class Canary:
     no_key: Choice
     issued: tuple[Choice, Choice] | None
     """Legacy's and new's choice when the cookie is issued; ``None``: the route does not ask for it."""
-    pin: Pin | None
     pinned: Mapping[Side, Choice]
     """What a pinned client's reads get; a side that is missing here is never kept."""
+    writing: Canary | None = None
+    """What writes get instead, where their answers pin; ``None``: the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,15 +153,19 @@ class Route:
     override_legacy: FixedChoice | None
     """``None``: no override is heard, because none is configured or the route is held or gone."""
     override_new: FixedChoice | None
+    pin: Pin | None = None
+    """How the route pins, in whatever stage it is."""
     cohort: str = ""
     """Whose route this is, as one of the ``audiences`` of another; empty: everybody's."""
-    audiences: tuple[tuple[Member, Route], ...] = ()
-    """Who gets which route instead of this one: the first that takes the request; the last takes everybody."""
+    audiences: tuple[tuple[Cohort, Route], ...] = ()
+    """Cohorts with a stage of their own here, and what they get instead: the first that takes the request."""
+    clues: Clues | None = None
+    """What all who belong to one of them show; ``None``: there are none."""
 
     def audience(self, fields: Fields, client_ip: str) -> Route:
         """Give the route of the cohort that a request belongs to; this one where no cohort has a stage of its own."""
-        for is_member, route in self.audiences:
-            if is_member(fields, client_ip):
+        for cohort, route in self.audiences:
+            if cohort.takes(fields, client_ip):
                 return route
         return self
 
@@ -173,12 +178,12 @@ def compile_route(
     index: int = 1,
     copying: bool = True,
     overrides: bool = True,
-    members: Mapping[str, Member] = MappingProxyType({}),
+    cohorts: Mapping[str, Cohort] = MappingProxyType({}),
     pin_keys: tuple[bytes, ...] = (),
 ) -> Route:
     """Decide everything about a route that no request can change.
 
-    Shape: ``overrides`` says whether the configuration has an override header at all; ``members`` are its cohorts, in
+    Shape: ``overrides`` says whether the configuration has an override header at all; ``cohorts`` are its cohorts, in
     their order. A cohort of the flag that is not among them is ignored: it may belong to another configuration.
     Raises: StickyError for an unknown sticky key.
     """
@@ -189,16 +194,14 @@ def compile_route(
     route = _compile(spec, flag, hold, stage, index=index, copying=copying, overrides=overrides, pin=pin)
     if hold is not None or stage in FOR_EVERYBODY:
         return route
-    theirs = [(member, _cohort_route(route, name, pin)) for name, member in members.items() if name in flag.cohorts]
-    if not theirs:
+    audiences = tuple(
+        (cohort, _cohort_route(route, name, pin)) for name, cohort in cohorts.items() if name in flag.cohorts
+    )
+    if not audiences:
         return route
-    answers = route.answers.union(*(one.answers for _, one in theirs))
-    audiences = (*theirs, (_everybody, route))
-    return replace(route, fixed=None, canary=None, answers=answers, audiences=audiences)
-
-
-def _everybody(_fields: Fields, _client_ip: str) -> bool:
-    return True
+    answers = route.answers.union(*(one.answers for _, one in audiences))
+    clues = clues_of(cohort for cohort, _ in audiences)
+    return replace(route, answers=answers, audiences=audiences, clues=clues)
 
 
 def _cohort_route(route: Route, name: str, pin: Pin | None) -> Route:
@@ -232,13 +235,13 @@ def _compile(
 ) -> Route:
     """Compile a route for one audience."""
     copied = _copied_methods(spec, stage)
-    maker = _Maker(spec=spec, index=index, skip="" if copying else "off", copies=bool(copied), pin=pin, cohort=cohort)
+    maker = _Maker(spec=spec, index=index, skip="" if copying else "off", copies=bool(copied), cohort=cohort)
     fixed: FixedChoice | None = None
     canary: Canary | None = None
     if stage is Stage.GONE:
         fixed = _fixed((maker.refusal(410, "gone"),) * 3)
     elif stage is Stage.CANARY:
-        canary = _canary(maker, flag)
+        canary = _canary(maker, flag, pin)
     elif stage is Stage.LIVE and pin is not None and spec.legacy is not None:
         canary = _live_with_pins(maker, flag)
     else:
@@ -260,6 +263,7 @@ def _compile(
         canary=canary,
         override_legacy=_fixed(maker.choice(Side.LEGACY, "override")) if overridable else None,
         override_new=_fixed(maker.choice(Side.NEW, "override")) if overridable else None,
+        pin=pin,
         cohort=cohort,
     )
 
@@ -315,7 +319,6 @@ class _Maker:
     index: int
     skip: str
     copies: bool
-    pin: Pin | None
     cohort: str
 
     @property
@@ -328,9 +331,9 @@ class _Maker:
         return Decision(route=self.spec.name, index=self.index, status=status, reason=reason, spec=self.spec)
 
     def choice(
-        self, side: Side, reason: str, *, issue: bool = False, fallback: str | None = None, pins: bool = False
+        self, side: Side, reason: str, *, issue: bool = False, fallback: str | None = None, pin: Pin | None = None
     ) -> Choice:
-        """Make the three decisions for one answering side; *pins*: a write that it answers pins its client."""
+        """Make the three decisions for one answering side; *pin*: its answer pins the client."""
         backend, other, other_backend = self.spec.legacy, Side.NEW, self.spec.new
         if side is Side.NEW:
             backend, other, other_backend = other_backend, Side.LEGACY, backend
@@ -352,8 +355,7 @@ class _Maker:
                 issue_cookie=issue,
                 fallback_backend=fallback,
                 cohort=self.cohort,
-                pin=self.pin,
-                issue_pin=pins and self.pin is not None,
+                issue_pin=pin,
                 spec=self.spec,
             )
 
@@ -363,29 +365,36 @@ class _Maker:
         return uncopied, decision(eligible=True, sampled=False), decision(eligible=True, sampled=True)
 
 
-def _canary(maker: _Maker, flag: Flag) -> Canary:
+def _canary(maker: _Maker, flag: Flag, pin: Pin | None) -> Canary:
     spec = maker.spec
     falls = spec.fallback
     fallback = spec.legacy if falls.connect or falls.timeout or falls.statuses else None
     issues = "issued_cookie" in spec.sticky
+    sources = tuple(map(source_from, spec.sticky))
+
+    def canary(pinned: Mapping[Side, Choice], pin: Pin | None, writing: Canary | None = None) -> Canary:
+        return Canary(
+            sources=sources,
+            salt=bucket_salt(flag.salt),
+            threshold=BUCKETS - flag.percent_bp,
+            new=maker.choice(Side.NEW, "bucket", fallback=fallback, pin=pin),
+            legacy=maker.choice(Side.LEGACY, "bucket", pin=pin),
+            no_key=maker.choice(Side.LEGACY, "no_key", pin=pin),
+            issued=(
+                maker.choice(Side.LEGACY, "bucket", issue=True, pin=pin),
+                maker.choice(Side.NEW, "bucket", issue=True, fallback=fallback, pin=pin),
+            )
+            if issues
+            else None,
+            pinned=pinned,
+            writing=writing,
+        )
+
+    if pin is None:
+        return canary({}, None)
     # Nobody is to be on new any more: that is a rollback, and takes the pinned ones along.
     kept = (Side.LEGACY, Side.NEW) if flag.percent_bp else (Side.LEGACY,)
-    return Canary(
-        sources=tuple(map(source_from, spec.sticky)),
-        salt=bucket_salt(flag.salt),
-        threshold=BUCKETS - flag.percent_bp,
-        new=maker.choice(Side.NEW, "bucket", fallback=fallback, pins=True),
-        legacy=maker.choice(Side.LEGACY, "bucket", pins=True),
-        no_key=maker.choice(Side.LEGACY, "no_key", pins=True),
-        issued=(
-            maker.choice(Side.LEGACY, "bucket", issue=True, pins=True),
-            maker.choice(Side.NEW, "bucket", issue=True, fallback=fallback, pins=True),
-        )
-        if issues
-        else None,
-        pin=maker.pin,
-        pinned=_pinned(maker, kept, fallback),
-    )
+    return canary(_pinned(maker, kept, fallback), None, writing=canary({}, pin))
 
 
 def _live_with_pins(maker: _Maker, flag: Flag) -> Canary:
@@ -399,13 +408,10 @@ def _live_with_pins(maker: _Maker, flag: Flag) -> Canary:
         legacy=new,
         no_key=new,
         issued=None,
-        pin=maker.pin,
         pinned=_pinned(maker, (Side.LEGACY,), None),
     )
 
 
 def _pinned(maker: _Maker, sides: Iterable[Side], fallback: str | None) -> dict[Side, Choice]:
     """Make the choices of pinned reads; new's may fall back as any other."""
-    if maker.pin is None:
-        return {}
     return {side: maker.choice(side, "pin", fallback=fallback if side is Side.NEW else None) for side in sides}

@@ -27,7 +27,7 @@ from config.errors import MatapaloError, SecretError
 from config.secret import resolve
 from config.spec import ConfigSpec, RouteSpec, ToleranceSpec
 from config.tolerance import joined
-from rules.cohort import Member, members_of
+from rules.cohort import Cohort, cohorts_of
 from rules.decision import (
     AMBIGUOUS,
     NO_BUCKET,
@@ -42,7 +42,7 @@ from rules.decision import (
 from rules.flag import BUCKETS, Flag, Hold
 from rules.index import Index, candidates_of, problems
 from rules.path import PLAIN, canonical, is_suspicious, path_of, readings
-from rules.pin import keys_of
+from rules.pin import keys_of, pins_in
 from rules.stage import initial_flag
 from rules.sticky import Fields
 
@@ -178,7 +178,7 @@ def build(
                 index=number,
                 copying=copying,
                 overrides=overrides,
-                members=secrets.members,
+                cohorts=secrets.cohorts,
                 pin_keys=secrets.pin_keys,
             )
         routes[route.name] = old
@@ -191,18 +191,18 @@ def build(
 class Secrets:
     """Hold what was compiled with secrets of the configuration; it lives as long as the configuration."""
 
-    members: Mapping[str, Member]
+    cohorts: Mapping[str, Cohort]
     """By cohort, in the order of the configuration."""
     pin_keys: tuple[bytes, ...]
 
 
 def _secrets_of(config: ConfigSpec) -> Secrets:
     try:
-        members = members_of(config.cohorts)
+        cohorts = cohorts_of(config.cohorts)
     except SecretError as error:
         raise SnapshotError(f"a cohort has no token: {error}") from error
     try:
-        return Secrets(members=members, pin_keys=keys_of(config.pins))
+        return Secrets(cohorts=cohorts, pin_keys=keys_of(config.pins))
     except SecretError as error:
         raise SnapshotError(f"pins cannot be signed: {error}") from error
 
@@ -327,57 +327,75 @@ class Snapshot:
 
         Cost: 1 to 2 microseconds whatever the number of routes (bench/rules.py).
         """
+        ambiguous = False
         plain = PLAIN.match(target)
         if plain is not None:
             route = self._index.find(plain[1], method, target, fields)
         else:
             route, ambiguous = self.locate(method, target, fields)
-            if ambiguous:
-                if not self._reports:
-                    return self._ambiguous
-                decision, bucket = self._decide_on(route, method, target, fields, client_ip, request_id)
-                return replace(decision, ambiguous=True), bucket
-        return self._decide_on(route, method, target, fields, client_ip, request_id)
+            if ambiguous and not self._reports:
+                return self._ambiguous
+        if route is None:
+            outcome, pins = self._undeclared, b""
+        else:
+            pins = b"" if route.pin is None else pins_in(fields)
+            outcome = self._decide_on(route, method, target, fields, client_ip, request_id, pins)
+        if ambiguous or pins:
+            decision, bucket = outcome
+            return replace(decision, ambiguous=ambiguous, shows_pins=pins != b""), bucket
+        return outcome
 
     def decide_for(self, route: Route, target: bytes, fields: Fields, client_ip: str) -> Outcome:
         """Decide a GET that is known to be one route's: what somebody asks who has no request (OFREP)."""
-        return self._decide_on(route, b"GET", target, fields, client_ip, b"")
+        return self._decide_on(route, b"GET", target, fields, client_ip, b"", pins_in(fields))
 
     def _decide_on(
-        self, route: Route | None, method: bytes, target: bytes, fields: Fields, client_ip: str, request_id: bytes
+        self,
+        route: Route,
+        method: bytes,
+        target: bytes,
+        fields: Fields,
+        client_ip: str,
+        request_id: bytes,
+        pins: bytes,
     ) -> Outcome:
-        """Pick the finished decision of a route for one request."""
-        if route is None:
-            return self._undeclared
-        fixed = route.fixed
+        """Pick the finished decision of a route for one request; *pins* is what :func:`rules.pin.pins_in` gave."""
+        fixed = None
         if self._override is not None:
-            fixed = self._overridden(self._override, route, fields) or fixed
-        if fixed is None and route.audiences:
-            for is_member, theirs in route.audiences:
-                if is_member(fields, client_ip):
-                    route = theirs
-                    break
+            fixed = self._overridden(self._override, route, fields)
+        if fixed is None:
+            clues = route.clues
+            if clues is not None and clues.are_shown(fields, client_ip):
+                route = route.audience(fields, client_ip)
             fixed = route.fixed
         if fixed is not None:
             if method not in route.copied_methods:
                 return fixed[0]
             return fixed[2] if self._samples(route, request_id) else fixed[1]
-        choice, bucket = self._place(route, method, target, fields, client_ip, request_id)
+        choice, bucket = self._place(route, method, target, fields, client_ip, request_id, pins)
         if method not in route.copied_methods:
             return choice[0], bucket
         return choice[2] if self._samples(route, request_id) else choice[1], bucket
 
     def _place(
-        self, route: Route, method: bytes, target: bytes, fields: Fields, client_ip: str, request_id: bytes
+        self,
+        route: Route,
+        method: bytes,
+        target: bytes,
+        fields: Fields,
+        client_ip: str,
+        request_id: bytes,
+        pins: bytes,
     ) -> tuple[Choice, int]:
         """Find the client's pin or bucket on a canary route, and the choice that follows from it."""
         canary = route.canary
         assert canary is not None, "a route without a fixed choice is a canary"
-        pin = canary.pin
-        if pin is not None and method in pin.reads:
-            raw_cookie = fields.get(b"cookie")
-            if raw_cookie is not None and raw_cookie.find(pin.cookie) >= 0:
-                side = pin.side(raw_cookie, self._clock)
+        pin = route.pin
+        if pin is not None:
+            if method not in pin.reads:
+                canary = canary.writing or canary
+            elif pins:
+                side = pin.side(pins, self._clock)
                 if side is not None and side in canary.pinned:
                     return canary.pinned[side], NO_BUCKET
         for source in canary.sources:

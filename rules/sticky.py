@@ -26,6 +26,9 @@ class Fields(Protocol):
     def get(self, name: bytes, /) -> bytes | None:
         """Give the first value of *name*, whatever its case, or ``None``."""
 
+    def getall(self, name: bytes, /) -> list[bytes]:
+        """Give every value of *name*, in order."""
+
 
 class FieldList:
     """Hold header fields as pairs, where no parsed head is at hand."""
@@ -39,6 +42,11 @@ class FieldList:
         """Give the first value of *name*, whatever its case, or ``None``."""
         wanted = name.lower()
         return next((value for known, value in self._pairs if known == wanted), None)
+
+    def getall(self, name: bytes, /) -> list[bytes]:
+        """Give every value of *name*, in order."""
+        wanted = name.lower()
+        return [value for known, value in self._pairs if known == wanted]
 
 
 Source = Callable[[bytes, Fields, str], bytes | None]

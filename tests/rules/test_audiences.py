@@ -211,12 +211,13 @@ def test_pins_are_set_in_a_canary_only_and_stripped_wherever_the_route_pins() ->
     """Only a canary has two sides to write to; but every stage of the route keeps pins from its backends."""
     for stage in Stage:
         decision = decide(snapshot(flag(stage, 500)), fields(x_user="1"), "POST")
-        assert decision.issue_pin is (stage is Stage.CANARY)
-        if stage is not Stage.GONE:
-            assert decision.pin is not None
-    bare = decide(snapshot(flag("canary", 500), route("orders")), fields(x_user="1"), "POST")
-    assert not bare.issue_pin
-    assert bare.pin is None
+        assert (decision.issue_pin is not None) is (stage is Stage.CANARY)
+        assert not decision.shows_pins
+        for method in ("GET", "POST"):
+            assert decide(snapshot(flag(stage, 500)), pinned(Side.NEW, salt="anybody's"), method).shows_pins
+    bare = decide(snapshot(flag("canary", 500), route("orders")), pinned(Side.NEW, x_user="1"), "POST")
+    assert bare.issue_pin is None
+    assert not bare.shows_pins
 
 
 ORDER = [
@@ -288,6 +289,7 @@ def test_a_request_that_nobody_treats_apart_costs_no_more() -> None:
     assert decide(one) is decide(one)
     assert one.routes["orders"].fixed is not None
     assert one.routes["orders"].audiences == ()
+    assert one.routes["orders"].clues is None
 
 
 def test_secrets_are_read_with_the_configuration_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from config.errors import SecretError
 from config.spec import CohortSpec, MemberSpec
-from rules.cohort import MAX_ADDRESSES, members_of
+from rules.cohort import MAX_ADDRESSES, clues_of, cohorts_of
 from rules.sticky import FieldList
 from tests.rules.made import fields
 
@@ -14,7 +14,10 @@ from tests.rules.made import fields
 def takes(match: MemberSpec | tuple[MemberSpec, ...], headers: FieldList, client_ip: str = "192.0.2.7") -> bool:
     """Ask one cohort about one request."""
     matches = match if isinstance(match, tuple) else (match,)
-    return members_of([CohortSpec(name="staff", match=matches)])["staff"](headers, client_ip)
+    cohort = cohorts_of([CohortSpec(name="staff", match=matches)])["staff"]
+    taken = cohort.takes(headers, client_ip)
+    assert cohort.clues.are_shown(headers, client_ip) or not taken, "who is taken has shown a clue"
+    return taken
 
 
 @pytest.mark.parametrize(
@@ -51,7 +54,7 @@ def test_a_token_must_be_the_secret(monkeypatch: pytest.MonkeyPatch, value: str)
 def test_a_missing_token_is_said() -> None:
     """A cohort whose secret is missing is not compiled: it would take everybody or nobody."""
     with pytest.raises(SecretError, match="TEST_STAFF_MISSING"):
-        members_of([CohortSpec(name="staff", match=(MemberSpec(header="x-staff", token="env:TEST_STAFF_MISSING"),))])
+        cohorts_of([CohortSpec(name="staff", match=(MemberSpec(header="x-staff", token="env:TEST_STAFF_MISSING"),))])
 
 
 @pytest.mark.parametrize(
@@ -79,9 +82,9 @@ def test_an_address_is_inside_one_of_the_blocks(client_ip: str, expected: bool) 
 def test_addresses_that_are_remembered_are_bounded() -> None:
     """However many clients there are, an answer stays right and only so many of them are remembered."""
     match = CohortSpec(name="near", match=(MemberSpec(cidr=("10.0.0.0/9",)),))
-    member = members_of([match])["near"]
+    takes = cohorts_of([match])["near"].takes
 
-    found = [member(fields(), f"10.{number >> 8}.{number & 255}.1") for number in range(0, 65_536, 8)]
+    found = [takes(fields(), f"10.{number >> 8}.{number & 255}.1") for number in range(0, 65_536, 8)]
 
     assert len(found) > MAX_ADDRESSES
     assert sum(found) == len(found) // 2
@@ -97,3 +100,24 @@ def test_everything_in_one_match_must_be_so_and_one_match_is_enough() -> None:
     assert not takes(near, fields(), "10.0.0.1")
     assert takes((near, beta), fields(cookie="beta=1"), "11.0.0.1")
     assert not takes((near, beta), fields(x_staff="1"), "11.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "client_ip", "shown"),
+    [
+        (fields(), "192.0.2.7", False),
+        (fields(x_other="1", cookie="session=1; alphabeta"), "192.0.2.7", False),
+        (fields(x_staff="wrong"), "192.0.2.7", True),
+        (fields(cookie="beta=wrong"), "192.0.2.7", True),
+        (fields(), "10.0.0.1", True),
+        (fields(x_staff_too="1"), "11.0.0.1", False),
+    ],
+)
+def test_who_shows_nothing_that_any_cohort_asks_for_is_in_none(headers: FieldList, client_ip: str, shown: bool) -> None:
+    """Of several cohorts each asks for one thing at the least; who shows none of them is asked no more."""
+    asked = [
+        CohortSpec(name="staff", match=(MemberSpec(header="x-staff", value="yes", cidr=("11.0.0.0/8",)),)),
+        CohortSpec(name="beta", match=(MemberSpec(cookie="beta", value="1"), MemberSpec(cidr=("10.0.0.0/8",)))),
+    ]
+
+    assert clues_of(cohorts_of(asked).values()).are_shown(headers, client_ip) is shown

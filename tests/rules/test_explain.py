@@ -258,10 +258,9 @@ def test_a_cohort_and_a_pin_are_explained(monkeypatch: pytest.MonkeyPatch) -> No
     made = config(route("orders", pin_ns=30 * 10**9), cohorts=(staff,), pins=("env:TEST_PIN",))
     spec = SnapshotSpec(revision=1, config=made, flags={"orders": replace(flag("shadow"), cohorts=own)})
     one = build(spec, clock=lambda: 1_000.0)
-    pin = one.routes["orders"].audiences[0][1].canary
+    pin = one.routes["orders"].pin
     assert pin is not None
-    assert pin.pin is not None
-    cookie = f"{pin.pin.cookie.decode()}={pin.pin.value(Side.LEGACY, 1_000.0).decode()}"
+    cookie = f"{pin.cookie.decode()}={pin.value(Side.LEGACY, 1_000.0).decode()}"
 
     theirs = explain(one, "GET", "/orders", [("X-Staff", "1")])
     others = explain(one, "GET", "/orders")

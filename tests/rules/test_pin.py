@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rules.decision import SAFE_METHODS
 from rules.flag import Side
-from rules.pin import Pin, keys_of, pin_of, without_pins
+from rules.pin import Pin, keys_of, pin_of, pins_in, without_pins
+from rules.sticky import FieldList
 
 NOW = 1_795_000_000.9
 
@@ -82,6 +83,20 @@ def test_a_pin_says_nothing_about_its_client() -> None:
     assert re.fullmatch(rb"n\.1795000030\.[A-Za-z0-9_-]{22}", value)
     assert value == pin().value(Side.NEW, NOW)
     assert re.fullmatch(rb"matapalo_pin_[0-9a-f]{8}", pin("a;b c").cookie)
+
+
+@pytest.mark.parametrize(
+    ("raw_cookies", "found"),
+    [
+        ((), b""),
+        ((b"a=b; matapalo_client=1",), b""),
+        ((b"a=b; matapalo_pin_1=2",), b"a=b; matapalo_pin_1=2"),
+        ((b"a=b", b"matapalo_pin_1=2"), b"a=b; matapalo_pin_1=2"),
+    ],
+)
+def test_a_pin_is_found_in_whichever_cookie_field(raw_cookies: tuple[bytes, ...], found: bytes) -> None:
+    """Several Cookie fields are one, as RFC 9113 joins them; without a pin there is nothing to look at."""
+    assert pins_in(FieldList((b"Cookie", raw_cookie) for raw_cookie in raw_cookies)) == found
 
 
 @pytest.mark.parametrize(
