@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -154,6 +155,21 @@ async def _pooler(connection: Connection, parameters: dict[str, object]) -> Find
     There LISTEN, session settings and what is set by SET do not hold: PgBouncer in transaction mode. Two sessions that
     are open at once must be two, and a notice must arrive.
     """
+    is_direct = False
+    # PgBouncer in statement mode refuses transactions altogether.
+    with contextlib.suppress(psycopg.errors.ProtocolViolation):
+        is_direct = await _has_own_session(connection, parameters)
+    return Finding(
+        name="sessions",
+        ok=is_direct,
+        says="each connection is a session of its own, and notices arrive"
+        if is_direct
+        else "a pooler in transaction or statement mode (PgBouncer) is in between: LISTEN and session settings do not "
+        "work; connect to the server itself, or use pool_mode=session",
+    )
+
+
+async def _has_own_session(connection: Connection, parameters: dict[str, object]) -> bool:
     other = await psycopg.AsyncConnection.connect(**parameters, autocommit=True, prepare_threshold=None)  # type: ignore[arg-type]  # texts
     async with other:
         with severing(connection), severing(other):
@@ -170,15 +186,7 @@ async def _pooler(connection: Connection, parameters: dict[str, object]) -> Find
                 await other.execute(b"COMMIT")
             kept = await _one(connection, f"SELECT current_setting('{mark}', true)")
             heard = [notice async for notice in connection.notifies(timeout=NOTICE_S, stop_after=1)]
-    is_direct = len(pids) == 1 and kept == "ours" and not seen and bool(heard)
-    return Finding(
-        name="sessions",
-        ok=is_direct,
-        says="each connection is a session of its own, and notices arrive"
-        if is_direct
-        else "a pooler in transaction mode (PgBouncer) is in between: LISTEN and session settings do not work; "
-        "connect to the server itself, or use pool_mode=session",
-    )
+    return len(pids) == 1 and kept == "ours" and not seen and bool(heard)
 
 
 async def _one(connection: Connection, query: str) -> object:

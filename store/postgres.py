@@ -530,7 +530,7 @@ _NEXT: Final[Mapping[str, str]] = {
     "28000": "correct the user in `database`, or the server's pg_hba.conf",
     "3D000": "create the database, or correct its name in `database`",
     "42501": "grant this user what `matapalo db check` lists",
-    "42P01": "run `matapalo db migrate`",
+    "42P01": "run `matapalo db migrate`; if it has nothing to do, `matapalo db check` finds a pooler in between",
     "3F000": "run `matapalo db migrate`",
     "42703": "run `matapalo db migrate`",
     "25006": "it is read-only: point `database` at the primary",

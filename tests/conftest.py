@@ -38,6 +38,7 @@ EXTRA_PLACES = {
     "postgres": sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True),  # Debian keeps it off PATH
     "nginx": [Path("/usr/sbin")],
     "haproxy": [Path("/usr/sbin")],
+    "pgbouncer": [Path("/usr/sbin")],
     "go-older": [ROOT / ".cache" / "parts" / "go-older" / "bin"],
 }
 

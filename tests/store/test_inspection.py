@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from pathlib import Path
 
-import psycopg
 import pytest
 
 from store.inspection import Finding, inspect
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PASSWORD, PostgresServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
@@ -46,78 +45,14 @@ async def test_what_is_wrong_says_what_to_do(
     assert not any(PASSWORD in one.says for found in (empty, refused, away) for one in found.values())
 
 
-class Pooler:
-    """Give every client one and the same server connection, transaction by transaction, as PgBouncer may."""
+@pytest.mark.needs("pgbouncer")
+@pytest.mark.parametrize("mode", ["transaction", "statement", "session"])
+async def test_a_pooler_that_swaps_sessions_is_found(
+    postgres_server: PostgresServer, migrated_url: str, part_path: Callable[[str], Path], mode: str
+) -> None:
+    """A real PgBouncer is refused, with the way out, unless each connection has a session of its own behind it."""
+    with PgBouncer(part_path("pgbouncer"), postgres_server, mode) as pooler:
+        found = await looked_at(postgres_server.url(migrated_url.rpartition("/")[2], port=pooler.port))
 
-    def __init__(self, target: tuple[str, int]) -> None:
-        self.target = target
-        self.server: asyncio.Server
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[int]:
-        """Listen; a client's log-in goes to the server, its later messages to the newest session of all clients."""
-        self.sessions: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self.turn = asyncio.Lock()
-        tasks: set[asyncio.Task[None]] = set()
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await self._serve(reader, writer)
-            writer.close()
-
-        self.server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        try:
-            yield self.server.sockets[0].getsockname()[1]
-        finally:
-            self.server.close()
-            for _, writer in self.sessions:
-                writer.close()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_connection(*self.target)
-        self.sessions.append((up_reader, up_writer))
-        first = await reader.readexactly(4)
-        up_writer.write(first + await reader.readexactly(int.from_bytes(first, "big") - 4))
-        while await self._answers(up_reader, writer) != "ready":
-            up_writer.write(await self._message(reader))
-        while True:
-            message = await self._message(reader)
-            async with self.turn:
-                shared_reader, shared_writer = self.sessions[len(self.sessions) > 1 and message[:1] == b"Q"]
-                if message[:1] != b"Q":
-                    shared_reader, shared_writer = up_reader, up_writer
-                shared_writer.write(message)
-                if message[:1] in b"QS":
-                    await self._answers(shared_reader, writer)
-                elif message[:1] == b"X":
-                    return
-
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-        """Pass answers on until the server waits for a message: ready for a query, or for a password."""
-        while True:
-            message = await self._message(reader)
-            writer.write(message)
-            if message[:1] == b"Z":
-                return "ready"
-            if message[:1] == b"R" and int.from_bytes(message[5:9], "big") in (3, 5, 10, 11):
-                return "password"
-
-    async def _message(self, reader: asyncio.StreamReader) -> bytes:
-        head = await reader.readexactly(5)
-        return head + await reader.readexactly(int.from_bytes(head[1:], "big") - 4)
-
-
-async def test_a_pooler_that_swaps_sessions_is_found(postgres_server: PostgresServer, migrated_url: str) -> None:
-    """Where two transactions of a connection may run in two sessions, the sentence names PgBouncer and the way out."""
-    pooler = Pooler(("127.0.0.1", postgres_server.port))
-    async with pooler.running() as port:
-        name = migrated_url.rpartition("/")[2]
-        found = await looked_at(f"{postgres_server.url(name, port=port)}?sslmode=disable&gssencmode=disable")
-
-    assert not found["sessions"].ok
-    assert "PgBouncer" in found["sessions"].says
-    assert psycopg.pq.version() > 0
+    assert found["sessions"].ok == (mode == "session")
+    assert ("pool_mode=session" in found["sessions"].says) == (mode != "session")

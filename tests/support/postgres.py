@@ -59,14 +59,14 @@ class PostgresServer:
         self.directory = Path(tempfile.mkdtemp(prefix="matapalo-pg-"))
         self.data = self.directory / "data"
         self.log = self.directory / "log"
-        self.port = _free_port()
+        self.port = free_port()
         self._settings = SETTINGS | settings
         self._guard: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count()
         self._user: int | None = None
         self._group: int | None = None
         if os.getuid() == 0:
-            self._user, self._group = _unprivileged()
+            self._user, self._group = unprivileged()
         try:
             self._make()
             self.start()
@@ -173,7 +173,7 @@ class PostgresServer:
         assert made.returncode == 0, f"initdb failed: {made.stderr}"
 
 
-def _unprivileged() -> tuple[int, int]:
+def unprivileged() -> tuple[int, int]:
     """Choose whom PostgreSQL runs as, because it refuses root."""
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
@@ -182,7 +182,8 @@ def _unprivileged() -> tuple[int, int]:
     raise AssertionError("neither a user postgres nor nobody: PostgreSQL does not run as root")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
