@@ -33,7 +33,7 @@ from console.truth import HoldPlan, join, plan_holds, start_commit, tidied
 from rules.flag import Hold, flag_as_json
 from store.database import StoreError
 from store.flags import Commit, FlagStore, Remembered, StaleRevisionError, hold_as_json
-from store.nodes import LEASE_S, Beat, NodeSeen, NodeStore
+from store.nodes import LEASE_S, SKEW_S, Beat, NodeSeen, NodeStore
 
 POLL_S: Final = 0.5
 """Between two looks when no notice comes."""
@@ -374,6 +374,14 @@ class Replicas:
             f"node {listed(drift)} runs another configuration than this one ({digest[:12]}); "
             "give all the same file and reload"
             if drift
+            else "",
+        )
+        way = "ahead of" if beat.ahead_s > 0 else "behind"
+        self._complain(
+            "nodes clock",
+            f"this machine's clock is {abs(beat.ahead_s):.0f} s {way} the database's: times in audit and evidence are "
+            "wrong; let both follow a time server"
+            if abs(beat.ahead_s) > SKEW_S
             else "",
         )
         former = beat.former

@@ -11,14 +11,12 @@ from typing import Final
 import psycopg
 
 from store.database import StoreError
+from store.nodes import SKEW_S
 from store.postgres import CONNECT_S, SCHEMA, misfit, named, parameters_of, sentence, severing
 from store.schema import EVIDENCE, FLAGS
 
 OLDEST: Final = 120_000
 """PostgreSQL 12, as ``server_version_num`` writes it: what the chain and the session's settings need."""
-
-SKEW_S: Final = 2.0
-"""Clocks that differ more make audit and evidence of several nodes hard to read."""
 
 SLOW_S: Final = 0.05
 """For one question; a flip asks about ten."""

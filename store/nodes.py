@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-1. Moments are the database's own, so no node's clock decides who is away.
+1. Moments are the database's own, so no node's clock decides who is away or who leads.
 2. The lease is renewed together with the node's row, in one transaction: whoever leads is seen.
 3. A node that says goodbye has reported all that it counted; one that fell silent stays listed, because what it
    counted is missing, until somebody forgets it or :data:`FORGET_S` have passed.
@@ -11,6 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -34,6 +35,9 @@ FORGET_S: Final = 7 * 24 * 3_600.0
 
 MAX_NODES: Final = 1_000
 """Beyond this many the longest silent ones are forgotten; new names for ever fill no table."""
+
+SKEW_S: Final = 2.0
+"""Clocks that differ more make audit and evidence of several nodes hard to read."""
 
 _LEADER: Final = "leader"
 """The key of ``meta`` with who leads until when."""
@@ -100,6 +104,8 @@ class Beat:
     former: NodeSeen | None
     """What stood in our row before."""
     forgotten: tuple[str, ...] = field(default=())
+    ahead_s: float = 0.0
+    """How much our clock is ahead of the database's at least, negative behind it; 0: they may agree."""
 
 
 class NodeStore:
@@ -115,7 +121,9 @@ class NodeStore:
         Cost: one transaction of five statements a second and node.
         """
         async with self._database.transaction() as tx:
+            asked_at = time.time()
             now, seen = await _read(tx)
+            ahead_s = _beyond(now, asked_at, time.time())
             former = next((one for one in seen if one.name == node.name), None)
             await tx.run(delete(nodes).where(nodes.c.name == node.name))
             await tx.run(insert(nodes).values(**_row(node), seen_at=now))
@@ -133,6 +141,7 @@ class NodeStore:
             leads=leader == _one(node),
             former=former,
             forgotten=tuple(lost),
+            ahead_s=ahead_s,
         )
 
     async def list(self) -> tuple[NodeSeen, ...]:
@@ -162,6 +171,11 @@ async def _lead(tx: Transaction, node: NodeSeen, now: float) -> str:
         return leader
     await remember(tx, _LEADER, json.dumps([_one(node), now + LEASE_S]))
     return _one(node)
+
+
+def _beyond(theirs: float, asked_at: float, answered_at: float) -> float:
+    """Say how far the moment of asking lies behind *theirs*, or that of the answer before it; 0: it lies between."""
+    return max(0.0, asked_at - theirs) + min(0.0, answered_at - theirs)
 
 
 def _one(node: NodeSeen) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.nodes import Cluster, ClusterNode, crowds, seconds_to_everybody
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.product import wait_until
 from tests.support.recorder import Recorder, answer
 
@@ -22,9 +25,15 @@ LEGACY, NEW = b'{"side":"legacy"}', b'{"side":"new"}'
 
 
 @pytest.fixture(scope="module")
-def cluster(postgres_server: PostgresServer, nothing_is_left_behind_by_the_module: None) -> Iterator[Cluster]:
-    """Run three nodes with two workers each, once for all tests of this file."""
+def cluster(
+    postgres_server: PostgresServer, part_path: Callable[[str], Path], nothing_is_left_behind_by_the_module: None
+) -> Iterator[Cluster]:
+    """Run three nodes with two workers each, once for all tests of this file, over a server that may be killed.
+
+    The server of the session only has to be there before anybody looks at what this module leaves behind.
+    """
     with (
+        PostgresServer(part_path("postgres").resolve().parent) as server,
         Recorder(answer(LEGACY, headers=JSON), keep_bytes=0) as legacy,
         Recorder(answer(NEW, headers=JSON), keep_bytes=0) as new,
     ):
@@ -37,14 +46,14 @@ def cluster(postgres_server: PostgresServer, nothing_is_left_behind_by_the_modul
                 {"name": "cart", "match": {"path": "/api/cart"}, "watchdog": "off"},
             ],
         }
-        with Cluster(postgres_server, config) as running:
+        with Cluster(server, config) as running:
             yield running
 
 
 def test_a_flip_on_one_node_is_served_by_all(cluster: Cluster) -> None:
     """Every worker of three nodes follows each flip within 300 ms, and no request is served by two revisions."""
     stages = {0: ""}
-    took = []
+    took: list[float] = []
     with crowds(cluster.nodes, PATH) as asking:
         # The 99th percentile is measured by scripts/bench --only replicas on a quiet machine; here the best must hold.
         while len(took) < 8 or (min(took) >= 0.3 and len(took) < 40):
@@ -67,6 +76,34 @@ def test_a_flip_on_one_node_is_served_by_all(cluster: Cluster) -> None:
         (revision, "legacy") for revision in stages
     }
     assert len({revision for revision, _ in served}) >= 8
+
+
+def test_a_lost_notice_costs_one_look(cluster: Cluster) -> None:
+    """Where no notice arrives, its connection gone or a pooler in between, a node finds out by looking."""
+    took: list[float] = []
+    with crowds(cluster.nodes, PATH) as asking:
+        while len(took) < 4 or (min(took) >= 1.0 and len(took) < 20):
+            cluster.sessions("pg_terminate_backend(pid)", "(query LIKE 'LISTEN%' OR query = 'SELECT 1')")
+            stage, body = (("live", NEW), ("legacy", LEGACY))[len(took) % 2]
+            took.append(seconds_to_everybody(cluster.nodes[0], asking, stage, body))
+
+    assert min(took) < 1.0, took
+    assert any("looking twice a second" in line["message"] for line in cluster.nodes[1].logs("notices.lost"))
+
+
+def test_a_node_needs_six_connections(cluster: Cluster) -> None:
+    """No node has more than six connections to the database, also while it is asked for everything at once."""
+    found = []
+
+    def ask(path: str) -> None:
+        cluster.nodes[0].admin("GET", path, status=None)
+
+    _at_once(
+        [partial(ask, f"/api/v1/{path}") for path in ("status", "routes", "nodes", "audit", "divergences", "totals")]
+        + [lambda: found.append(len(cluster.sessions("pid", "application_name = 'matapalo'")))]
+    )
+
+    assert found[0] <= 6 * len(cluster.nodes)
 
 
 def test_an_answer_lists_the_other_nodes(cluster: Cluster) -> None:
@@ -219,6 +256,53 @@ def test_a_node_killed_in_a_flip_loses_none_and_comes_back(cluster: Cluster) -> 
     assert second.revisions() == [moved["revision"]] * 2
 
 
+def test_a_server_that_was_killed_is_used_again_by_all(cluster: Cluster) -> None:
+    """While PostgreSQL is down three nodes serve on and refuse flips; once it is back all that was acknowledged is."""
+    first, *_ = cluster.nodes
+    before = first.flip("canary", "cart", percent=30)
+    cluster.server.kill()
+    try:
+        wait_until(lambda: not any(node.well() for node in cluster.nodes), "every node says so")
+        with crowds(cluster.nodes, PATH) as asking:
+            served = {crowd.ask(number) for crowd in asking for number in range(4)}
+        refused = first.flip("live", "cart", status=503)
+    finally:
+        cluster.server.start()
+    cluster.wait_well()
+    again = first.flip("shadow", "cart")
+
+    assert len(served) == 1
+    assert "cannot be reached" in refused["detail"]
+    assert again["revision"] > before["revision"]
+    cluster.wait_stage("shadow", "cart")
+
+
+@pytest.mark.needs("faketime")
+def test_clocks_that_differ_decide_nothing(cluster: Cluster, part_path: Callable[[str], Path]) -> None:
+    """A node whose clock is five minutes ahead lives and flips like the others, and says that its clock is wrong."""
+    first, _, third = cluster.nodes
+    faked = [str(part_path("faketime")), "-m", "-f", "+5m", "printenv", "LD_PRELOAD", "FAKETIME"]
+    preload, offset = subprocess.run(faked, capture_output=True, text=True, check=True).stdout.split()
+    third.set_clock({"LD_PRELOAD": preload, "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+    third.murder()
+    third.start()
+    third.wait_ready()
+    wait_until(lambda: any("clock is 300 s ahead" in one for one in _degraded(third)), "the wrong clock is said")
+    third.set_clock({"LD_PRELOAD": "", "FAKETIME": "+0"})  # the next test starts it again
+    began = first.admin("GET", "/api/v1/audit?limit=1")["entries"][0]["id"]
+
+    flips = [node.flip(stage, "cart") for node, stage in ((third, "live"), (first, "shadow"), (third, "legacy"))]
+    cluster.wait_stage("legacy", "cart")
+    listed = [node.admin("GET", "/api/v1/nodes")["nodes"] for node in cluster.nodes]
+    entries = first.admin("GET", "/api/v1/audit?limit=20&route=cart")["entries"]
+
+    revisions = [flip["revision"] for flip in flips]
+    assert revisions == sorted(revisions)
+    assert [entry["revision"] for entry in entries if _number(entry["id"]) > _number(began)] == revisions[::-1]
+    assert not any(node["away"] for nodes in listed for node in nodes)
+    assert [sum(node["leader"] for node in nodes) for nodes in listed] == [1, 1, 1]
+
+
 def test_files_that_come_one_after_the_other_lose_nothing(cluster: Cluster) -> None:
     """A route that is new, and one that is renamed, in one node's file keep their flags while the others lack them."""
     first, second, third = cluster.nodes
@@ -248,6 +332,10 @@ def test_files_that_come_one_after_the_other_lose_nothing(cluster: Cluster) -> N
     cluster.wait_well()
 
 
+def _number(audit_id: str) -> int:
+    return int(audit_id.removeprefix("a-"))
+
+
 def _away(node: ClusterNode) -> set[str]:
     return {one["name"] for one in node.admin("GET", "/api/v1/nodes")["nodes"] if one["away"]}
 
@@ -255,3 +343,14 @@ def _away(node: ClusterNode) -> set[str]:
 def _degraded(node: ClusterNode) -> list[str]:
     reasons: list[str] = node.admin("GET", "/api/v1/status")["degraded"]
     return reasons
+
+
+def test_no_log_and_no_file_holds_the_password(cluster: Cluster) -> None:
+    """After all of this the password of the database stands in no line that a node wrote and in no answer."""
+    node = cluster.nodes[0]
+    answers = [node.admin("GET", f"/api/v1/{path}") for path in ("status", "nodes", "routes", "audit")]
+    texts = [json.dumps(answers), *(one.stderr() for one in cluster.nodes)]
+    words = [Path(f"/proc/{pid}/cmdline").read_text() for pids in node.pids().values() for pid in pids]
+
+    assert "postgresql://matapalo@" in texts[1], "the failures of before name the database"
+    assert not any(PASSWORD in text for text in (*texts, *words))

@@ -93,6 +93,16 @@ async def test_what_a_node_says_is_what_others_read(place: str) -> None:
     assert (seen.serves(5), seen.serves(6)) == (True, False)
 
 
+async def test_clocks_that_agree_are_not_said_to_differ(place: str) -> None:
+    """A beat compares our clock with the database's, and takes the time that the question took for no difference."""
+    store = await FlagStore.open(place)
+
+    beat = await NodeStore(store.database).beat(A)
+    await store.close()
+
+    assert abs(beat.ahead_s) < 0.1
+
+
 async def test_goodbye_gives_the_lead_away_at_once(place: str) -> None:
     """A node that ends in order leaves the list and its lease, so nobody waits for it."""
     store = await FlagStore.open(place)

@@ -80,6 +80,10 @@ class ClusterNode(Follower):
             {**config, "state_dir": "${MP_STATE}", "database": "${MP_DATABASE}", "node": "${MP_NODE}"},
         )
 
+    def set_clock(self, environment: Mapping[str, str]) -> None:
+        """Give it another clock, from its next start on."""
+        self._environment |= environment
+
     def murder(self) -> None:
         """Kill every process of the node at once, as a power cut would, and forget it."""
         if self.process is None:
@@ -97,8 +101,8 @@ class Cluster:
     def __init__(self, server: PostgresServer, config: Mapping[str, Any], count: int = 3) -> None:  # Any: YAML
         from store.migrate import upgrade_postgres
 
-        self.config = dict(config)
-        database = server.database()
+        self.config, self.server = dict(config), server
+        self.database = database = server.database()
         upgrade_postgres(server.url(database))
         self.nodes: list[ClusterNode] = []
         for number in range(count):
@@ -144,6 +148,10 @@ class Cluster:
             )
 
         wait_until(is_well, "all nodes are well", 40)
+
+    def sessions(self, what: str, which: str) -> list[tuple[object, ...]]:
+        """Ask something about some of the nodes' sessions on the server."""
+        return self.server.execute(f"SELECT {what} FROM pg_stat_activity WHERE datname = '{self.database}' AND {which}")
 
     def wait_stage(self, stage: str, route: str = "orders") -> None:
         """Wait until every node has a route in a stage."""
