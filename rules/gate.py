@@ -191,7 +191,7 @@ def _enough(case: _Case) -> Check:
     return Check(
         name="comparisons",
         result="pass" if count >= wanted else "inconclusive",
-        sentence=f"{count:,} of {wanted:,} comparisons",
+        sentence=_counted(count, wanted, "comparisons"),
         value=count,
         limit=wanted,
         needs=max(0, wanted - count),
@@ -203,10 +203,14 @@ def _distinct(case: _Case) -> Check:
     return Check(
         name="distinct",
         result="pass" if count >= wanted else "inconclusive",
-        sentence=f"{count:,} of {wanted:,} different requests",
+        sentence=_counted(count, wanted, "different requests"),
         value=count,
         limit=wanted,
     )
+
+
+def _counted(count: int, wanted: int, what: str) -> str:
+    return f"{count:,} of {wanted:,} {what}" if count < wanted else f"{count:,} {what}, {wanted:,} are enough"
 
 
 def _divergence(case: _Case) -> Check:

@@ -179,20 +179,24 @@ def _why(entry: JsonObject) -> str:
     """Give the reason, what it rests on, and whether a gate was overridden, by force or by who rules the flags."""
     said = [str(entry["reason"])] if entry["reason"] else []
     evidence = entry.get("evidence") or {}
-    if sentence := _sentence(evidence):
-        said.append(f"[{sentence}]")
+    if rests_on := _sentence(evidence) or _values(evidence):
+        said.append(f"[{rests_on}]")
     is_over = evidence.get("result") in ("fail", "inconclusive")
     return " ".join([*(["FORCED"] if entry.get("forced") else ["GATE NOT PASSED"] if is_over else []), *said])
 
 
 def _sentence(evidence: object) -> str:
-    """Find the sentence for people in what a change rests on; without one the values themselves, cut short."""
-    if not isinstance(evidence, dict) or not evidence:
+    """Find the sentence for people in what a change rests on."""
+    if not isinstance(evidence, dict):
         return ""
     if isinstance(evidence.get("sentence"), str):
         return str(evidence["sentence"])
-    inner = [found for value in evidence.values() if (found := _sentence(value) if isinstance(value, dict) else "")]
-    return inner[0] if inner else json.dumps(evidence, ensure_ascii=False)[:120]
+    return next((found for value in evidence.values() if (found := _sentence(value))), "")
+
+
+def _values(evidence: JsonObject) -> str:
+    """Name the plain values that a change without a sentence rests on: ``rule errors, value 0.105, limit 0.01``."""
+    return ", ".join(f"{name} {value}" for name, value in evidence.items() if isinstance(value, (str, int, float)))
 
 
 def _what(entry: JsonObject) -> str:

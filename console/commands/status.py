@@ -65,7 +65,7 @@ def routes(route: str | None, admin: Admin, as_json: bool) -> int:
         print_json(found)
         return 0
     print_table(
-        ["ROUTE", "STAGE", "NEW ASKED", "NEW ACTUAL", "IDENTICAL", "UNEQUAL", "ERRORED", "LAST LEGACY", "NOTE"],
+        ["ROUTE", "STAGE", "NEW ASKED", "NEW ACTUAL", "IDENTICAL", "UNEQUAL", "ERRORED", "GATE", "LAST LEGACY", "NOTE"],
         [_row(one) for one in shown],
     )
     if route is not None:
@@ -87,6 +87,7 @@ def _row(route: JsonObject) -> list[str]:
         percent(share["asked"]),
         percent(share["actual"]),
         *(str(counts[name]) for name in ("identical", "unequal", "errored")),
+        (route.get("gate") or {}).get("result", "-"),
         route["last_legacy"] or "-",
         ", ".join(notes),
     ]

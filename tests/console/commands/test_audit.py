@@ -100,7 +100,7 @@ def test_who_and_why_are_said_in_full(cli: Cli, admin: StandIn) -> None:
     """A forced flip says so for ever, evidence is a sentence, a person is told apart from a token, and a token's entry
     says what happened to it."""
     forced = {**ENTRY, "forced": True, "evidence": {"gate": {"result": "fail", "sentence": "0.9 % diverge"}}}
-    person = {**ENTRY, "actor": "alice", "source": "identity", "evidence": {"errors": 31}}
+    person = {**ENTRY, "actor": "alice", "source": "identity", "evidence": {"rule": "errors", "value": 0.1, "window": {"2xx": 31}}}
     watchdog = {**ENTRY, "actor": "watchdog", "source": "watchdog", "address": "", "reason": ""}
     made = {"role": "admin", "made_at": "", "expires_at": "2027-01-01"}
     ruled = {**ENTRY, "evidence": {"result": "fail", "sentence": "0.9 % diverge", "forced": False}}
@@ -113,7 +113,7 @@ def test_who_and_why_are_said_in_full(cli: Cli, admin: StandIn) -> None:
     assert "FORCED first [users] [0.9 % diverge]" in lines[0]
     assert "GATE NOT PASSED first [users] [0.9 % diverge]" in lines[4]
     assert "alice (identity) from 10.1.2.3" in lines[1]
-    assert '[{"errors": 31}]' in lines[1]
+    assert "[rule errors, value 0.1]" in lines[1]
     assert "watchdog  " in lines[2]
     assert "ci: made (admin, until 2027-01-01)" in lines[3]
 

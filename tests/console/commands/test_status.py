@@ -57,6 +57,7 @@ ROUTE: dict[str, Any] = {
         "in_flight": 5,
         "queued": 0,
     },
+    "gate": {"result": "pass", "sentence": "0 divergent of 988", "needs_s": None},
     "last_legacy": None,
     "last_flip": None,
     "gate": None,
@@ -109,7 +110,7 @@ def test_a_degraded_server_is_exit_code_1(cli: Cli, admin: StandIn) -> None:
 
 
 def test_routes_are_one_line_each(cli: Cli, admin: StandIn) -> None:
-    """The table shows stage, shares, verdicts and what is unusual about a route."""
+    """The table shows stage, shares, verdicts, gate and what is unusual about a route."""
     held = {**ROUTE, "name": "carts", "hold": {"reason": "", "actor": "", "at": ""}, "copying": False, "journey": "j"}
     admin.answers["*"] = (200, {"revision": 13, "routes": [ROUTE, held]})
 
@@ -118,6 +119,7 @@ def test_routes_are_one_line_each(cli: Cli, admin: StandIn) -> None:
     title, orders, carts = printed.out.splitlines()
     assert title.startswith("ROUTE")
     assert orders.split()[:7] == ["orders", "shadow", "(copies", "100%)", "0%", "-", "900"]
+    assert orders.split()[9:] == ["pass", "-"]
     assert carts.endswith("held, copying off, journey j")
 
 
