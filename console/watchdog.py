@@ -36,7 +36,7 @@ from console.windows import Windows
 from rules.flag import Flag
 from rules.latency import BOUNDS_S, added
 from rules.snapshot import EVERYWHERE
-from rules.watch import FAILED, Judgement, Known, Window, is_watched, judge, looks
+from rules.watch import FAILED, SURE_S, Judgement, Known, Window, is_watched, judge, looks, sure
 
 LOOK_S: Final = 0.5
 """Between two looks; workers tally twice as often."""
@@ -77,6 +77,9 @@ class _RouteState:
     counted: Counted | None = None
     since: str = ""
     suspicious_at: float | None = None
+    flag: Flag | None = None
+    flag_at: float = 0.0
+    """Since when the flag is this one, as far as was seen."""
     was_held: bool = False
 
 
@@ -161,18 +164,17 @@ class Watchdog:
         if hold is not None:
             return Judgement(state="idle", sentence=f"held on legacy by {hold.actor or '?'}")
         flag = self._flag(route)
+        if flag != seen.flag:
+            seen.flag, seen.flag_at = flag, now
         if not is_watched(flag):
             return judge(spec, flag, ())
         counted = [self._windows.window(route.name, seconds, now) for seconds in looks(spec)]
         seen.counted = counted[-1]
-        return judge(
-            spec,
-            flag,
-            [window_of(one, self._latencies.within(route.name, one.seconds, now)) for one in counted],
-            known=self._past.get(route.name),
-            suspicious_s=0.0 if seen.suspicious_at is None else now - seen.suspicious_at,
-            bounds=BOUNDS_S,
-        )
+        windows = [window_of(one, self._latencies.within(route.name, one.seconds, now)) for one in counted]
+        suspicious_s = 0.0 if seen.suspicious_at is None else now - seen.suspicious_at
+        found = judge(spec, flag, windows, known=self._past.get(route.name), suspicious_s=suspicious_s, bounds=BOUNDS_S)
+        newest = window_of(self._windows.window(route.name, SURE_S, now), {})
+        return sure(spec, found, newest, windows[-1], suspicious_s=suspicious_s, settled_s=now - seen.flag_at)
 
     def _flag(self, route: RouteSpec) -> Flag:
         """Give the flag as it copies now: where copying is switched off there is nothing to wait for."""
@@ -323,6 +325,7 @@ def window_of(counted: Counted, latency: Mapping[str, Sequence[int]]) -> Window:
     compared = sum(counted.total(family) for family in ("identical", "tolerated", "divergent", "undecided"))
     return Window(
         seconds=counted.seconds,
+        covers_s=counted.covers_s,
         new=counted.answered("new"),
         # An answer that was a 5xx and broke off, too, would count twice.
         new_failed=min(counted.failed("new"), counted.answered("new")),

@@ -8,6 +8,10 @@ Legacy's past is the rate at which it ever failed this route's clients. In ``can
 it is thin (1 % is copied), in ``complete`` there is none: then the past says whether something is wrong, and the
 present only has to say that legacy does not have it, too.
 
+*When.* What happens to both sides shows on them at different moments: new answers 503 at once where legacy hangs until
+a time runs out. So what is found has to be found for :data:`SURE_S`, and a legacy that has gone silent since is waited
+for: it may have the same trouble.
+
 *Chance.* Two shares differ if Fisher's exact test, one-sided, gives less than :data:`CHANCE` for what was seen or
 worse, were both sides alike. A look per second at overlapping windows, for a year, on equal sides, stays below one
 false trip (docs/operations.md has the simulation).
@@ -15,7 +19,8 @@ false trip (docs/operations.md has the simulation).
 Rules of this file:
 
 1. Nothing trips on fewer than ``min_requests`` requests or ``min_errors`` failures, or on what chance explains.
-2. Both sides failing alike never trips: it is an alert, because legacy would not help.
+2. Both sides failing alike never trips: it is an alert, because legacy would not help. Nor is it a divergence: that is
+   for answers that are none of them failures.
 3. What is not known is said: too little traffic, or nothing known of legacy, is ``blind``, never ``watching``.
 4. Only where new answers clients there is something to take back; in ``shadow`` the same findings are alerts.
 5. Pure: time, counts and what is remembered come from the caller.
@@ -24,7 +29,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, lgamma, log, log1p
 from typing import Final, Literal
 
@@ -39,6 +44,19 @@ DOUBT: Final = 1e-3
 
 HINT: Final = 1e-2
 """Legacy's present has trouble of its own when its past makes it less likely than this."""
+
+SURE_S: Final = 1.5
+"""For how long something is found before it trips; five seconds from the first failure leave room for it."""
+
+LESS: Final = 0.75
+"""Legacy has gone silent if it answers less than this part of what is usual, and less than new by more than
+:data:`HINT`; clients that wait for it hold back what new gets, too, so ..."""
+
+NOTHING: Final = 0.1
+"""... less than this part is silence whatever new does: then hardly anybody is there to be harmed."""
+
+TOLD: Final = 10
+"""Answers that have to be usual before their absence says anything."""
 
 SHORT: Final = 12
 SHORT_S: Final = 5.0
@@ -60,6 +78,8 @@ class Window:
     """Hold what happened on one route within the last *seconds*."""
 
     seconds: float
+    covers_s: float = 0.0
+    """How much of it was seen, while it fills; 0: all."""
     new: int = 0
     """Requests of clients that new was to answer."""
     new_failed: int = 0
@@ -134,7 +154,7 @@ def judge(
     suspicious_s: float = 0.0,
     bounds: Sequence[float] = (),
 ) -> Judgement:
-    """Decide what to make of a route that no hold keeps on legacy.
+    """Decide by this look alone what to make of a route that no hold keeps on legacy; :func:`sure` is what to do.
 
     Shape: *windows* are those of :func:`looks`; *known* is legacy's past, ``None``
     if it never answered; *bounds* are the upper bounds of the latency bins in seconds, the last bin has none.
@@ -151,6 +171,59 @@ def judge(
     if whole.new < spec.min_requests:
         return Judgement(state="blind", sentence=f"blind: {whole.new} of {spec.min_requests} requests {_within(whole)}")
     return _by_the_past(spec, flag, windows, known, suspicious_s)
+
+
+# --- what is sure enough to be done -------------------------------------------------------------------------------
+
+
+def sure(
+    spec: WatchdogSpec, found: Judgement, newest: Window, whole: Window, *, suspicious_s: float, settled_s: float
+) -> Judgement:
+    """Wait with a rollback until its reason has lasted for :data:`SURE_S`, and legacy has answered meanwhile.
+
+    Shape: *newest* is the window of :data:`SURE_S`, *whole* that of the specification.
+    Unit: *settled_s* says for how long the flag has not changed.
+    """
+    if not found.to:
+        return found
+    if suspicious_s < SURE_S:
+        return _waiting(found, f"; it goes back if that lasts {SURE_S:g} s")
+    if found.rule != "errors" or suspicious_s >= spec.window_ns / 1e9:
+        return found
+    silence = _silence(newest, whole, settled_s)
+    return _waiting(found, silence) if silence else found
+
+
+def _silence(newest: Window, whole: Window, settled_s: float) -> str:
+    """Say so if legacy answers less than is usual; empty: it answers, or too little is seen to tell.
+
+    Theory: less than usual alone would be a drop in traffic, less than new alone a new that fails fast and is asked
+    again; a flip moves clients, so what was usual before it says nothing.
+    """
+    before_s = min(whole.covers_s or whole.seconds, whole.seconds) - newest.seconds
+    if before_s < newest.seconds or settled_s < before_s + newest.seconds:
+        return ""
+    now, before = _answered(newest, whole), _answered(whole, whole) - _answered(newest, whole)
+    usual, new_before = before * newest.seconds / before_s, whole.new - newest.new
+    if usual < TOLD or now >= LESS * usual:
+        return ""
+    if now >= NOTHING * usual and excess(newest.new, newest.new + now, new_before, new_before + before) >= HINT:
+        return ""
+    return (
+        f"; but legacy answered {now} requests {_within(newest)} where {usual:.0f} are usual: it may have the same "
+        "trouble, so its answers are waited for, one window at most"
+    )
+
+
+def _answered(window: Window, whole: Window) -> int:
+    """Count what legacy answered, to clients or to copies, whichever are more within the *whole* window."""
+    of_copies = sum(window.pairs.values())
+    return window.legacy if whole.legacy >= sum(whole.pairs.values()) else of_copies
+
+
+def _waiting(found: Judgement, why: str) -> Judgement:
+    """Take nothing back yet, and say what for."""
+    return replace(found, state="suspicious", to="", sentence=found.sentence + why)
 
 
 # --- what is certain by what is seen now --------------------------------------------------------------------------
@@ -227,17 +300,22 @@ def _slow(spec: WatchdogSpec, window: Window, bounds: Sequence[float]) -> _Findi
 
 
 def _diverges(spec: WatchdogSpec, window: Window) -> _Finding | None:
-    """Hold the share of divergent comparisons against its budget."""
-    if spec.divergent_max_bp is None or window.compared < spec.min_requests or window.divergent < spec.min_errors:
+    """Hold the share of divergent comparisons against its budget; what a side failed is for the other rules."""
+    if spec.divergent_max_bp is None:
+        return None
+    # A pair without an answer has no verdict; one with a 5xx may be alike or not, and is taken out as if it was not.
+    failed = sum(n for pair, n in window.pairs.items() if "5xx" in pair and "none" not in pair)
+    compared, divergent = window.compared - failed, window.divergent - failed
+    if compared < spec.min_requests or divergent < spec.min_errors:
         return None
     limit = spec.divergent_max_bp / 10_000
-    share = window.divergent / window.compared
-    if share <= limit or at_least(window.divergent, window.compared, limit) >= CHANCE:
+    share = divergent / compared
+    if share <= limit or at_least(divergent, compared, limit) >= CHANCE:
         return None
     return _Finding(
         rule="divergence",
         sentence=(
-            f"{_percent(share)} of {window.compared} comparisons were divergent {_within(window)}, "
+            f"{_percent(share)} of {compared} comparisons of answers without 5xx were divergent {_within(window)}, "
             f"limit {_percent(limit)}"
         ),
         value=share,
@@ -266,6 +344,8 @@ def _by_the_past(
                 continue
             return _unknown(spec, window)
         if excess(new.failed, new.requests, *_counts(past)) >= CHANCE:
+            if at_least(new.failed, new.requests, past.share + spec.error_delta_max_bp / 10_000) < CHANCE:
+                return _too_little(spec, window, past)
             continue
         words = f"{_percent(past.share)} of legacy so far ({past.requests} requests)"
         if _is_absolved(new, now, flag, suspicious_s, spec):
@@ -330,6 +410,20 @@ def _unknown(spec: WatchdogSpec, window: Window) -> Judgement:
         ),
         rule="errors",
         value=_new(window).share,
+        limit=spec.error_delta_max_bp / 10_000,
+    )
+
+
+def _too_little(spec: WatchdogSpec, window: Window, past: _Seen) -> Judgement:
+    return Judgement(
+        state="suspicious",
+        sentence=(
+            f"{_new_fails(window)} against {_percent(past.share)} of legacy so far, which is {past.requests} requests: "
+            "too few to tell; more copies will (`sample`)"
+        ),
+        rule="errors",
+        value=_new(window).share,
+        against=past.share,
         limit=spec.error_delta_max_bp / 10_000,
     )
 

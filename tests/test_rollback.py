@@ -57,6 +57,8 @@ def config(legacy: Service, new: Service, **shadow: Any) -> dict[str, Any]:  # A
                 "sticky": ["header:X-User-Id"],
                 "shadow": shadow,
                 "gate": "off",
+                # Both sides failing by half differ all the time, and that is no divergence.
+                "watchdog": {"divergent_max": "5%"},
             }
         ],
     }

@@ -66,6 +66,16 @@ async def is_state(node: ControlNode, route: str, state: str) -> dict[str, Any]:
     return found
 
 
+async def trips(node: ControlNode, traffic: Traffic, route: str, **answered: int) -> dict[str, Any]:
+    """Answer so, again and again, until the watchdog has taken the route back."""
+    deadline = time.monotonic() + 20
+    while (found := await watched(node, route))["state"] != "tripped":
+        assert time.monotonic() < deadline, f"{route} is not tripped: {found}"
+        traffic.add(route, **answered)
+        await asyncio.sleep(0.2)
+    return found
+
+
 async def test_new_that_fails_is_taken_back_with_its_value_in_the_audit(tmp_path: Path) -> None:
     """A trip holds, flips and audits with the value; blindness, equal failure and a switched-off watchdog do not trip;
     a journey goes back whole; a second trip waits for a release; all of that survives a restart of control."""
@@ -80,13 +90,11 @@ async def test_new_that_fails_is_taken_back_with_its_value_in_the_audit(tmp_path
         traffic.add("quiet", new_5xx=400, legacy_2xx=400)
         traffic.add("pay", new_5xx=300, legacy_5xx=300)
         both = await is_state(node, "pay", "alert")
-        traffic.add("orders", new_5xx=200, new_2xx=170, legacy_2xx=400)
-        tripped = await is_state(node, "orders", "tripped")
+        tripped = await trips(node, traffic, "orders", new_5xx=50, new_2xx=50, legacy_2xx=100)
         held = dict(node.holds)
         await is_state(node, "quiet", "off")
 
-        traffic.add("cart", new_5xx=300, legacy_2xx=400)
-        await is_state(node, "cart", "tripped")
+        await trips(node, traffic, "cart", new_5xx=30, legacy_2xx=30)
         status = (await node.get("/api/v1/status")).json()["watchdog"]
         metrics = (await node.get("/metrics")).text
         audit = (await node.get("/api/v1/audit")).json()["entries"]
@@ -95,8 +103,8 @@ async def test_new_that_fails_is_taken_back_with_its_value_in_the_audit(tmp_path
         assert blind["sentence"].startswith("blind: ")
         assert "both sides fail: new failed 100 % of 300 requests" in both["sentence"]
         assert re.fullmatch(
-            r"new failed 5\S+ % of (370|400) requests \(5xx or no answer\) within (5|60) s "
-            "against 0 % of 400 of legacy, limit 1 % more",
+            r"new failed [1-5]\S+ % of \d+ requests \(5xx or no answer\) within (5|60) s "
+            r"against 0 % of \d+ of legacy, limit 1 % more",
             tripped["sentence"],
         ), tripped["sentence"]
         assert held["orders"].actor == "watchdog"
@@ -107,7 +115,7 @@ async def test_new_that_fails_is_taken_back_with_its_value_in_the_audit(tmp_path
         assert single["reason"] == tripped["sentence"]
         assert single["routes"] == ["orders"]
         assert journey["routes"] == ["cart", "pay"]
-        assert journey["reason"].startswith("cart: new failed 100 % of 300 requests")
+        assert journey["reason"].startswith("cart: new failed 100 % of ")
         assert set(status["tripped"]) == {"orders", "cart", "pay"}
         assert 'matapalo_flips_total{kind="watchdog",route="orders"} 1.0' in metrics
         assert 'matapalo_watchdog_state{route="orders",state="tripped"} 1.0' in metrics
@@ -131,8 +139,7 @@ async def test_new_that_fails_is_taken_back_with_its_value_in_the_audit(tmp_path
         await is_state(node, "orders", "blind")
         traffic.add("orders", new_2xx=300, legacy_2xx=300)
         await is_state(node, "orders", "watching")
-        traffic.add("orders", new_5xx=300, legacy_2xx=300)
-        await is_state(node, "orders", "tripped")
+        await trips(node, traffic, "orders", new_5xx=50, legacy_2xx=50)
 
 
 async def test_a_trip_works_without_a_database_and_never_leads_to_a_dead_legacy(tmp_path: Path) -> None:
@@ -150,10 +157,13 @@ async def test_a_trip_works_without_a_database_and_never_leads_to_a_dead_legacy(
         database = node.state_dir / "flags.db"
         database.rename(node.state_dir / "away.db")
 
-        traffic.add("orders", new_5xx=300, legacy_2xx=300)
-        await is_state(node, "orders", "tripped")
-        traffic.add("done", new_5xx=300)
-        await until(lambda: "watchdog.failed" in node.log.read_text(), "the watchdog says that it cannot")
+        await trips(node, traffic, "orders", new_5xx=50, legacy_2xx=50)
+
+        def fails_still() -> bool:
+            traffic.add("done", new_5xx=10, legacy_2xx=10)
+            return "watchdog.failed" in node.log.read_text()
+
+        await until(fails_still, "the watchdog says that it cannot")
         status = (await node.get("/api/v1/status")).json()
         held = dict(node.holds)
         (node.state_dir / "away.db").rename(database)

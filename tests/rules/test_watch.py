@@ -11,7 +11,7 @@ import pytest
 
 from config.spec import WatchdogSpec
 from rules.flag import CohortFlag, Flag, Stage
-from rules.watch import CHANCE, Judgement, Known, Window, at_least, excess, judge, looks
+from rules.watch import CHANCE, SURE_S, Judgement, Known, Window, at_least, excess, judge, looks, sure
 
 SPEC = WatchdogSpec(divergent_max_bp=100, p95_ratio_max=2.0)
 BOUNDS = (0.01, 0.02, 0.05, 0.1)
@@ -225,6 +225,95 @@ def test_a_legacy_that_always_failed_so_often_is_no_alert() -> None:
     news = judge(SPEC, FLAGS["canary"], (seen,), known=HEALTHY)
 
     assert (usual.state, news.state) == ("watching", "alert")
+
+
+def test_legacy_that_is_hardly_known_makes_suspicious_not_calm() -> None:
+    """Where new fails by half and legacy answered a dozen times so far, nobody may read that all is well."""
+    seen = Window(seconds=5, new=1_000, new_failed=500, pairs={("2xx", "2xx"): 5, ("2xx", "5xx"): 5})
+
+    found = judge(SPEC, FLAGS["live"], (seen,), known=Known(requests=12, failed=0))
+
+    assert (found.state, found.to) == ("suspicious", "")
+    assert "which is 12 requests: too few to tell" in found.sentence
+
+
+@pytest.mark.parametrize("stage", ["shadow", "canary", "live"])
+def test_failures_on_both_sides_are_no_divergence(stage: str) -> None:
+    """A pair of which one side failed differs for certain; when both sides fail alike that trips no budget of
+    divergence, and answers that differ still do."""
+    flag = FLAGS[stage]
+    failing = {("2xx", "2xx"): 500, ("2xx", "5xx"): 250, ("5xx", "2xx"): 250, ("5xx", "5xx"): 250, ("none", "2xx"): 50}
+
+    def found(divergent: int) -> Judgement:
+        seen = Window(
+            seconds=60,
+            new=1_000 if stage != "shadow" else 0,
+            new_failed=400 if stage != "shadow" else 0,
+            legacy=1_000,
+            legacy_failed=400,
+            pairs=failing,
+            compared=1_250,
+            divergent=divergent,
+        )
+        return judge(SPEC, flag, (seen,), known=HEALTHY)
+
+    assert found(750).to == ""
+    assert found(750).rule != "divergence"
+    assert found(850).rule == "divergence"
+    assert found(850).sentence.startswith("20 % of 500 comparisons of answers without 5xx were divergent")
+
+
+TRIP = Judgement(state="tripped", sentence="new fails", to="legacy", rule="errors")
+MINUTE = Window(seconds=60, covers_s=60, new=12_000, new_failed=300, legacy=12_000)
+
+
+@pytest.mark.parametrize(
+    ("newest", "goes"),
+    [
+        (Window(seconds=SURE_S, new=300, legacy=300), True),  # both are asked as ever
+        (Window(seconds=SURE_S, new=3_000, legacy=300), True),  # new fails fast and is asked again and again
+        (Window(seconds=SURE_S, new=150, legacy=150), True),  # half of all clients have gone
+        (Window(seconds=SURE_S, new=300, legacy=0), False),  # legacy hangs
+        (Window(seconds=SURE_S, new=300, legacy=150), False),  # legacy hangs by half
+        (Window(seconds=SURE_S, new=3, legacy=0), False),  # everybody waits for legacy
+    ],
+)
+def test_a_legacy_that_has_gone_silent_is_waited_for(newest: Window, goes: bool) -> None:
+    """New says 503 at once where legacy hangs, as both do without their database: nothing goes back to a legacy that
+    answers less than usual, one window long; less traffic, or more to new alone, is no silence."""
+    found = sure(SPEC, TRIP, newest, MINUTE, suspicious_s=10, settled_s=3_600)
+
+    assert (found.state, found.to) == (("tripped", "legacy") if goes else ("suspicious", ""))
+    assert ("it may have the same trouble" in found.sentence) is not goes
+    assert sure(SPEC, TRIP, newest, MINUTE, suspicious_s=60, settled_s=3_600).to == "legacy"
+
+
+def test_what_was_usual_before_a_flip_is_no_silence() -> None:
+    """A flip takes legacy's clients away by itself, and right after it rollbacks are needed most."""
+    newest = Window(seconds=SURE_S, new=300, legacy=0)
+
+    assert sure(SPEC, TRIP, newest, MINUTE, suspicious_s=3, settled_s=20).to == "legacy"
+
+
+def test_silence_of_copies_counts_where_legacy_has_no_clients() -> None:
+    """In live legacy's answers are those to copies."""
+    whole = Window(seconds=60, covers_s=60, new=12_000, new_failed=300, pairs={("2xx", "2xx"): 2_400})
+    answers = Window(seconds=SURE_S, new=300, pairs={("2xx", "2xx"): 60})
+    silent = Window(seconds=SURE_S, new=300)
+
+    assert sure(SPEC, TRIP, answers, whole, suspicious_s=3, settled_s=3_600).to == "legacy"
+    assert sure(SPEC, TRIP, silent, whole, suspicious_s=3, settled_s=3_600).to == ""
+
+
+def test_what_is_found_has_to_last() -> None:
+    """A first look takes nothing back; one that comes to the same after a second and a half does."""
+    newest = Window(seconds=SURE_S, new=300, legacy=300)
+
+    first = sure(SPEC, TRIP, newest, MINUTE, suspicious_s=0, settled_s=3_600)
+
+    assert (first.state, first.to) == ("suspicious", "")
+    assert first.sentence == "new fails; it goes back if that lasts 1.5 s"
+    assert sure(SPEC, TRIP, newest, MINUTE, suspicious_s=SURE_S, settled_s=3_600).to == "legacy"
 
 
 def test_the_windows_are_the_newest_part_and_the_whole() -> None:
