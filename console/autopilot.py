@@ -9,6 +9,8 @@ Rules of this file:
    without a database nothing moves.
 4. A flip names the revision that it was decided on: whoever changed something meanwhile wins.
 5. Routes of a journey walk as one; the worst of their gates counts.
+6. No look waits for a webhook: a step up is asked for in a task of its own and made by a later look, if that comes to
+   the same step. So nobody's step back waits for somebody else's receiver, and what happens meanwhile is seen.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
 from config.spec import RouteSpec
@@ -39,7 +41,7 @@ LOOK_S: Final = 1.0
 """Between two looks; bake times are minutes and hours."""
 
 AGAIN_S: Final = 30.0
-"""Between two tries of a step that was held back: by a webhook, the gate at the flip, or the database."""
+"""Between two tries of a step up that was held back: by a webhook, the gate at the flip, or the database."""
 
 ACTOR: Final = "autopilot"
 
@@ -47,6 +49,17 @@ NOTE: Final = "autopilot:"
 """Before a route's or journey's name, as a key of the notes: its :class:`rules.autopilot.Progress`."""
 
 _WORST: Final = {"fail": 0, "inconclusive": 1, "pass": 2}
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Hold which step the webhooks are asked about."""
+
+    step: Step
+    since: float
+    """When the flag that the step begins from began to bake: another one is another question."""
+    why_not: str | None = None
+    """What they say; ``None``: not yet, empty: nobody objects."""
 
 
 class Verdicts(Protocol):
@@ -77,6 +90,7 @@ class Autopilot(Changing):
         self._said: dict[str, str] = {}
         """Unit to what it does now, in a sentence."""
         self._tried_at: dict[str, float] = {}
+        self._asked: dict[str, _Asked] = {}
 
     async def run(self) -> None:
         """Look for ever."""
@@ -88,12 +102,15 @@ class Autopilot(Changing):
         """Make the next move of every unit, where there is one to make."""
         if not self.state.is_leader:
             self._said.clear()
+            self._asked.clear()
             return
         for unit, routes in self._units().items():
             try:
                 await self._move(unit, routes)
             except ProblemError as error:
                 self._said[unit] = f"cannot go on: {error.detail}"
+                if error.kind == "stale-revision":
+                    del self._tried_at[unit]  # somebody was faster; the next look sees what is now
 
     async def autopilot(self, asked: Asked) -> Reply:
         """Switch one route's autopilot."""
@@ -134,8 +151,6 @@ class Autopilot(Changing):
     async def _move(self, unit: str, routes: Sequence[RouteSpec]) -> None:
         state, first, now = self.state, routes[0], self._clock()
         assert first.autopilot is not None
-        if now - self._tried_at.get(unit, float("-inf")) < AGAIN_S:
-            return  # the step is held back; why stands in what was said
         revision, flag = state.revision, state.flag(first)
         move = next_move(
             first.autopilot,
@@ -146,7 +161,13 @@ class Autopilot(Changing):
             held_by=self._held_by(routes),
             cools_until=self._cools_until(routes),
         )
+        if move.kind == "raise" and now - self._tried_at.get(unit, float("-inf")) < AGAIN_S:
+            return  # the step is held back; why stands in what was said
         self._said[unit] = move.sentence
+        if move.kind != "raise":
+            self._asked.pop(unit, None)
+        elif not self._is_agreed(unit, routes, move):
+            return
         if move.progress is None:
             return
         self._tried_at[unit] = now
@@ -160,19 +181,11 @@ class Autopilot(Changing):
     async def _step(
         self, unit: str, routes: Sequence[RouteSpec], move: Move, step: Step, progress: Progress, revision: int
     ) -> None:
-        """Ask, flip, tell."""
+        """Flip, and tell."""
         state = self.state
-        names = [route.name for route in routes]
-        told: Json = {"routes": names, "step": move.kind, "to": _step_as_json(step), "reason": move.sentence}
-        told["from"] = _step_as_json(
-            Step(stage=state.flag(routes[0]).stage, percent_bp=state.flag(routes[0]).percent_bp)
-        )
-        # Nobody may keep new at a share at which its gate fails.
-        why = await self._webhooks.ask("autopilot.before", told) if move.kind == "raise" else ""
-        if why:
-            raise ProblemError("refused", f"{step.words} is held back: {why}")
+        names, told = [route.name for route in routes], self._told(routes, move, step)
         if move.kind == "back":
-            self._webhooks.tell("autopilot.before", told)
+            self._webhooks.tell("autopilot.before", told)  # nobody may keep new at a share at which its gate fails
         note = json.dumps(asdict(progress))
         caller = replace(self._caller(), evidence={"autopilot": told}, notes={f"{NOTE}{unit}": note})
         ask = FlipAsk(
@@ -187,6 +200,45 @@ class Autopilot(Changing):
             answer = await self._flips.flip(routes[0].name, ask, caller)
         state.journal.say("autopilot.step", f"{unit}: {move.sentence}", routes=names)
         self._webhooks.tell("autopilot.after", {**told, "audit_id": answer.body["audit_id"]})
+
+    def _is_agreed(self, unit: str, routes: Sequence[RouteSpec], move: Move) -> bool:
+        """Ask the webhooks before a step up, unless they were asked; tell whether all agree.
+
+        Raises: ProblemError ``refused``; whoever asks again after that asks them anew.
+        """
+        progress = progress_of(self.state.notes, unit)
+        assert move.step is not None
+        assert progress is not None
+        asked = self._asked.get(unit)
+        if asked is None or (asked.step, asked.since) != (move.step, progress.since):
+            asked = self._asked[unit] = _Asked(step=move.step, since=progress.since)
+            if not self._webhooks.has("autopilot.before"):
+                asked.why_not = ""
+            else:
+                told = self._told(routes, move, move.step)
+                self.state.start(self._ask(asked, told), f"asks before {unit} steps up")
+        if asked.why_not is None:
+            self._said[unit] = f"asks the webhooks before {move.sentence}"
+            return False
+        del self._asked[unit]
+        if asked.why_not:
+            self._tried_at[unit] = self._clock()
+            raise ProblemError("refused", f"{move.step.words} is held back: {asked.why_not}")
+        return True
+
+    async def _ask(self, asked: _Asked, told: Json) -> None:
+        asked.why_not = await self._webhooks.ask("autopilot.before", told)
+
+    def _told(self, routes: Sequence[RouteSpec], move: Move, step: Step) -> Json:
+        """Say in a message which step it is."""
+        flag = self.state.flag(routes[0])
+        return {
+            "routes": [route.name for route in routes],
+            "step": move.kind,
+            "from": _step_as_json(Step(stage=flag.stage, percent_bp=flag.percent_bp)),
+            "to": _step_as_json(step),
+            "reason": move.sentence,
+        }
 
     async def _remember(
         self, unit: str, routes: Sequence[RouteSpec], progress: Progress, why: str, caller: Caller

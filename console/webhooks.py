@@ -9,7 +9,7 @@ A message is a JSON object, sent by POST with
 
 Rules of this file:
 
-1. Nobody waits for a message but the autopilot before a step: messages about what has happened go through a bounded
+1. Nobody waits for a message but one step of the autopilot: messages about what has happened go through a bounded
    queue, and what does not fit is dropped and counted.
 2. Every try has a deadline; a message is tried :data:`TRIES` times, with growing pauses.
 3. A redirect is never followed: it would carry a signed message to where nobody has decided to send it.
@@ -89,6 +89,10 @@ class Webhooks:
             except asyncio.QueueFull:
                 self.sent[event, "dropped"] += 1
                 self._say("webhook.dropped", message, f"{MAX_WAITING} messages wait already")
+
+    def has(self, event: Event) -> bool:
+        """Tell whether anybody wants to hear of an event."""
+        return any(event in webhook.events for webhook in self._state.config.webhooks)
 
     async def ask(self, event: Event, body: Mapping[str, object]) -> str:
         """Ask everybody who wants to be asked; the result is why not, empty: nobody objects.

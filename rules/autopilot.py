@@ -7,8 +7,8 @@ aside.
 Rules of this file:
 
 1. It moves only from ``canary``, one step at a time, after the step's bake time, on a gate that passes.
-2. A gate that says neither yes nor no is waited for; one that fails takes one step back at once, from the first step to
-   ``shadow``, and there it ends.
+2. A gate that says neither yes nor no is waited for; one that fails takes one step back at once, and the next one at
+   the next look if it still fails; from the first step that is ``shadow``, and there it ends.
 3. A hold, or a flag that it did not make, pauses it until a person says otherwise.
 4. Pure: time is Unix time and comes from the caller, who also remembers :class:`Progress`.
 """
@@ -111,11 +111,12 @@ def _on_canary(
         return Move(kind="wait", sentence="waits for its gate")
     if verdict.result == "fail":
         step = step_back(spec, flag)
+        why = f"the gate failed: {verdict.sentence}" if step.stage is Stage.SHADOW else ""
         return Move(
             kind="back",
             sentence=f"back to {step.words}: the gate fails: {verdict.sentence}",
             step=step,
-            progress=_arrived(step, now, why="the gate failed at the first step" if step.stage is Stage.SHADOW else ""),
+            progress=_arrived(step, now, why=why),
         )
     after = step_after(spec, flag)
     if after is None:

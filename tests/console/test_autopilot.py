@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,13 +21,13 @@ from console.peers import Peers
 from console.problem import ProblemError
 from console.state import Caller, ControlState
 from console.totals import Totals
-from console.webhooks import Webhooks
+from console.webhooks import TRY_S, Webhooks
 from rules.flag import Hold
 from rules.gate import GateVerdict
 from rules.snapshot import SnapshotSpec
 from rules.stage import initial_flag
 from store.flags import FlagStore
-from tests.support.recorder import Recorder, answer
+from tests.support.recorder import Gate, Recorder, answer
 
 pytestmark = pytest.mark.anyio
 
@@ -98,6 +100,15 @@ class Node:
         self.now += hours * 3_600
         await self.pilot.look()
         return self.stage("orders")
+
+    async def asked(self, name: str) -> None:
+        """Look until the webhooks have answered."""
+        deadline = time.monotonic() + 20
+        await self.pilot.look()
+        while self.said(name).startswith("asks the webhooks"):
+            assert time.monotonic() < deadline, "the webhooks do not answer"
+            await asyncio.sleep(0.01)
+            await self.pilot.look()
 
     def stage(self, name: str) -> str:
         """Name a route's stage and percent."""
@@ -207,13 +218,14 @@ async def test_a_journey_walks_as_one_and_a_webhook_may_hold_it_back(
         await node.look(hours=1)
         waits = node.said("cart")
         node.gates.results["pay"] = "pass"
-        await node.look()
+        await node.asked("cart")
         vetoed, where = node.said("cart"), node.stage("cart")
         asked = len(hook.requests)
         hook.answer = answer(b"", status=204, reason="No Content")
         await node.look()
         soon = len(hook.requests)
         await node.look(hours=AGAIN_S / 3_600)
+        await node.asked("cart")
         stages = (node.stage("cart"), node.stage("pay"))
         await node.close()
 
@@ -221,6 +233,49 @@ async def test_a_journey_walks_as_one_and_a_webhook_may_hold_it_back(
     assert "is held back: the webhook of 127.0.0.1 does not agree: it answered 423" in vetoed
     assert (where, asked, soon) == ("canary 10", 1, 1)
     assert stages == ("live 0", "live 0")
+
+
+async def test_a_deaf_webhook_delays_no_step_back_and_what_happens_meanwhile_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a receiver does not answer, a route whose gate fails goes back at once, whatever it asked, and a hold
+    that comes before the answer wins; after a veto a failing gate is not waited with either."""
+    monkeypatch.setenv("HOOK", "key")
+    gate = Gate()
+    with Recorder([gate, answer(b"", status=204, reason="No Content")]) as hook:
+        node = await Node(tmp_path, f"[{{url: '{hook.url}', secret: 'env:HOOK'}}]").open()
+        await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=5_000), OPS)
+        await node.flips.flip_journey("checkout", FlipAsk(stage="canary", percent_bp=1_000), OPS)
+        await node.look()
+        began = time.monotonic()
+        await node.look(hours=1)
+        asks = node.said("orders"), node.said("cart")
+        node.gates.results["orders"] = "fail"
+        back = await node.look()
+        took = time.monotonic() - began
+        node.gates.results["orders"] = "pass"
+        node.state.set_holds({"cart": Hold(route="cart", actor="ops")})
+        gate.open()
+        await node.asked("cart")
+        held, cart = node.said("cart"), node.stage("cart")
+
+        hook.answer = answer(b"", status=423, reason="Locked")
+        await node.look(hours=1)
+        await node.asked("orders")
+        vetoed = node.said("orders")
+        node.gates.results["orders"] = "fail"
+        lowest = await node.look()
+        await node.close()
+
+    assert asks == (
+        "asks the webhooks before live: the gate passes: it says pass",
+        "asks the webhooks before live: the gate passes: cart: it says pass",
+    )
+    assert (back, cart) == ("canary 1", "canary 10")
+    assert took < TRY_S
+    assert held.startswith("pauses: held on legacy by ops")
+    assert "is held back: the webhook of 127.0.0.1 does not agree: it answered 423" in vetoed
+    assert lowest == "shadow 0"
 
 
 def test_the_autopilot_changes_flags_like_everybody() -> None:

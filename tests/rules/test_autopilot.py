@@ -79,7 +79,7 @@ def test_a_failing_gate_takes_it_back_at_once_and_below_the_first_step_to_shadow
     assert [move.kind for move in (first, second, third)] == ["back"] * 3
     assert first.sentence == "back to canary 5 %: the gate fails: 3 % divergent"
     assert flight.flag.stage is Stage.SHADOW
-    assert after.sentence == "paused: the gate failed at the first step"
+    assert after.sentence == "paused: the gate failed: 3 % divergent"
 
 
 @pytest.mark.parametrize("other", [flag(percent=3), flag(Stage.LIVE), flag(Stage.LEGACY), flag(Stage.SHADOW)])
