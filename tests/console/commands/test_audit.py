@@ -100,7 +100,12 @@ def test_who_and_why_are_said_in_full(cli: Cli, admin: StandIn) -> None:
     """A forced flip says so for ever, evidence is a sentence, a person is told apart from a token, and a token's entry
     says what happened to it."""
     forced = {**ENTRY, "forced": True, "evidence": {"gate": {"result": "fail", "sentence": "0.9 % diverge"}}}
-    person = {**ENTRY, "actor": "alice", "source": "identity", "evidence": {"rule": "errors", "value": 0.1, "window": {"2xx": 31}}}
+    person = {
+        **ENTRY,
+        "actor": "alice",
+        "source": "identity",
+        "evidence": {"rule": "errors", "value": 0.1, "window": {"2xx": 31}},
+    }
     watchdog = {**ENTRY, "actor": "watchdog", "source": "watchdog", "address": "", "reason": ""}
     made = {"role": "admin", "made_at": "", "expires_at": "2027-01-01"}
     ruled = {**ENTRY, "evidence": {"result": "fail", "sentence": "0.9 % diverge", "forced": False}}

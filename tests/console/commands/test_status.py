@@ -57,10 +57,9 @@ ROUTE: dict[str, Any] = {
         "in_flight": 5,
         "queued": 0,
     },
-    "gate": {"result": "pass", "sentence": "0 divergent of 988", "needs_s": None},
     "last_legacy": None,
     "last_flip": None,
-    "gate": None,
+    "gate": {"result": "pass", "sentence": "0 divergent of 988", "needs_s": None},
 }
 
 
