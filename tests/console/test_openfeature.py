@@ -131,13 +131,24 @@ async def test_the_last_known_values_survive_the_provider_and_a_restart(tmp_path
 
 
 async def test_of_two_nodes_one_adopts_and_both_serve(tmp_path: Path) -> None:
-    """Two nodes that follow one provider write one entry for a change, with what the gate says against it."""
-    file = tmp_path / "flags.json"
-    write(file, orders="shadow")
-    options = (("resolver", "file"), ("offline_flag_source_path", str(file)), ("deadline_ms", 50))
-    spec = OpenFeatureSpec(prefix="shop.", options=options, poll_ns=50_000_000, timeout_ns=20 * 10**9)
-    ruled = config(route("orders"), flags="openfeature", openfeature=spec)
-    async with pair(tmp_path, ruled, gated=True) as (one, two), anyio.create_task_group() as group:
+    """Of two nodes the leader alone adopts, also where the other one reads something else: one entry for each change,
+    with what the gate says against it."""
+    file, late = tmp_path / "flags.json", tmp_path / "late.json"
+    write(late, orders="live")
+    ruled = [
+        config(
+            route("orders"),
+            flags="openfeature",
+            openfeature=OpenFeatureSpec(
+                prefix="shop.",
+                options=(("resolver", "file"), ("offline_flag_source_path", str(path)), ("deadline_ms", 50)),
+                poll_ns=50_000_000,
+                timeout_ns=60 * 10**9,
+            ),
+        )
+        for path in (file, late)
+    ]
+    async with pair(tmp_path, *ruled, gated=True) as (one, two), anyio.create_task_group() as group:
         for node in (one, two):
             group.start_soon(Provided(node.state).run)
             group.start_soon(node.replicas.live)
