@@ -120,7 +120,8 @@ def build(root: Filled, included: Sequence[Filled], source: Source, reader: Read
     checks.check_backend_names(root, defaults, written, names, reader)
     checks.check_addresses(root, spec, named, reader)
     checks.check_audiences(root, defaults, written, routes, spec, reader)
-    checks.check_routes(written, defaults, routes, {backend.name: backend for backend in backends}, reader)
+    named_backends = {backend.name: backend for backend in backends}
+    checks.check_routes(written, defaults, routes, named_backends, spec.flags, reader)
     return None if reader.problems else spec
 
 

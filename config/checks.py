@@ -204,6 +204,7 @@ def check_routes(
     defaults: Filled,
     routes: Sequence[RouteSpec | None],
     backends: Mapping[str, BackendSpec],
+    flags: str,
     reader: Reader,
 ) -> None:
     """Hold each route against itself and against the others."""
@@ -229,7 +230,7 @@ def check_routes(
         _check_sides(filled, defaults, route, backends, reader)
         _check_journey(filled, route, journeys, reader)
         _check_matches(filled, route, matches, reader)
-        _check_autopilot(filled, defaults, route, reader)
+        _check_autopilot(filled, defaults, route, flags, reader)
     for filled, route in zip(written, routes, strict=True):
         if route is not None and route.was in names and route.was != route.name:
             message = f"found {route.was!r}, which is still a route, expected a former name; remove was"
@@ -322,13 +323,17 @@ def _check_journey(filled: Filled, route: RouteSpec, journeys: dict[str, RouteSp
         reader.report(filled.places["journey"], f"{filled.where}.journey", message)
 
 
-def _check_autopilot(filled: Filled, defaults: Filled, route: RouteSpec, reader: Reader) -> None:
-    """Refuse steps that do not rise, and a number of bake times that fits no step."""
+def _check_autopilot(filled: Filled, defaults: Filled, route: RouteSpec, flags: str, reader: Reader) -> None:
+    """Refuse an autopilot that may not flip, steps that do not rise, and a number of bake times that fits no step."""
     pilot = route.autopilot
     if pilot is None:
         return
     layer = filled if "autopilot" in filled.places else defaults
     place, where = layer.places["autopilot"], f"{layer.where}.autopilot"
+    if flags != "database":
+        ruler = "file" if flags == "file" else "provider"
+        message = f"found an autopilot, expected off; with flags: {flags} the {ruler} rules the flags, it cannot flip"
+        reader.report(place, where, message)
     if list(pilot.steps_bp) != sorted(set(pilot.steps_bp)):
         shown = ", ".join(map(format_share, pilot.steps_bp))
         reader.report(place, f"{where}.steps", f"found {shown}, expected rising shares, such as 1%, 5%, 25%")

@@ -82,6 +82,21 @@ def test_with_flags_in_the_file_the_stage_is_the_file_s() -> None:
     assert "found initial_stage, expected stage" in problems_of(f"flags: file{HEAD}{route % 'initial_stage: live'}")[0]
 
 
+@pytest.mark.parametrize("place", ["defaults", "route"])
+@pytest.mark.parametrize("flags", ["file", "openfeature"])
+def test_an_autopilot_that_may_not_flip_is_refused(flags: str, place: str) -> None:
+    """Where a file or a provider rules the flags an autopilot could make no step: that is said before it serves."""
+    pilot = "autopilot: {}"
+    head = HEAD.replace("defaults: {", f"defaults: {{{pilot}, ") if place == "defaults" else HEAD
+    routes = "".join(
+        f"- {{name: {name}, match: {{path: /{name}}}{f', {pilot}' if place == 'route' else ''}}}\n" for name in "ab"
+    )
+    problems = problems_of(f"flags: {flags}{head}routes:\n{routes}")
+
+    assert len(problems) == (1 if place == "defaults" else 2)
+    assert f"autopilot: found an autopilot, expected off; with flags: {flags} the" in problems[0]
+
+
 def test_a_route_without_a_legacy_side_is_asked_for_one() -> None:
     """Nobody is left without an answer by a forgotten key."""
     problems = problems_of("backends: {new: {url: 'http://new'}}\nroutes: [{name: a, match: {path: /a}, new: new}]")
