@@ -19,6 +19,7 @@ from config.spec import RouteSpec
 from config.tolerance import as_mapping
 from console.change import Answer, Changing, Done, on_newest_truth
 from console.gates import admission_as_json
+from console.journal import moment_text
 from console.ledger import require_quiet
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
@@ -92,8 +93,22 @@ class Flips(Changing):
             except BaseException:
                 probe.cancel()
                 raise
-        notes = (*done.notes, *_cohort_notes(ask, done.after, gated=bool(asked)), *await probe)
+        notes = (
+            *done.notes,
+            *_cohort_notes(ask, done.after, gated=bool(asked)),
+            *self._gone_notes(done.after),
+            *await probe,
+        )
         return await self.answer(replace(done, notes=notes, extra={**done.extra, **asked}))
+
+    def _gone_notes(self, after: Mapping[str, Flag]) -> tuple[str, ...]:
+        """Say when legacy last answered what nobody answers any more."""
+        last = {name: self.state.totals.last_legacy(name) for name, flag in after.items() if flag.stage is Stage.GONE}
+        return tuple(
+            f"legacy last answered route {name} at {moment_text(at)}; whoever asks again gets 410"
+            for name, at in last.items()
+            if at is not None
+        )
 
     async def _admit(self, planned: Mapping[str, Flag], caller: Caller, *, force: bool) -> tuple[Caller, Json]:
         """Ask the ledger and the gates; give the caller that carries their evidence, and what the answer says of it.

@@ -23,7 +23,7 @@ from console.journal import moment_text
 from console.problem import ProblemError
 from console.shapes import Json
 from rules.flag import Flag
-from rules.gate import GateEvidence, GateVerdict, judge
+from rules.gate import GateEvidence, GateVerdict, about, judge
 from rules.latency import quantile
 from rules.leg import Leg, leg_at, recent_legs
 from rules.stage import raises_new_share
@@ -222,7 +222,20 @@ class Gates:
             tolerances=self._tolerances(route),
             today=time.strftime("%Y-%m-%d", time.gmtime(now)),
         )
-        return Judged(route=name, spec=spec, verdict=verdict, evidence=evidence, leg=leg, at=now)
+        said = f"{verdict.sentence}{self._since_reset(name, now)}"
+        return Judged(
+            route=name, spec=spec, verdict=replace(verdict, sentence=said), evidence=evidence, leg=leg, at=now
+        )
+
+    def _since_reset(self, route: str, now: float) -> str:
+        """Say who took away what was counted before: whoever resets until it passes should be seen."""
+        note = self._state.notes.get(f"{NOTE}{route}")
+        if note is None:
+            return ""
+        reset = json.loads(note)
+        times = reset.get("times", 1)
+        often = f", {times} times so far" if times > 1 else ""
+        return f"; {reset.get('actor') or 'somebody'} reset the evidence {about(now - reset['since'])} ago{often}"
 
     async def _gather(
         self, route: str, build: str, over_s: float, now: float

@@ -10,7 +10,7 @@ import json
 import time
 from dataclasses import replace
 
-from console.change import Answer, Changing, Done, entry_for, key_for, pushed_now
+from console.change import Answer, Changing, Done, entry_for, key_for, on_newest_truth, pushed_now
 from console.gates import NOTE
 from console.journal import moment_text
 from console.recorder import Recorder
@@ -25,6 +25,7 @@ class Resets(Changing):
         super().__init__(state)
         self._recorder = recorder
 
+    @on_newest_truth
     async def reset(self, name: str, *, reason: str, caller: Caller) -> Answer:
         """Count a route's evidence from now on; what was counted stays in the file, for whoever reads the audit."""
         state = self.state
@@ -35,7 +36,8 @@ class Resets(Changing):
             # What was counted until now is of the time before.
             await self._recorder.write()
             before, since = state.notes.get(f"{NOTE}{name}"), time.time()
-            note = json.dumps({"since": since, "actor": caller.actor, "reason": reason})
+            times = 1 + (0 if before is None else json.loads(before).get("times", 1))
+            note = json.dumps({"since": since, "actor": caller.actor, "reason": reason, "times": times})
             entry = replace(
                 entry_for("evidence", (route.name,), reason, caller, state),
                 before={name: None if before is None else moment_text(json.loads(before)["since"])},

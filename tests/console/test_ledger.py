@@ -31,7 +31,8 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_complete_is_refused_while_legacy_is_not_quiet(tmp_path: Path) -> None:
-    """complete answers 409 with the evidence until a live route has a day without legacy; force goes over it."""
+    """complete answers 409 with the evidence until a live route has a day without legacy; force goes over it.
+    gone asks nothing, and says when legacy last answered."""
     async with running(tmp_path) as node:
         worker = await node.worker()
         early = await node.post("/api/v1/routes/orders/flip", {"stage": "complete"})
@@ -45,7 +46,9 @@ async def test_complete_is_refused_while_legacy_is_not_quiet(tmp_path: Path) -> 
         forced = await node.post(
             "/api/v1/routes/orders/flip", {"stage": "complete", "force": True, "reason": "signed off"}
         )
+        gone = await node.post("/api/v1/routes/orders/flip", {"stage": "gone"})
 
+    assert gone.json()["notes"][0].startswith("legacy last answered route orders at 20")
     assert [early.status_code, watched.status_code, loud.status_code] == [409, 409, 409]
     assert early.json()["evidence"]["live_since"] is None
     assert watched.json()["evidence"]["live_since"] is not None

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_reset_begins_anew_and_is_kept(tmp_path: Path) -> None:
-    """After a reset nothing of before counts, also in the next life of control; the audit says who did it and why."""
+    """After a reset nothing of before counts, also in the next life of control; the audit says who did it and why, and
+    the gate that somebody did, and how often."""
     async with running(tmp_path, gate="{comparisons: 1, distinct_requests: 1}") as node:
         worker = await node.worker()
         told = {"eligible|orders": 9, "sent|orders": 9, "identical|orders|legacy": 9, "paired|orders|GET|2xx|2xx": 9}
@@ -40,4 +41,6 @@ async def test_a_reset_begins_anew_and_is_kept(tmp_path: Path) -> None:
     assert entries[1]["after"] == entries[0]["before"] == {"orders": done.json()["since"]}
     assert entries[0]["after"] == {"orders": again.json()["since"]}
     assert unknown.status_code == 404
+    assert "; local reset the evidence " in emptied["sentence"]
+    assert emptied["sentence"].endswith(" ago, 2 times so far")
     assert still["evidence"]["compared"] == 0
