@@ -8,6 +8,7 @@ Source: https://github.com/open-feature/protocol (service/openapi.yaml, 0.2.0).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -43,6 +44,25 @@ _IN_COOKIE: Final = re.compile(r"[^;\s\ud800-\udfff]+")
 _IN_QUERY: Final = re.compile(r"[^&#\s\ud800-\udfff]+")
 NOWHERE: Final = "0.0.0.0"  # noqa: S104 - an address that no client has, not one to listen on
 MAX_ATTRIBUTES: Final = 100
+MAX_CONTEXT: Final = 16 << 10
+"""Characters of all names and values: what the head of a request may have, and each route reads them."""
+
+ROUTES_AT_ONCE: Final = 20
+"""Flags that are evaluated before others on this loop have their turn: a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Hold a context as it was read, once for all routes."""
+
+    key: str | None
+    """The targeting key."""
+    given: Mapping[str, str]
+    """Its other attributes, names in lower case."""
+    cookies: Mapping[str, str]
+    """Those of them that are named ``cookie:NAME``."""
+    fields: tuple[tuple[bytes, bytes], ...]
+    """Those of them that are header fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +85,16 @@ class Ofrep:
 
     async def ofrep_flag(self, asked: Asked) -> Reply:
         """Evaluate one flag."""
-        return Reply(body=self._evaluate(self._snapshot(asked.name), asked.name, asked.values["context"] or {}))
+        context = read_context(asked.name, asked.values["context"] or {})
+        return Reply(body=self._evaluate(self._snapshot(asked.name), asked.name, context))
 
     async def ofrep_flags(self, asked: Asked) -> Reply:
         """Evaluate every flag; a flag that cannot be evaluated has its error in its place."""
-        snapshot, context = self._snapshot(""), asked.values["context"] or {}
+        snapshot, context = self._snapshot(""), read_context("", asked.values["context"] or {})
         flags: list[Json] = []
-        for name in _names(snapshot):
+        for number, name in enumerate(_names(snapshot)):
+            if number % ROUTES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
                 flags.append(self._evaluate(snapshot, name, context))
             except ProblemError as error:
@@ -89,7 +112,7 @@ class Ofrep:
                 "refused", key, "GENERAL", f"This process cannot decide as a worker does: {error}."
             ) from error
 
-    def _evaluate(self, snapshot: Snapshot, key: str, context: Mapping[str, object]) -> Json:
+    def _evaluate(self, snapshot: Snapshot, key: str, context: Context) -> Json:
         """Evaluate a route, or a journey: it is on new where all its routes are."""
         routes = [snapshot.routes[key]] if key in snapshot.routes else _journey(snapshot, key)
         if not routes:
@@ -115,24 +138,44 @@ class Ofrep:
         raise _failure("refused", key, "GENERAL", f"Route {route.name!r} has no backend for this side.")
 
 
-def request_of(route: Route, key: str, context: Mapping[str, object]) -> Request:
-    """Make the request that a context stands for: its sticky key where the route looks for it, the rest as headers.
+def read_context(key: str, context: Mapping[str, object]) -> Context:
+    """Read the context of a question about the flag *key*; what no header could carry is left out.
 
-    Raises: ProblemError ``flag-context`` for a value that no request could carry.
+    Raises: ProblemError ``flag-context`` for one that is too large.
     """
     if len(context) > MAX_ATTRIBUTES:
         raise _invalid(key, f"the context has {len(context)} attributes; expected at most {MAX_ATTRIBUTES}")
     given = {str(name).lower(): str(value) for name, value in context.items() if isinstance(value, (str, int, float))}
-    targeting = given.pop("targetingkey", None)
+    size = sum(len(name) + len(value) for name, value in given.items())
+    if size > MAX_CONTEXT:
+        raise _invalid(key, f"the context has {size} characters; expected at most {MAX_CONTEXT}")
+    return Context(
+        key=given.pop("targetingkey", None),
+        given=given,
+        cookies={name: value for name, value in given.items() if _COOKIE.fullmatch(name)},
+        fields=tuple(
+            (name.encode(), value.encode())
+            for name, value in given.items()
+            if name not in ("cookie", "host", "ip") and _NAME.fullmatch(name) and _VALUE.fullmatch(value)
+        ),
+    )
+
+
+def request_of(route: Route, key: str, context: Context) -> Request:
+    """Make the request that a context stands for: its sticky key where the route looks for it, the rest as headers.
+
+    Raises: ProblemError ``flag-context`` for a value that no request could carry.
+    """
+    given = context.given
     places = {text.lower(): text for text in route.spec.sticky}
     held = {place: given[name] for place in places for name in (place, place.partition(":")[2]) if name in given}
-    if not held and targeting is not None and places:
-        held[next(iter(places))] = targeting
+    if not held and context.key is not None and places:
+        held[next(iter(places))] = context.key
     cookies: list[str] = []
     query: list[str] = []
     headers: list[tuple[bytes, bytes]] = []
-    client_ip = held.pop("ip", given.pop("ip", NOWHERE))
-    own = {name: value for name, value in given.items() if _COOKIE.fullmatch(name) and name not in held}
+    client_ip = held.pop("ip", given.get("ip", NOWHERE))
+    own = {name: value for name, value in context.cookies.items() if name not in held}
     for place, value in {**held, **own}.items():
         kind, _, name = places.get(place, place).partition(":")
         if kind == "header":
@@ -141,11 +184,7 @@ def request_of(route: Route, key: str, context: Mapping[str, object]) -> Request
             query.append(f"{name}={_checked(key, place, value, _IN_QUERY).decode()}")
         else:
             cookies.append(f"{name or ISSUED_COOKIE}={_checked(key, place, value, _IN_COOKIE).decode()}")
-    headers += [
-        (name.encode(), value.encode())
-        for name, value in given.items()
-        if name not in ("cookie", "host") and _NAME.fullmatch(name) and _VALUE.fullmatch(value)
-    ]
+    headers += context.fields
     if cookies:
         headers.append((b"cookie", "; ".join(cookies).encode()))
     target = "/" + ("?" + "&".join(query) if query else "")
@@ -158,7 +197,7 @@ def _checked(key: str, place: str, value: str, pattern: re.Pattern[str]) -> byte
     raise _invalid(key, f"the value of {place} is {value[:50]!r}, which no request can carry there")
 
 
-def _decided(snapshot: Snapshot, route: Route, key: str, context: Mapping[str, object]) -> tuple[Decision, int, Route]:
+def _decided(snapshot: Snapshot, route: Route, key: str, context: Context) -> tuple[Decision, int, Route]:
     request = request_of(route, key, context)
     decision, bucket = snapshot.decide_for(route, request.target, request.fields, request.client_ip)
     if decision.issue_cookie:

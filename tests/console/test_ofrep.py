@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +14,11 @@ from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import FlagNotFoundError, InvalidContextError
 
-from console.ofrep import Ofrep
+from console import calls
+from console.auth import Visitor
+from console.ofrep import Ofrep, read_context
 from console.problem import ProblemError
+from console.state import Caller
 from rules.flag import Hold
 from rules.snapshot import Snapshot
 from rules.sticky import FieldList
@@ -37,7 +41,7 @@ def evaluate(one: Snapshot, key: str, **context: object) -> dict[str, Any]:
     """Evaluate one flag without a server."""
     # Only the snapshot is looked at; a whole state needs a process.
     state: Any = SimpleNamespace(snapshot=lambda: one)
-    return Ofrep(state)._evaluate(one, key, context)
+    return Ofrep(state)._evaluate(one, key, read_context(key, context))
 
 
 @pytest.mark.parametrize("sticky", STICKY)
@@ -143,3 +147,40 @@ def test_what_no_request_carries_is_left_out(context: dict[str, str]) -> None:
     one = snapshot(route("x", sticky=("cookie:sid",)), flags={"x": flag("canary", 3_000)})
 
     assert evaluate(one, "x", targetingKey="u", **context) == evaluate(one, "x", targetingKey="u")
+
+
+@pytest.mark.parametrize(
+    ("context", "said"),
+    [
+        ({f"a{number}": "x" for number in range(101)}, "101 attributes"),
+        ({"a": "x" * 20_000}, "20001 characters"),
+        ({f"a{number}": 10**4_000 for number in range(5)}, "20015 characters"),
+    ],
+    ids=["many", "long", "numbers"],
+)
+def test_a_context_is_no_larger_than_the_head_of_a_request(context: dict[str, object], said: str) -> None:
+    """A context with more than 100 attributes or 16 KiB of text is refused before any route has read it."""
+    with pytest.raises(ProblemError, match=said):
+        read_context("x", context)
+
+
+async def test_asking_for_all_flags_lets_others_have_their_turn() -> None:
+    """Between two flags of many, whatever else waits in control gets its turn: no question stops a rollback."""
+    routes = [route(f"r{number}") for number in range(100)]
+    state: Any = SimpleNamespace(snapshot=lambda: snapshot(*routes, flags={}))
+    asked = calls.Asked(visitor=Visitor(name="eye", role="viewer"), caller=Caller(actor="eye"), values={"context": {}})
+    turns = 0
+
+    async def wait() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    waiting = asyncio.create_task(wait())
+    reply = await Ofrep(state).ofrep_flags(asked)
+    waiting.cancel()
+
+    assert isinstance(reply.body, bytes)
+    assert reply.body.count(b'"key"') == 100
+    assert turns >= 3
