@@ -79,7 +79,7 @@ async def _watched_since(state: ControlState, name: str) -> float | None:
     if state.evidence is None:
         return None
     try:
-        await state.evidence.watched.note(time.time(), takes_of(state.config))
+        await state.evidence.watched.note(time.time(), takes_of(state.config), time.monotonic())
     except StoreError:
         return None
     return state.evidence.watched.since(name)

@@ -180,7 +180,7 @@ class Recorder:
             written = True
             self._written_at = time.monotonic()
             self._look()
-            await evidence.watched.note(now, self._takes)
+            await evidence.watched.note(now, self._takes, time.monotonic())
         except StoreError as error:
             state.evidence, state.evidence_error = None, str(error)
             state.journal.say("evidence.failed", str(error))

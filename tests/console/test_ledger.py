@@ -105,7 +105,7 @@ async def _refusal(state: ControlState, orders: RouteSpec) -> str:
 async def test_quiet_that_nobody_watched_is_none(tmp_path: Path, broken: str) -> None:
     """A worker that has said nothing yet, requests that the route did not take then, and time in which Matapalo was
     off: each refuses complete, though legacy answered nothing that anybody saw."""
-    now, orders = time.time(), route("orders", "/orders/{id}")
+    now, ticked, orders = time.time(), time.monotonic(), route("orders", "/orders/{id}")
     evidence = await EvidenceStore.open(str(tmp_path / "evidence.db"))
     evidence.watched = WatchStore(evidence.database, now - 9 * 86_400)
     state: Any = SimpleNamespace(  # what the ledger reads of control's state
@@ -117,7 +117,7 @@ async def test_quiet_that_nobody_watched_is_none(tmp_path: Path, broken: str) ->
         replicas=None,
     )
     for ago in range(48, 0, -1):
-        await evidence.watched.note(now - 0.9 * ago * GAP_S, takes_of(state.config))
+        await evidence.watched.note(now - 0.9 * ago * GAP_S, takes_of(state.config), ticked - 0.9 * ago * GAP_S)
     state.totals.hello("e0", 0, 0.0)
 
     unheard = await _refusal(cast(ControlState, state), orders)
@@ -126,7 +126,9 @@ async def test_quiet_that_nobody_watched_is_none(tmp_path: Path, broken: str) ->
     if broken == "match":
         state.config = config(replace(orders, match=(MatchSpec(path="/orders/**"),)))
     else:
-        await evidence.watched.note(now - 2 * GAP_S, takes_of(state.config))  # the last word before it went off
+        await evidence.watched.note(
+            now - 2 * GAP_S, takes_of(state.config), ticked - 2 * GAP_S
+        )  # the last word before it went off
     unwatched = await _refusal(cast(ControlState, state), orders)
     await evidence.close()
 
