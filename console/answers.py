@@ -18,7 +18,7 @@ from console.problem import KINDS, PREFIX
 from rules.autopilot import PHASES
 from rules.flag import Stage
 from rules.watch import STATES
-from store.flags import ENTRY_KINDS
+from store.entries import ENTRY_KINDS
 from store.triage import State
 
 Schema = dict[str, Any]  # Any: JSON

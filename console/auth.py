@@ -58,7 +58,7 @@ class Visitor:
     name: str
     role: Role
     source: str = "api"
-    """``identity``: a proxy named the person; as :attr:`store.flags.Entry.source`."""
+    """``identity``: a proxy named the person; as :attr:`store.entries.Entry.source`."""
 
 
 class Doorkeeper:

@@ -30,8 +30,9 @@ from rules.reload import OrphanError, carry_flags
 from rules.snapshot import SnapshotError, SnapshotSpec
 from rules.stage import initial_flag, is_possible
 from store.database import StoreError
+from store.entries import Entry
 from store.evidence import EvidenceStore
-from store.flags import Commit, Entry, FlagStore, Remembered
+from store.flags import Commit, FlagStore, Remembered
 from store.gatehours import this_hour
 
 READ_S: Final = 20.0

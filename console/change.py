@@ -27,7 +27,8 @@ from console.state import Caller, ControlState, OvertakenError, Pushed
 from rules.flag import Flag, Hold, flag_as_json
 from shadow import link
 from store.database import StoreError
-from store.flags import Commit, Entry, Key
+from store.entries import Entry
+from store.flags import Commit, Key
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -59,7 +59,8 @@ from rules.flag import Hold
 from shadow import link
 from shadow.lines import take_stderr
 from store.database import StoreError
-from store.flags import Commit, Entry, hold_as_json
+from store.entries import Entry
+from store.flags import Commit, hold_as_json
 from store.notices import notices
 
 FIRST_WORKER_S: Final = 5.0

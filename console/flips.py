@@ -29,7 +29,7 @@ from rules.flag import Flag, Stage, flag_from_json
 from rules.snapshot import EVERYWHERE
 from rules.stage import FlipError, can_carry, plan_flip, plan_journey, stages_of
 from store.database import StoreError
-from store.flags import Entry
+from store.entries import Entry
 
 _CONTACTS_NEW = frozenset((Stage.SHADOW, Stage.CANARY, Stage.LIVE, Stage.COMPLETE))
 

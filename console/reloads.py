@@ -33,7 +33,8 @@ from rules.basis import bases_of
 from rules.flag import Flag, flag_as_json
 from rules.reload import OrphanError, carry_flags, diff, needs_restart
 from rules.snapshot import SnapshotError, SnapshotSpec, build, encode
-from store.flags import Commit, Entry
+from store.entries import Entry
+from store.flags import Commit
 
 TRIAL_S: Final = 1.0
 """How long the first worker must live with a new configuration before the others get it."""

@@ -12,8 +12,9 @@ from console.journal import moment_text
 from console.totals import Sums
 from rules.flag import Flag, Hold, flag_as_json
 from rules.snapshot import EVERYWHERE
-from store.flags import Deploy, Entry, hold_as_json
-from store.flags import entry_as_json as exported
+from store.entries import Entry
+from store.entries import entry_as_json as exported
+from store.flags import Deploy, hold_as_json
 from store.nodes import NodeSeen
 
 Json = dict[str, Any]  # Any: JSON

@@ -33,8 +33,9 @@ from rules.flag import Flag, Hold
 from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, decode, encode
 from rules.stage import initial_flag
 from store.database import StoreError
+from store.entries import Entry
 from store.evidence import EvidenceStore
-from store.flags import Commit, Deploy, Entry, FlagStore, Remembered, StaleRevisionError, name_of_hold
+from store.flags import Commit, Deploy, FlagStore, Remembered, StaleRevisionError, name_of_hold
 from store.groups import Groups
 from store.repeats import RepeatLog
 

@@ -9,7 +9,7 @@ from typing import Final
 from console.shapes import Json
 from console.state import ControlState
 from rules.flag import Stage
-from store.flags import Entry
+from store.entries import Entry
 
 HALF_WAY: Final = (Stage.SHADOW, Stage.CANARY, Stage.LIVE)
 DAY_S: Final = 86_400

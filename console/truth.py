@@ -26,7 +26,8 @@ from rules.flag import Flag, Hold, flag_as_json
 from rules.reload import OrphanError, carry_flags
 from rules.snapshot import SnapshotSpec
 from rules.stage import initial_flag, is_possible
-from store.flags import Commit, Entry, Remembered, name_of_hold
+from store.entries import Entry
+from store.flags import Commit, Remembered, name_of_hold
 from store.nodes import NodeSeen
 
 

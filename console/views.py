@@ -43,8 +43,9 @@ from rules.snapshot import EVERYWHERE, SnapshotError
 from rules.stage import new_share_bp
 from shadow.ranks import Rank
 from store.database import StoreError
+from store.entries import Entry
 from store.evidence import EvidenceStore
-from store.flags import Entry, FlagStore, hold_as_json
+from store.flags import FlagStore, hold_as_json
 from store.gatehours import HOUR_S
 
 DAY_HOURS: Final = 24

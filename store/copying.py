@@ -18,7 +18,7 @@ from sqlalchemy import Table, bindparam, delete, func, insert, select
 
 from store import chain
 from store.database import Database, File, StoreError, Transaction, is_elsewhere, open_database
-from store.flags import entry_as_json, entry_from_row
+from store.entries import entry_as_json, entry_from_row
 from store.schema import EVIDENCE, FLAGS, audit
 
 OWN: Final = ("schema_floor", "leader")

@@ -27,9 +27,9 @@ from sqlalchemy import Select, bindparam, delete, func, insert, select
 
 from config.spec import ToleranceSpec
 from rules.flag import Flag, Hold, Stage, cohorts_from_json, flag_as_json
-from store import chain
 from store.database import Database, Row, StoreError, Transaction, open_database
-from store.dialect import storable, upsert
+from store.dialect import upsert
+from store.entries import Entry, append, entry_from_row
 from store.notices import announced
 from store.schema import audit, audit_routes, copying_off, flags, holds, idempotency, meta
 from store.tokens import Token, write_tokens
@@ -54,26 +54,6 @@ KEEP_HEARD: Final = 64
 
 NOTES: Final = ("watchdog:", "autopilot:", "evidence:", "source:")
 """Before the keys of ``meta`` under which parts of control keep their own small JSON values."""
-
-ENTRY_KINDS: Final = (
-    "autopilot",
-    "deployed",
-    "evidence",
-    "flip",
-    "forget",
-    "hold",
-    "release",
-    "reload",
-    "rollback",
-    "shadow",
-    "start",
-    "token",
-    "tolerate",
-    "triage",
-    "undo",
-    "untolerate",
-)
-"""Every kind of entry that an audit may hold."""
 
 _FLIPS: Final = ("flip", "rollback", "undo")
 
@@ -135,40 +115,6 @@ class Remembered:
     """The digest of the configuration that the newest entry was made under; empty: no entry says."""
     heard: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Route to the names of the holds that were ever written (:func:`name_of_hold`)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """Describe one audited change; ``id`` is 0 until it is committed."""
-
-    kind: str
-    """``flip``, ``rollback``, ``hold``, ``release``, ``shadow``, ``undo``, ``deployed``, ``tolerate``, ``untolerate``,
-    ``triage``, ``token``, ``forget``, ``reload`` or ``start``."""
-    source: str
-    """``api``, ``identity`` (a person whom a proxy names), ``signal``, ``watch``, ``local``,
-    ``file``, ``openfeature``, ``watchdog`` or ``autopilot``."""
-    actor: str
-    address: str = ""
-    """The IP address that the call came from; empty: it did not come over the network."""
-    routes: tuple[str, ...]
-    reason: str
-    at: str
-    """RFC 3339 in UTC."""
-    before: Json
-    after: Json
-    evidence: Json = field(default_factory=dict)
-    """What the change rests on: a gate's verdict, the value that tripped the watchdog."""
-    builds: Json = field(default_factory=dict)
-    """Backend to the version that it ran, as far as is known."""
-    config: str = ""
-    """The digest of the configuration in force."""
-    forced: bool = False
-    """A gate was overridden."""
-    revision: int = 0
-    id: int = 0
-    previous: str = ""
-    hash: str = ""
-    """Of this entry (:func:`store.chain.digest`); it and ``previous`` are empty until it is committed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,29 +343,6 @@ class FlagStore:
         await self.database.close()
 
 
-def entry_as_json(entry: Entry) -> dict[str, object]:
-    """Show an entry as an export of the audit does; :func:`store.chain.digest` takes this."""
-    return {
-        "id": entry.id,
-        "at": entry.at,
-        "actor": entry.actor,
-        "source": entry.source,
-        "address": entry.address,
-        "kind": entry.kind,
-        "routes": list(entry.routes),
-        "reason": entry.reason,
-        "revision": entry.revision,
-        "before": entry.before,
-        "after": entry.after,
-        "evidence": entry.evidence,
-        "builds": entry.builds,
-        "config": entry.config,
-        "forced": entry.forced,
-        "previous": entry.previous,
-        "hash": entry.hash,
-    }
-
-
 def hold_as_json(hold: Hold) -> dict[str, object]:
     """Show a hold as the admin API and the audit do."""
     return {
@@ -497,7 +420,7 @@ def name_of_hold(hold: Hold) -> str:
 async def _append(tx: Transaction, change: Commit) -> tuple[Entry, ...]:
     """Write every entry of a change; returns them as written."""
     entries = (change.entry, *change.more)
-    written = tuple([await _chained(tx, replace(entry, revision=change.revision)) for entry in entries])
+    written = tuple([await append(tx, replace(entry, revision=change.revision)) for entry in entries])
     if change.key is not None:
         now = time.time()
         await tx.run(delete(idempotency).where(idempotency.c.at <= now - KEEP_KEYS_S))
@@ -510,44 +433,6 @@ async def _append(tx: Transaction, change: Commit) -> tuple[Entry, ...]:
     return written
 
 
-async def _chained(tx: Transaction, entry: Entry) -> Entry:
-    """Write one entry behind the last one; returns it as written."""
-    last = await tx.rows(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1))
-    number, previous = (last[0][0] + 1, last[0][1]) if last else (1, chain.GENESIS)
-    entry = replace(
-        entry,
-        id=number,
-        actor=storable(entry.actor),  # before it is hashed: what is read back must be what was hashed
-        reason=storable(entry.reason),
-        previous=previous,
-    )
-    entry = replace(entry, hash=chain.digest(entry_as_json(entry)))
-    await tx.run(
-        insert(audit).values(
-            id=number,
-            at=entry.at,
-            actor=entry.actor,
-            source=entry.source,
-            kind=entry.kind,
-            routes=json.dumps(entry.routes),
-            reason=entry.reason,
-            revision=entry.revision,
-            before=json.dumps(entry.before),
-            after=json.dumps(entry.after),
-            address=entry.address,
-            evidence=json.dumps(entry.evidence),
-            builds=json.dumps(entry.builds),
-            config=entry.config,
-            previous=previous,
-            hash=entry.hash,
-            forced=int(entry.forced),
-        )
-    )
-    for route in dict.fromkeys(entry.routes):
-        await tx.run(insert(audit_routes).values(route=route, audit_id=number))
-    return entry
-
-
 def _flag_row(flag: Flag) -> dict[str, object]:
     return {
         "stage": flag.stage.value,
@@ -556,31 +441,6 @@ def _flag_row(flag: Flag) -> dict[str, object]:
         "salt": flag.salt,
         "cohorts": json.dumps(flag_as_json(flag)["cohorts"]),
     }
-
-
-def entry_from_row(row: Row) -> Entry:
-    """Read an entry from the columns of :data:`store.schema.audit`."""
-    number, at, actor, source, kind, routes, reason, revision, before, after, *more = row
-    address, evidence, builds, config, previous, own, forced = more
-    return Entry(
-        id=number,
-        at=at,
-        actor=actor,
-        source=source,
-        address=address,
-        kind=kind,
-        routes=tuple(json.loads(routes)),
-        reason=reason,
-        revision=revision,
-        before=json.loads(before),
-        after=json.loads(after),
-        evidence=json.loads(evidence),
-        builds=json.loads(builds),
-        config=config,
-        forced=bool(forced),
-        previous=previous,
-        hash=own,
-    )
 
 
 _LAST_CONFIG: Final = select(audit.c.config).where(audit.c.config != "").order_by(audit.c.id.desc()).limit(1)

@@ -37,7 +37,7 @@ class Verdict:
 def verify(entries: Iterable[Body], head: tuple[int, str] | None = None) -> Verdict:
     """Check a whole chain, from entry 1 on.
 
-    Shape: *entries* as :func:`store.flags.entry_as_json` shows them, oldest first; *head* is an entry that is known
+    Shape: *entries* as :func:`store.entries.entry_as_json` shows them, oldest first; *head* is an entry that is known
     to have been there, by number and hash (or by number 0 and a hash, where only that was kept).
     Cost: one SHA-256 per entry, about 20 microseconds.
     """

@@ -12,7 +12,8 @@ import pytest
 from console.change import entry_for
 from console.flips import NO_WAY_BACK, UNDONE
 from console.problem import ProblemError
-from store.flags import ENTRY_KINDS, Commit
+from store.entries import ENTRY_KINDS
+from store.flags import Commit
 from tests.console.pair import OPS, pair
 from tests.rules.made import config, route
 from tests.support.controlnode import ROUTES, running

@@ -20,8 +20,8 @@ from console.totals import Totals
 from rules.basis import takes_of
 from rules.flag import flag_as_json
 from shadow.link import Tally
+from store.entries import Entry
 from store.evidence import EvidenceStore
-from store.flags import Entry
 from store.watched import GAP_S, WatchStore
 from tests.console.pair import OPS, pair
 from tests.rules.made import config, flag, route

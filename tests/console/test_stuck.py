@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from console.stuck import DAY_S, stuck
-from store.flags import Entry
+from store.entries import Entry
 from tests.rules.made import config, flag, route
 
 AT = "2026-01-01T00:00:00.000Z"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rules.flag import Flag, Hold, Stage
+from store.entries import Entry
 from store.evidence import CAP_BYTES, Batch, EvidenceStore
-from store.flags import Commit, Entry, FlagStore
+from store.flags import Commit, FlagStore
 from store.groups import Example, Groups, Sighting
 
 HOLD = Hold(route="orders", keep_copying=True, reason="night", actor="ops", at="2026-01-01T00:00:00Z")

@@ -13,7 +13,8 @@ from config.spec import RuleSpec, ToleranceSpec
 from rules.flag import Flag, Hold, Stage, flag_as_json, flag_from_json
 from store import chain
 from store.database import StoreError
-from store.flags import KEEP_DEPLOYS, Commit, Deploy, Entry, FlagStore, Key, entry_as_json
+from store.entries import Entry, entry_as_json
+from store.flags import KEEP_DEPLOYS, Commit, Deploy, FlagStore, Key
 from store.schema import flags
 
 pytestmark = pytest.mark.anyio

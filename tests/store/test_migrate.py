@@ -15,8 +15,9 @@ from sqlalchemy.dialects.postgresql import psycopg as postgresql
 from rules.flag import Flag, Stage
 from store import chain, migrate
 from store.database import StoreError
+from store.entries import Entry
 from store.evidence import Batch, EvidenceStore
-from store.flags import Commit, Entry, FlagStore
+from store.flags import Commit, FlagStore
 from store.groups import Groups
 from store.repeats import RepeatLog
 from store.schema import EVIDENCE, FLAGS, FLOOR, HEAD

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from store.flags import Commit, Entry, FlagStore
+from store.entries import Entry
+from store.flags import Commit, FlagStore
 from store.tokens import Token, note_uses, read_tokens
 
 pytestmark = pytest.mark.anyio

@@ -23,7 +23,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 _MOTHER: Final = """
 import asyncio, os, sys
 from rules.flag import Flag, Stage
-from store.flags import Commit, Entry, FlagStore
+from store.entries import Entry
+from store.flags import Commit, FlagStore
 import store.sqlite
 if "://" in sys.argv[1]:
     import store.postgres
