@@ -55,7 +55,7 @@ class Nodes:
         known = {} if replicas is None else {node.name: node for node in replicas.others}
         node = known.get(asked.name)
         if node is None or replicas is None or state.flag_store is None:
-            raise unknown("node", asked.name, known)
+            raise unknown("node", asked.name, known, where="among the other nodes")
         if not node.is_away:
             raise ProblemError(
                 "refused", f"Node {asked.name!r} is alive; stop it first, then it leaves the list by itself."

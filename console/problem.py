@@ -115,14 +115,14 @@ def invalid(faults: Sequence[Fault]) -> ProblemError:
     return ProblemError("invalid-request", " ".join(fault["detail"] for fault in faults), faults=faults)
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> ProblemError:
-    """Report a name that the configuration does not have, with the nearest one that it has."""
+def unknown(what: str, name: str, known: Iterable[str], *, where: str = "in the configuration") -> ProblemError:
+    """Report a name that the configuration, or something else, does not have, with the nearest one that it has."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1)
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     hint = f"did you mean {close[0]!r}? " if close else ""
     return ProblemError(
         f"unknown-{what}",
-        f"{what} {name!r} is not in the configuration; {hint}known: {shown or 'none'}.",
+        f"{what} {name!r} is not {where}; {hint}known: {shown or 'none'}.",
         extra={"known": names, "did_you_mean": close[0] if close else None},
     )

@@ -23,3 +23,4 @@ async def test_a_node_that_is_alone_lists_itself(tmp_path: Path) -> None:
     assert (shown["self"], shown["leader"], shown["away"], shown["lag"]) == (True, True, False, 0)
     assert [one["revision"] for one in shown["workers"]] == [worker.revision]
     assert (forgotten.status_code, forgotten.json()["type"]) == (404, "urn:matapalo:problem:unknown-node")
+    assert "is not among the other nodes" in forgotten.json()["detail"]
