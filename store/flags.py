@@ -315,15 +315,17 @@ class FlagStore:
         return await self._newest((*_FLIPS, "start", "reload"))
 
     async def _newest(self, kinds: Sequence[str]) -> dict[str, Entry]:
+        """Read each entry once: the one of a start names every route, and is as long as all of them together."""
         newest = (
-            select(audit_routes.c.route, func.max(audit.c.id).label("id"))
+            select(audit_routes.c.route, func.max(audit.c.id))
             .join(audit, audit.c.id == audit_routes.c.audit_id)
             .where(audit.c.kind.in_(kinds))
             .group_by(audit_routes.c.route)
-            .subquery()
         )
-        rows = await self.database.rows(select(newest.c.route, audit).join(audit, audit.c.id == newest.c.id))
-        return {row[0]: entry_from_row(row[1:]) for row in rows}
+        numbers = {row[0]: row[1] for row in await self.database.rows(newest)}
+        rows = await self.database.rows(select(audit).where(audit.c.id.in_(sorted(set(numbers.values())))))
+        entries = {entry.id: entry for entry in map(entry_from_row, rows)}
+        return {route: entries[number] for route, number in numbers.items()}
 
     async def flip_counts(self) -> dict[tuple[str, str], int]:
         """Count flips, rollbacks and undos per (route, source).

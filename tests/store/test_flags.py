@@ -201,6 +201,22 @@ async def test_the_last_flip_of_each_route_is_found(place: str) -> None:
     assert counts == {("orders", "api"): 2, ("cart", "api"): 1}
 
 
+async def test_an_entry_that_names_every_route_is_read_once(place: str) -> None:
+    """What last moved 1,000 routes is one entry, not 1,000 copies of it: a status of a large configuration is quick."""
+    names = tuple(f"r{number}" for number in range(1_000))
+    store = await FlagStore.open(place)
+    await store.commit(Commit(revision=1, entry=entry("start", names)))
+    await store.commit(Commit(revision=2, entry=entry("flip", ("r7",))))
+
+    moves, flips = await store.last_moves(), await store.last_flips()
+    await store.close()
+
+    assert moves.keys() == set(names)
+    assert len({id(one) for one in moves.values()}) == 2
+    assert (moves["r7"].kind, moves["r8"].kind) == ("flip", "start")
+    assert flips.keys() == {"r7"}
+
+
 async def test_a_key_is_remembered_with_its_change(place: str) -> None:
     """The answer of a change is found under its key and actor, with the id of its entry, and under no other."""
     store = await FlagStore.open(place)
