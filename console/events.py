@@ -5,7 +5,7 @@ Rules of this file:
 1. Nobody waits for a listener: what one does not take within :data:`QUEUED` events is dropped, counted, and said to it
    (``missed``), so that it asks anew for what it shows.
 2. Events say *that* something changed, and enough to know whether it matters; what holds now is asked by a GET.
-3. A stream ends when its token does: it is asked for again with each beat.
+3. A stream ends when its token does: it is asked for again before each event and with each beat.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
@@ -115,20 +114,20 @@ class Events:
     async def _stream(self, listener: _Listener, may_still: Callable[[], bool]) -> AsyncIterator[bytes]:
         try:
             yield b"retry: %d\n\n" % RETRY_MS
-            asked_at = time.monotonic()
-            while not self._is_closed:
+            is_quiet = False
+            # Asked anew for each piece: a slow stream may have waited for hours since the one before.
+            while not self._is_closed and may_still():
                 if listener.missed:
                     missed, listener.missed = listener.missed, 0
                     yield _written("missed", {"events": missed}, "")
-                while listener.queue:
+                elif listener.queue:
                     yield listener.queue.popleft()
-                listener.news.clear()
-                is_quiet = not await _within(listener.news, BEAT_S)
-                if is_quiet or time.monotonic() - asked_at >= BEAT_S:
-                    asked_at = time.monotonic()
-                    if not may_still():
-                        return
+                elif is_quiet:
+                    is_quiet = False
                     yield b": beat\n\n"
+                else:
+                    listener.news.clear()
+                    is_quiet = not await _within(listener.news, BEAT_S)
         finally:
             self._listeners.discard(listener)
 

@@ -46,7 +46,7 @@ LETTERS: Final = 43
 MAX_TOKENS: Final = 500
 """Former values included; each request looks one up by its hash, but all of them travel every two seconds."""
 
-RESERVED: Final = frozenset(("local", "public", "start", "watch", "watchdog", "autopilot"))
+RESERVED: Final = frozenset(("local", "public", "start", "watch", "watchdog", "autopilot", "matapalo"))
 """Actors in the audit that are no token."""
 
 _ALPHABET: Final = string.ascii_letters + string.digits

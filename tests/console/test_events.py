@@ -108,6 +108,23 @@ async def test_listeners_are_bounded_and_a_stream_ends_with_its_token(monkeypatc
     assert events.listeners == 0
 
 
+async def test_nothing_is_told_after_the_end_of_a_token() -> None:
+    """A stream whose token was revoked gets none of the events that come then, nor what waited for a slow reader."""
+    events, tokens = Events(), {"ci"}
+    stream = events.listen("", lambda: "ci" in tokens)
+    assert (await anext(stream)).startswith(b"retry: ")
+    for number in range(3):
+        events.tell("change", {"number": number})
+    first = await anext(stream)
+
+    tokens.clear()
+    rest = [piece async for piece in stream]
+
+    assert b'"number": 0' in first
+    assert rest == []
+    assert events.listeners == 0
+
+
 async def test_a_flip_is_heard_at_once(tmp_path: Path) -> None:
     """A listener hears who flipped what, the new revision and a hold; when it leaves, it is forgotten."""
     async with running(tmp_path) as node:
