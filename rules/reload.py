@@ -7,7 +7,7 @@ route's new sides can no longer carry, refuses the whole reload.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Final
@@ -15,6 +15,7 @@ from typing import Final
 from config.errors import MatapaloError
 from config.spec import ConfigSpec, RouteSpec, ToleranceSpec
 from config.tolerance import rule_as_written
+from config.units import format_duration, format_share
 from rules.basis import bases_of
 from rules.flag import FOR_EVERYBODY, Flag, Stage
 from rules.snapshot import SnapshotSpec
@@ -156,7 +157,10 @@ def diff(old: ConfigSpec, new: ConfigSpec) -> list[str]:
             elif name not in before:
                 lines.append(f"+ {label} {name}{_summary(after[name])}")
             else:
-                lines += [f"~ {label} {name}: {line}" for line in _changes(before[name], after[name])]
+                changes = _changes(before[name], after[name])
+                # The key of a file that rules the flags is `stage`; the fields are those of a first value.
+                ruled = (line.removeprefix("initial_") if new.flags == "file" else line for line in changes)
+                lines += [f"~ {label} {name}: {line}" for line in ruled]
             if label == "route" and name in before and name in after and bases[0][name] != bases[1][name]:
                 lines.append(f"~ route {name}: evidence for its gate begins anew")
     for name in (field.name for field in fields(new)):
@@ -187,7 +191,8 @@ def _change(name: str, before: object, after: object) -> Iterator[str]:
     elif is_dataclass(before) and type(before) is type(after):
         yield from _changes(before, after, f"{name}.")
     else:
-        yield f"{name}: {_text(before)} -> {_text(after)}"
+        key, written = _key(name)
+        yield f"{key}: {_text(before, written)} -> {_text(after, written)}"
 
 
 def _tolerance_changes(before: object, after: object) -> Iterator[str]:
@@ -210,13 +215,26 @@ def _tolerance(spec: ToleranceSpec) -> str:
     return f"{what}{rule} until {spec.expires} ({spec.owner}: {spec.reason})"
 
 
-def _text(value: object) -> str:
+_WRITTEN: Final[Mapping[str, Callable[[int], str]]] = {"_ns": format_duration, "_bp": format_share}
+"""How files write what a field holds in the unit of its name's ending."""
+
+
+def _key(name: str) -> tuple[str, Callable[[int], str]]:
+    """Give the key of a field as files have it, and how they write its numbers."""
+    for ending, written in _WRITTEN.items():
+        if name.endswith(ending):
+            return name.removesuffix(ending), written
+    return name, str
+
+
+def _text(value: object, written: Callable[[int], str] = str) -> str:
     """Write a value of the configuration as people would."""
     if value is None:
         return "none"
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_text, value)) + "]"
+        return "[" + ", ".join(_text(part, written) for part in value) + "]"
     if is_dataclass(value):
-        shown = ((field, getattr(value, field.name)) for field in fields(value))
-        return "{" + ", ".join(f"{field.name}: {_text(part)}" for field, part in shown if part != field.default) + "}"
-    return str(value)
+        shown = ((*_key(field.name), field, getattr(value, field.name)) for field in fields(value))
+        parts = (f"{key}: {_text(part, how)}" for key, how, field, part in shown if part != field.default)
+        return "{" + ", ".join(parts) + "}"
+    return written(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)

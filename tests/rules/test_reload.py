@@ -135,11 +135,31 @@ def test_the_diff_is_one_line_per_change() -> None:
         "- backend shop",
         "~ route a: match: [{path: /a}] -> [{path: /a/{id}, methods: [GET]}]",
         "~ route a: journey: none -> j",
-        "~ route a: shadow.sample_bp: none -> 5",
+        "~ route a: shadow.sample: none -> 0.05%",
         "~ route a: evidence for its gate begins anew",
         "- route b",
         "+ route c: /c, /d, legacy-app -> new-app",
         "~ undeclared: legacy-app -> none",
+    ]
+
+
+@pytest.mark.parametrize(("flags", "prefix"), [("database", "initial_"), ("file", "")])
+def test_the_diff_speaks_as_the_file_does(flags: str, prefix: str) -> None:
+    """Keys and numbers stand in the diff as in the file: `percent: 5%` where it rules, durations with their unit."""
+    old, new = (
+        config(
+            route("a", initial_stage=stage, initial_percent_bp=share, quiet_ns=quiet_s * 10**9),
+            flags=flags,
+            stuck_after_ns=quiet_s * 10**9,
+        )
+        for stage, share, quiet_s in (("shadow", 0, 86_400), ("canary", 550, 5_400))
+    )
+
+    assert diff(old, new) == [
+        f"~ route a: {prefix}stage: shadow -> canary",
+        f"~ route a: {prefix}percent: 0% -> 5.5%",
+        "~ route a: quiet: 1d -> 90m",
+        "~ stuck_after: 1d -> 90m",
     ]
 
 
