@@ -110,6 +110,35 @@ async def test_every_cell_is_as_the_table_says(tmp_path: Path) -> None:
     assert int(counted["role"]) == sum(ROLES.index(call.role) for call in CALLS)
 
 
+MAY_CALL: dict[Role, set[str]] = {
+    "viewer": {
+        *("metrics", "status", "nodes", "routes", "route", "gate", "share", "explain", "audit", "tolerances"),
+        *("events", "ofrep_flag", "ofrep_flags", "totals", "openapi"),
+    },
+    "developer": {"divergences", "divergence", "comparison", "encoding", "triage", "recheck", "tolerate"},
+    "operator": {
+        *("flip", "flip_journey", "rollback", "rollback_many", "hold", "release", "release_many", "shadow"),
+        *("autopilot", "undo", "deployed", "reset_evidence", "untolerate", "forget_node", "reload"),
+    },
+    "admin": {"tokens", "make_token", "rotate_token", "revoke_token"},
+}
+"""The lowest role of each call, written a second time: a new call, or another role, is decided here as well."""
+
+
+def test_who_may_call_is_decided_twice() -> None:
+    """No call exists whose role does not stand here and on the page too, and only viewers' calls change nothing."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "admin-api.md").read_text()
+    headings = [line for line in page.splitlines() if line.startswith("### `")]
+
+    assert {call.name: call.role for call in CALLS} == {
+        name: role for role, names in MAY_CALL.items() for name in names
+    }
+    for call in CALLS:
+        said = [line for line in headings if re.search(rf"`{call.method} {re.escape(call.path)}[`?]", line)]
+        assert call.name == "route" or [line.partition("` · ")[2].startswith(call.role) for line in said] == [True]
+        assert call.role != "viewer" or call.method == "GET" or call.name.startswith("ofrep")
+
+
 async def test_what_no_call_takes_tells_strangers_nothing(
     shared: Guarded,
 ) -> None:
