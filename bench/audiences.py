@@ -1,4 +1,4 @@
-"""What it costs to treat clients apart: cohorts and pins on every route, against the same routes without."""
+"""What it costs to treat clients apart: buckets, cohorts and pins on every route, against the same routes without."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 
 from bench import load
-from bench.drills import API, Judgement, paths_of
+from bench.drills import API, Judgement, paths_of, require_side
 from bench.process import own_cpu_s
 from bench.product import Product, Route, routes_for
 from bench.rounds import Bench, settle
@@ -19,8 +19,11 @@ SECONDS = 0.6
 
 LIMIT = 1.05
 
-_CANARY = {"initial_stage": "canary", "initial_percent": 50, "shadow": "never"}
-"""Nothing is copied: beside a copy the same cost would look smaller."""
+_ALIKE = {"initial_stage": "legacy", "shadow": "never"}
+"""Everybody gets legacy unasked. Nothing is copied: beside a copy the same cost would look smaller."""
+
+_APART = {"initial_stage": "canary", "initial_percent": 0, "shadow": "never", "pin": "30s"}
+"""Everybody is asked for cohort, pin and bucket, and gets legacy: what the backends do is the same in both."""
 
 _COHORTS = [
     {"name": "staff", "match": {"header": "X-Staff", "value": "yes"}},
@@ -31,17 +34,18 @@ _COHORTS = [
 def cost(bench: Bench) -> Judgement:
     """Ask both in turn, the order swapped each time, and bound the mean of the ratios from above at 95 %.
 
-    Shape: the load belongs to no cohort and has no pin, so every request is asked everything.
+    Shape: the load belongs to no cohort and has no pin, so every request is asked everything; it has a session cookie
+    in which a pin is looked for, and a sticky key whose bucket is computed.
     """
     key = bench.folder / "pin.key"
     key.write_text("not a secret")
     apart = {"cohorts": _COHORTS, "pins": {"secret": f"file:{key}"}}
-    stages = {"cohorts": {cohort["name"]: "live" for cohort in _COHORTS}, "pin": "30s"}
+    stages = {"cohorts": {cohort["name"]: "live" for cohort in _COHORTS}}
     routes, paths = routes_for(API, "canary"), paths_of(API)
     ratios = []
     with (
-        _running(bench, "audiences-off", routes, paths, {}, _CANARY) as plain,
-        _running(bench, "audiences-on", routes, paths, apart, _CANARY | stages) as treating,
+        _running(bench, "audiences-off", routes, paths, {}, _ALIKE) as plain,
+        _running(bench, "audiences-on", routes, paths, apart, _APART | stages) as treating,
     ):
         for number in range(PAIRS):
             order = (plain, treating) if number % 2 else (treating, plain)
@@ -71,6 +75,8 @@ def _running(
     product.start(paths[0])
     try:
         product.require_control()
+        for path in paths:
+            require_side(product, path, "legacy")
         load.drive(product.port, paths, seconds=1, folder=bench.folder, cores=bench.cores.load)
         yield product
     finally:

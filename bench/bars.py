@@ -140,8 +140,8 @@ BARS = (
     ),
     _drill(
         "audiences",
-        "canary with two cohorts and pins on every route, 200 routes",
-        "worker CPU at most 1.05 x the same without, at the upper bound of 30 interleaved pairs",
+        "buckets, two cohorts and pins asked on each of 200 routes, nobody treated apart",
+        "worker CPU at most 1.05 x that of the same routes without them, at the upper bound of 30 interleaved pairs",
         audiences.cost,
     ),
     _drill(

@@ -454,7 +454,7 @@ def local_rollback(bench: Bench) -> Judgement:
         running(bench, "rollback", routes, path=paths[0]) as product,
         open_loop(bench, product, paths, rate=1000) as client,
     ):
-        _require_side(product, paths[0], "new")
+        require_side(product, paths[0], "new")
         with product.kept_dead("control"):
             databases = list(Path(product.folder / "state").glob("*.db*"))
             if not databases:
@@ -473,7 +473,7 @@ def local_rollback(bench: Bench) -> Judgement:
             )
             took = time.monotonic() - at
             time.sleep(1)
-            _require_side(product, paths[0], "legacy")
+            require_side(product, paths[0], "legacy")
             outcome = client.stop()
     if run.returncode:
         raise BenchError(f"rollback --local ended with {run.returncode}: {run.stdout}{run.stderr}")
@@ -485,7 +485,11 @@ def local_rollback(bench: Bench) -> Judgement:
     )
 
 
-def _require_side(product: Product, path: str, side: str) -> None:
+def require_side(product: Product, path: str, side: str) -> None:
+    """Make sure who answers.
+
+    Raises: BenchError.
+    """
     answer = answer_of(product.port, path)
     if answer is None or answer.backend != side:
         raise BenchError(f"{path} should be answered by {side}, found {answer and answer.backend!r}")

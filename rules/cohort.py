@@ -29,6 +29,9 @@ Asked = Callable[[Fields, str], bool]
 MAX_ADDRESSES: Final = 4_096
 """Addresses that a worker remembers per matcher: reading one costs 3 microseconds, remembering it 100 bytes."""
 
+MAX_SHARED: Final = 64
+"""Sets of cohorts whose clues are one object; more are made anew, and cost what they cost."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clues:
@@ -61,8 +64,9 @@ class Clues:
         return False
 
 
-def clues_of(cohorts: Iterable[Cohort]) -> Clues:
-    """Join the clues of several cohorts, each thing once."""
+@lru_cache(maxsize=MAX_SHARED)
+def clues_of(cohorts: tuple[Cohort, ...]) -> Clues:
+    """Join the clues of several cohorts, each thing once; one object for all routes that ask for the same ones."""
     clues = [cohort.clues for cohort in cohorts]
     return Clues(
         headers=tuple(dict.fromkeys(name for one in clues for name in one.headers)),
@@ -71,7 +75,7 @@ def clues_of(cohorts: Iterable[Cohort]) -> Clues:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cohort:
     """Hold what says who belongs to one cohort."""
 

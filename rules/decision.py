@@ -2,7 +2,9 @@
 
 Everything that does not depend on the request is decided here, once per
 snapshot: a request then picks one of a few finished values and allocates
-nothing. The picking is in :meth:`rules.snapshot.Snapshot.decide`.
+nothing. The picking is in :meth:`rules.snapshot.Snapshot.decide`. What is the
+same for several routes is one object for all of them: with hundreds of routes
+it is memory that a request waits for, and what every request reads stays near.
 
 Order of what rules a request: a hold, then ``gone``, then an override, then a pin, then a cohort, then the stage.
 A pin keeps a client on a side that its stage knows, so whose stage it is (everybody's or a cohort's) is found first.
@@ -21,7 +23,7 @@ from rules.bucket import bucket_salt, sample_salt
 from rules.cohort import Clues, Cohort, clues_of
 from rules.flag import BUCKETS, DEFAULT_SAMPLE_BP, FOR_EVERYBODY, Flag, Hold, Side, Stage
 from rules.pin import Pin, pin_of
-from rules.sticky import Fields, Source, source_from
+from rules.sticky import Fields, Source, sources_from
 
 SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 """RFC 9110 section 9.2.1."""
@@ -200,7 +202,7 @@ def compile_route(
     if not audiences:
         return route
     answers = route.answers.union(*(one.answers for _, one in audiences))
-    clues = clues_of(cohort for cohort, _ in audiences)
+    clues = clues_of(tuple(cohort for cohort, _ in audiences))
     return replace(route, answers=answers, audiences=audiences, clues=clues)
 
 
@@ -294,6 +296,8 @@ def _copied_methods(spec: RouteSpec, stage: Stage) -> frozenset[bytes]:
 
 def _reads(spec: RouteSpec) -> frozenset[bytes]:
     """Name the methods that change nothing on a route: the safe ones, and those that it declares."""
+    if not spec.shadow.reads:
+        return SAFE_METHODS
     return SAFE_METHODS | {method.encode() for method in spec.shadow.reads}
 
 
@@ -370,7 +374,7 @@ def _canary(maker: _Maker, flag: Flag, pin: Pin | None) -> Canary:
     falls = spec.fallback
     fallback = spec.legacy if falls.connect or falls.timeout or falls.statuses else None
     issues = "issued_cookie" in spec.sticky
-    sources = tuple(map(source_from, spec.sticky))
+    sources = sources_from(spec.sticky)
 
     def canary(pinned: Mapping[Side, Choice], pin: Pin | None, writing: Canary | None = None) -> Canary:
         return Canary(

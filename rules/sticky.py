@@ -11,6 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final, Protocol
 
 from config.errors import MatapaloError
@@ -18,6 +19,10 @@ from rules.path import query_of
 
 ISSUED_COOKIE: Final = "matapalo_client"
 """The cookie that Matapalo sets where a route asks for ``issued_cookie`` and no key is there."""
+
+
+MAX_SHARED: Final = 256
+"""Different lists whose compiled form is one object; more are compiled anew."""
 
 
 class Fields(Protocol):
@@ -61,6 +66,15 @@ class StickyError(MatapaloError, ValueError):
             f"sticky key {text!r} is unknown; expected header:NAME, cookie:NAME, query:NAME, issued_cookie or ip"
         )
         self.text = text
+
+
+@lru_cache(maxsize=MAX_SHARED)
+def sources_from(sticky: tuple[str, ...]) -> tuple[Source, ...]:
+    """Compile a ``sticky`` list; one object for all routes that have the same one.
+
+    Raises: StickyError for anything that is not in the list of sources.
+    """
+    return tuple(map(source_from, sticky))
 
 
 def source_from(text: str) -> Source:

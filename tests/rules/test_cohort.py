@@ -120,4 +120,4 @@ def test_who_shows_nothing_that_any_cohort_asks_for_is_in_none(headers: FieldLis
         CohortSpec(name="beta", match=(MemberSpec(cookie="beta", value="1"), MemberSpec(cidr=("10.0.0.0/8",)))),
     ]
 
-    assert clues_of(cohorts_of(asked).values()).are_shown(headers, client_ip) is shown
+    assert clues_of(tuple(cohorts_of(asked).values())).are_shown(headers, client_ip) is shown
