@@ -280,10 +280,10 @@ def _where(holds: Callable[[float], bool]) -> float:
 # --- the tables -------------------------------------------------------------------------------------------------------
 
 BAD: Final = 0.01
-RUNS: Final = {0.0: 2_000, 0.000_1: 2_000, 0.001: 500, LIMIT: 1_000, BAD: 300}
+RUNS: Final = {0.0: 200, 0.000_1: 1_000, 0.001: 200, LIMIT: 500, BAD: 200}
 """True share of divergent pairs to the streams that are drawn per rate; what bears a bar has most."""
 
-FAILS: Final = 200
+FAILS: Final = 100
 """Streams of each truth and rate that are looked through for a fail: each look has to be judged."""
 
 LOOKED_FOR_FAIL: Final = 20_000
@@ -383,7 +383,11 @@ def table(say: Callable[[str], None]) -> list[Cell]:
     for share, runs in RUNS.items():
         for name, rate in RATES.items():
             cells.append(play(judging, share, rate, runs=runs, fails=FAILS))
-            say(f"gates: {share:.2%} at {name}: {len(cells[-1].passed)} of {runs} promoted")
+            one = cells[-1]
+            say(
+                f"gates: {share:.2%} at {name}: of {runs} promoted {len(one.passed)} ({one.soon} soon), "
+                f"Diffy {one.diffy} ({one.diffy_late}), Flagger {one.flagger}; failed {len(one.failed)} of {one.fails}"
+            )
     return cells
 
 
@@ -421,7 +425,7 @@ def main() -> int:
             print(f"| {share * 100:g} % | {what}, comparisons | {shown} |")
     judging = Judging()
     for share in (0.01, 0.05, 0.5):
-        took = [minutes_until_fail(judging, share, rate, runs=200) for rate in RATES.values()]
+        took = [minutes_until_fail(judging, share, rate, runs=100) for rate in RATES.values()]
         shown = " | ".join(f"{median(one):,.0f} min ({one[len(one) * 95 // 100]:,})" for one in took)
         print(f"| {share:.0%} after good days | fails within | {shown} |")
     return 0 if all(cell.holds for cell in cells) else 1

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,7 +75,14 @@ class EvidenceReader:
 
         Raises: StoreError when the evidence cannot be read.
         """
-        return evidence_from(build, await self._sum(route, build, since))
+        return (await self.gate_evidences(route, build, (since,)))[0]
+
+    async def gate_evidences(self, route: str, build: str, sinces: Sequence[float]) -> list[GateEvidence]:
+        """Say it for several moments, for little more than for one of them.
+
+        Raises: StoreError when the evidence cannot be read.
+        """
+        return [evidence_from(build, total) for total in await self._sums(route, build, sinces)]
 
     async def client_classes(self, route: str, since: float) -> dict[tuple[str, str], int]:
         """Say how clients were answered since a moment, whatever the build: (side, class) to requests.
@@ -84,7 +91,7 @@ class EvidenceReader:
         compared has (:attr:`rules.gate.GateEvidence.classes`).
         Raises: StoreError when the evidence cannot be read.
         """
-        counts = (await self._sum(route, None, since)).counts
+        counts = (await self._sums(route, None, (since,)))[0].counts
         return {(side, code): count for (side, code), count in _under(counts, "requests").items() if count > 0}
 
     async def requests(self, route: str, since: float) -> tuple[int, int]:
@@ -92,51 +99,56 @@ class EvidenceReader:
 
         Raises: StoreError when the evidence cannot be read.
         """
-        counts = (await self._sum(route, None, since)).counts
+        counts = (await self._sums(route, None, (since,)))[0].counts
         answers = sum(count for (side, _), count in _under(counts, "requests").items() if side in SIDES)
         return max(0, answers), max(0, min(counts.get("eligible", 0), answers))
 
-    async def _sum(self, route: str, build: str | None, since: float) -> Part:
-        """Add all parts up that began at or after a moment."""
+    async def _sums(self, route: str, build: str | None, sinces: Sequence[float]) -> list[Part]:
+        """Add all parts up that began at or after each of some moments."""
         await self._recorder.flush()
         evidence = self._state.evidence
         if evidence is None:
             raise StoreError(f"the evidence is not kept: {self._state.evidence_error}")
-        now = time.time()
+        now, basis = time.time(), self.current_basis(route)
+        over = int((now - LATE_S) // HOUR_S)
+        totals = []
         try:
-            basis = self.current_basis(route)
-            key = (route, build, basis, int(since // HOUR_S))
-            past = await self._past_of(evidence, key, since, int((now - LATE_S) // HOUR_S))
-            total = Part(began=since)
-            total.add(past.total)
-            hours = past.until_hour, int(now // HOUR_S) + 2
-            for part in await evidence.gate_hours.parts(route, build, basis, hours):
-                if part.began >= since:
-                    total.add(part)
+            late = await evidence.gate_hours.parts(route, build, basis, (over, int(now // HOUR_S) + 2))
+            for since in sinces:
+                first = int(since // HOUR_S)
+                total = Part(began=since)
+                if first < over:
+                    total.add((await self._past_of(evidence, (route, build, basis, first), since, over)).total)
+                for part in late:
+                    if part.began >= since:
+                        total.add(part)
+                totals.append(total)
         except ValueError as error:
             raise StoreError(f"the evidence has hours that this version cannot read: {error}") from error
-        return total
+        return totals
 
     async def _past_of(
         self, evidence: EvidenceStore, key: tuple[str, str | None, str, int], since: float, hour: int
     ) -> _Past:
-        """Give the sum over the hours before *hour*, from memory if it was asked for before."""
-        known = self._past.get(key)
-        if known is not None and known.until_hour == hour and known.below < since <= known.up_to:
-            return known
+        """Give the sum over the hours before *hour*; from memory as far as it was asked for before."""
         route, build, basis, first = key
-        parts = await evidence.gate_hours.parts(route, build, basis, (first, hour))
-        total = Part(began=since)
-        for part in parts:
-            if part.began >= since:
+        known = self._past.get(key)
+        if known is not None and not known.below < since <= known.up_to:
+            known = None
+        if known is not None and known.until_hour == hour:
+            return known
+        total, below, up_to = Part(began=since), since - since % HOUR_S - 1e-6, None
+        if known is not None and known.until_hour < hour:
+            # What is over does not change, so only the hours that have ended since then are read.
+            first, below, up_to = known.until_hour, known.below, known.up_to
+            total.add(known.total)
+        for part in await evidence.gate_hours.parts(route, build, basis, (first, hour)):
+            if part.began < since:
+                below = max(below, part.began)
+            else:
+                up_to = part.began if up_to is None else min(up_to, part.began)
                 total.add(part)
-        began = [part.began for part in parts]
-        found = _Past(
-            until_hour=hour,
-            below=max((at for at in began if at < since), default=since - since % HOUR_S - 1e-6),
-            up_to=min((at for at in began if at >= since), default=since),
-            total=total,
-        )
+        found = _Past(until_hour=hour, below=below, up_to=since if up_to is None else up_to, total=total)
         if len(self._past) >= MAX_KEPT:
             self._past.clear()
         self._past[key] = found

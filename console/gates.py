@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -36,7 +36,11 @@ FRESH_S: Final = 1.0
 """How old a verdict may be that a flip rests on."""
 
 SHOWN_S: Final = 5.0
-"""How old one may be that is only shown: lists of 1,000 routes are asked for every second."""
+"""How old one may be that is only shown."""
+
+SHOWN_PER_ROUTE_S: Final = 0.06
+"""So much older per route that there is: judging one takes 3 ms of CPU, so lists that are asked for again and again
+take a twentieth of a core however many routes they have. Of 1,000 routes a verdict is a minute old at most."""
 
 ASK_S: Final = 5.0
 """How long one change asks gates; a journey has a few, a file may move every route at once."""
@@ -59,8 +63,8 @@ class Evidence(Protocol):
         """Name what a route compares with what now (:mod:`rules.basis`)."""
         ...
 
-    async def gate_evidence(self, route: str, build: str, since: float) -> GateEvidence:
-        """Sum up since a moment in Unix time; raises StoreError."""
+    async def gate_evidences(self, route: str, build: str, sinces: Sequence[float]) -> Sequence[GateEvidence]:
+        """Sum up since each of some moments in Unix time; raises StoreError."""
         ...
 
     async def client_classes(self, route: str, since: float) -> Mapping[tuple[str, str], int]:
@@ -135,6 +139,10 @@ class Gates:
         Raises: ProblemError ``unknown-route``.
         """
         return await self._judge(self._state.route(route), age_s)
+
+    async def shown(self, route: str) -> Judged:
+        """Give the verdict for a list, older the more routes there are."""
+        return await self.judge(route, age_s=max(SHOWN_S, SHOWN_PER_ROUTE_S * len(self._state.config.routes)))
 
     async def admit(self, planned: Mapping[str, Flag], *, force: bool) -> Admission:
         """Ask the gates of all routes that would get more clients.
@@ -251,17 +259,12 @@ class Gates:
         leg = leg_at(began, now, over_s)
         # What lies before the build's first comparison is its evidence, too: the part of an hour that holds it.
         since = reset if leg.since <= began else leg.since
-        evidence = await reader.gate_evidence(route, build, since)
+        short = [one.since for one in recent_legs(began, now, over_s) if one.since > leg.since]
+        evidence, *recent = await reader.gate_evidences(route, build, (since, *short))
         classes = await reader.client_classes(route, since)
         clients = {("", code): count for (side, code), count in classes.items() if side == "legacy"}
-        recent = [
-            await reader.gate_evidence(route, build, short.since)
-            for short in recent_legs(began, now, over_s)
-            if short.since > leg.since
-        ]
         asked, comparable = await reader.requests(route, since)
-        evidence = replace(evidence, clients=clients, asked=asked, comparable=comparable)
-        return leg, evidence, tuple(recent)
+        return leg, replace(evidence, clients=clients, asked=asked, comparable=comparable), tuple(recent)
 
     async def _beginning(self, route: str, build: str, reset: float) -> float:
         """Say when a build was first compared since its evidence counts; 0.0: it never was."""
@@ -269,7 +272,7 @@ class Gates:
         if not self._beginnings.get(key):
             if len(self._beginnings) >= MAX_BEGINNINGS:
                 self._beginnings.clear()
-            self._beginnings[key] = (await self._evidence.gate_evidence(route, build, reset)).since
+            self._beginnings[key] = (await self._evidence.gate_evidences(route, build, (reset,)))[0].since
         return self._beginnings[key]
 
     def _tolerances(self, route: RouteSpec) -> dict[str, str]:

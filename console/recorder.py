@@ -51,6 +51,7 @@ class Recorder:
         self._of: ConfigSpec | None = None
         self._bases: Mapping[str, str] = {}
         self._takes: Mapping[str, str] = {}
+        self._new: Mapping[str, str | None] = {}
         self._said: dict[str, tuple[float, str]] = {}
         """Route to the newest moment at which new named its build, and the build."""
 
@@ -103,14 +104,15 @@ class Recorder:
         if self._of is not self._state.config:
             self._of = self._state.config
             self._bases, self._takes = bases_of(self._of), takes_of(self._of)
+            self._new = {route.name: route.new for route in self._of.routes}
 
     def builds_of_new(self, now: float) -> Callable[[str], str]:
         """Say which build of new each route compares now: what it said last, or what was deployed after that."""
         state = self._state
-        new = {route.name: route.new for route in state.config.routes}
+        self._look()
 
         def build_of(route: str) -> str:
-            deploys = state.deploys.get(new.get(route) or "", ())
+            deploys = state.deploys.get(self._new.get(route) or "", ())
             said_at, said = self._said.get(route, (0.0, ""))
             since = [deploy for deploy in deploys if deploy.at > said_at]
             return version_at(since, now) or said

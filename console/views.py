@@ -15,7 +15,7 @@ from console.asks import cursor_problem, limit_of
 from console.autopilot import Autopilot
 from console.calls import Asked, Reply
 from console.drift import drift, of_holds
-from console.gates import SHOWN_S, gate_as_json, judged_as_json
+from console.gates import gate_as_json, judged_as_json
 from console.journal import moment_text
 from console.metrics import RouteScene, Scene, render
 from console.openapi import openapi
@@ -314,7 +314,7 @@ class Views:
     async def _standing(self, name: str) -> Json:
         """Show what gate, watchdog and autopilot make of a route."""
         return {
-            "gate": gate_as_json(await self._state.gates.judge(name, age_s=SHOWN_S)),
+            "gate": gate_as_json(await self._state.gates.shown(name)),
             "watchdog": self._watchdog.shown(name),
             "autopilot": self._autopilot.shown(name),
         }

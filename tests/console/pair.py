@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +53,7 @@ class Unread:
         """Name no basis."""
         return ""
 
-    async def gate_evidence(self, _route: str, _build: str, _since: float) -> GateEvidence:
+    async def gate_evidences(self, _route: str, _build: str, _sinces: Sequence[float]) -> list[GateEvidence]:
         """Fail."""
         raise StoreError("nobody kept it")
 

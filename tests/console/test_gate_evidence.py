@@ -304,6 +304,34 @@ async def test_past_hours_are_remembered_and_right(tmp_path: Path) -> None:
     assert list(found.values()) == [1_111, 1_111, 1_110, 1_110, 1_100, 1_100, 1_000]
 
 
+async def test_an_hour_that_ends_is_added_to_what_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When hours have ended since the last question, the sum is the same as one that is read anew, for any moment."""
+    node = await Node.open(tmp_path)
+    hour = int(time.time() // 3_600)
+    starts = [float(then * 3_600 + late) for then in range(hour - 4, hour) for late in (-1, 5, 1_800)]
+    rows: dict[tuple[str, str, int], list[Part]] = {}
+    for number, began in enumerate(starts):
+        key = ("orders", "v1", int((began + 2) // 3_600))
+        rows.setdefault(key, []).append(Part(began=began, counts={"identical": 2**number}))
+    node.totals.gate_hours.join(rows)
+    node.totals.gate_hours.rewrite()
+    node.tell({"divergent|orders|legacy": 1})
+    await node.flush()
+    sinces = [0.0, *(began + step for began in starts for step in (-0.5, 0.0, 0.5))]
+
+    for ended in (2, 1, 0):
+        monkeypatch.setattr("console.gate_evidence.LATE_S", 60.0 + ended * 3_600)
+        for since in sinces:
+            found = (await node.evidence_since(since)).identical
+            anew = EvidenceReader(cast(ControlState, node), cast(Any, node))
+            assert found == (await anew.gate_evidence("orders", "v1", since)).identical
+    await node.close()
+
+    assert found == 0, "nothing began after the last moment"
+
+
 async def test_without_its_file_there_is_no_evidence() -> None:
     """With the evidence away the question is answered with why, never with zeros."""
     node = Node(Totals(), None)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -168,12 +169,12 @@ class FakeEvidence:
         """Give the basis that a test says."""
         return self.basis
 
-    async def gate_evidence(self, route: str, build: str, since: float) -> GateEvidence:
+    async def gate_evidences(self, route: str, build: str, sinces: Sequence[float]) -> list[GateEvidence]:
         """Give the evidence that a test says, or break."""
         self.asked += 1
         if self.broken:
             raise StoreError("the disk is gone")
-        return self.evidence
+        return [self.evidence for _ in sinces]
 
     async def client_classes(self, route: str, since: float) -> dict[tuple[str, str], int]:
         """Say that clients got 2xx from legacy, and something else from new."""
