@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-1. What is decided stands in :mod:`rules.watch`; here is only where the counts come from and what is done.
+1. What is decided stands in :mod:`rules.watch`, what it is decided on in :mod:`console.watched`; here is what is done.
 2. A trip is a rollback like any other (:class:`console.holds.Holds`): the hold first, by the supervisor, then flag and
    audit. So it works on this node's own counts with the database away; what could not be audited then is written when
    the database is back, as long as the hold stands.
@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -30,13 +30,13 @@ from console.journal import now_text
 from console.problem import ProblemError
 from console.shapes import Json
 from console.state import Caller, ControlState
-from console.totals import Record
+from console.watched import Latencies, past_of, window_as_json, window_of
 from console.windows import Window as Counted
 from console.windows import Windows
 from rules.flag import Flag
-from rules.latency import BOUNDS_S, added
+from rules.latency import BOUNDS_S
 from rules.snapshot import EVERYWHERE
-from rules.watch import FAILED, SURE_S, Judgement, Known, Window, is_watched, judge, looks, sure
+from rules.watch import SURE_S, Judgement, Known, is_watched, judge, looks, sure
 
 LOOK_S: Final = 0.5
 """Between two looks; workers tally twice as often."""
@@ -290,7 +290,7 @@ class Watchdog:
             "value": found.value,
             "limit": found.limit,
             "against": found.against,
-            "window": None if seen.counted is None else _as_json(seen.counted),
+            "window": None if seen.counted is None else window_as_json(seen.counted),
         }
 
     def states(self) -> dict[str, str]:
@@ -311,112 +311,10 @@ class Watchdog:
 
     def _numbers(self, route: RouteSpec) -> Json | None:
         counted = self._routes[route.name].counted
-        return None if counted is None else _as_json(counted)
+        return None if counted is None else window_as_json(counted)
 
 
 def cools_down_until(notes: Mapping[str, str], route: str, spec: WatchdogSpec) -> float:
     """Say until when, in Unix time, the autopilot does nothing on a route that tripped; 0.0: it never tripped."""
     note = notes.get(f"{NOTE}{route}")
     return 0.0 if note is None else float(json.loads(note)["unix"]) + spec.cool_down_ns / 1e9
-
-
-def window_of(counted: Counted, latency: Mapping[str, Sequence[int]]) -> Window:
-    """Turn what was counted into what is judged."""
-    compared = sum(counted.total(family) for family in ("identical", "tolerated", "divergent", "undecided"))
-    return Window(
-        seconds=counted.seconds,
-        covers_s=counted.covers_s,
-        new=counted.answered("new"),
-        # An answer that was a 5xx and broke off, too, would count twice.
-        new_failed=min(counted.failed("new"), counted.answered("new")),
-        fallbacks=counted.total("fallbacks"),
-        legacy=counted.answered("legacy"),
-        legacy_failed=min(counted.failed("legacy"), counted.answered("legacy")),
-        pairs=counted.pairs(),
-        compared=compared,
-        divergent=counted.total("divergent"),
-        latency=latency,
-    )
-
-
-def past_of(records: Iterable[Record]) -> dict[str, Known]:
-    """Sum up how often legacy ever failed each route, towards clients and in copies.
-
-    Runs: in a thread; pure.
-    Cost: 0.1 microseconds per key and epoch.
-    """
-    requests: dict[str, list[int]] = {}
-    for record in records:
-        for key, count in record.counts.items():
-            if key.startswith("requests|"):
-                _, route, side, _, code = key.split("|")
-                if side != "legacy":
-                    continue
-            elif key.startswith("paired|"):
-                _, route, _, code, _ = key.split("|")
-            else:
-                continue
-            held = requests.setdefault(route, [0, 0])
-            held[0] += count
-            held[1] += count if code in FAILED else 0
-    return {route: Known(requests=total, failed=failed) for route, (total, failed) in requests.items()}
-
-
-class Latencies:
-    """Keep how the paired times of both sides grew, for routes whose watchdog wants to know.
-
-    Bound: :data:`KEPT` snapshots per route and side, one a second at most.
-    """
-
-    KEPT: Final = 600
-
-    def __init__(self) -> None:
-        self._kept: dict[str, list[tuple[float, Mapping[str, Sequence[int]]]]] = {}
-
-    def tick(self, records: Sequence[Record], routes: Iterable[RouteSpec], now: float) -> None:
-        """Take a snapshot of each watched route once per second."""
-        wanted = {route.name for route in routes if route.watchdog is not None and route.watchdog.p95_ratio_max}
-        self._kept = {name: kept for name, kept in self._kept.items() if name in wanted}
-        for name in wanted:
-            kept = self._kept.setdefault(name, [])
-            if kept and now - kept[-1][0] < 1.0:
-                continue
-            sums: dict[str, Sequence[int]] = {}
-            for side in ("legacy", "new"):
-                sums[side] = []
-                for record in records:
-                    sums[side] = added(sums[side], record.histograms.get(f"paired_head|{name}|{side}", ()))
-            kept.append((now, sums))
-            del kept[: -self.KEPT]
-
-    def within(self, name: str, seconds: float, now: float) -> Mapping[str, Sequence[int]]:
-        """Give what came within the last *seconds*; empty: this route's times are not wanted."""
-        kept = self._kept.get(name)
-        if not kept:
-            return {}
-        first = next((sums for at, sums in kept if at >= now - seconds), kept[-1][1])
-        return {side: _grown(kept[-1][1][side], first[side]) for side in ("legacy", "new")}
-
-    def begin_anew(self, name: str) -> None:
-        """Forget what a route did until now."""
-        self._kept.pop(name, None)
-
-
-def _grown(now: Sequence[int], before: Sequence[int]) -> list[int]:
-    return [max(0, count - (before[at] if at < len(before) else 0)) for at, count in enumerate(now)]
-
-
-def _as_json(counted: Counted) -> Json:
-    seen = window_of(counted, {})
-    return {
-        "seconds": seen.seconds,
-        "covers_s": round(counted.covers_s, 1),
-        "new": seen.new,
-        "new_failed": seen.new_failed,
-        "fallbacks": seen.fallbacks,
-        "legacy": seen.legacy,
-        "legacy_failed": seen.legacy_failed,
-        "compared": seen.compared,
-        "divergent": seen.divergent,
-        "pairs": {f"{legacy} {new}": count for (legacy, new), count in sorted(seen.pairs.items())},
-    }
