@@ -25,7 +25,7 @@ def run_inner(tmp_path: Path, body: str, **environ: str) -> str:
         env={**os.environ, "CI": "", "COLUMNS": "1000", **environ},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     return done.stdout + done.stderr
