@@ -468,6 +468,7 @@ def test_a_real_answer_in_flight_is_finished_before_the_end() -> None:
         assert not any(map(is_alive, children))
 
 
+@pytest.mark.alone
 def test_real_children_end_when_their_supervisor_is_killed() -> None:
     """Worker, comparer and control are gone five seconds after their supervisor, even with an idle client connected."""
     with Recorder(answer(b"hello")) as backend, real(backend) as product:

@@ -398,11 +398,11 @@ def test_a_pair_over_the_wall_clock_ends_the_process_and_costs_itself(state_dir:
 
 def test_the_wall_clock_counts_pairs_and_not_their_number(state_dir: Path) -> None:
     """A stream of small pairs that lasts longer than the wall clock is never cut."""
-    one = Running(state_dir, wall_clock_s=0.2)
+    one = Running(state_dir, wall_clock_s=0.75)
 
     try:
         worker = one.worker()
-        until = time.monotonic() + 1.0
+        until = time.monotonic() + 2.0
         sent = 0
         while time.monotonic() < until:
             worker.send(*(framed(sent + number, b"[1]", b"[2]", parity="meaning") for number in range(100)))
