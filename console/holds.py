@@ -44,6 +44,8 @@ class RollbackAsk:
     to: str = Stage.LEGACY.value
     reason: str = ""
     anyway: bool = False
+    join: bool = False
+    """Whoever asks, asks on every node: what another node has written already is not written again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +143,19 @@ class Holds(Changing):
             if state.config.flags != "database":
                 planned = {}
             names = tuple(route.name for route in routes)
+            if ask.join and self._is_written(names, ask, caller):
+                return Done(pushed=pushed_now(state), audit_id=None, extra={"joined": True})
             return await self.write_flags("rollback", planned, ask.reason, caller, routes=names, always=True)
+
+    def _is_written(self, names: Sequence[str], ask: RollbackAsk, caller: Caller) -> bool:
+        """Tell whether another node was faster with the same rollback."""
+        if self.state.replicas is None:
+            return False
+        holds = [self.state.written.get(name) for name in names]
+        return all(
+            hold is not None and hold.actor == caller.actor and hold.keep_copying <= (ask.to == Stage.SHADOW.value)
+            for hold in holds
+        )
 
     def _unheard(self, names: Sequence[str]) -> tuple[str, ...]:
         """Say that other nodes do not know of a hold, and how to reach them."""

@@ -154,13 +154,18 @@ def plan_holds(
         mine, theirs = here.get(route), written.get(route)
         if mine == theirs:
             continue
-        if mine is not None and name_of_hold(mine) not in heard.get(route, ()):
+        if mine is not None and name_of_hold(mine) not in heard.get(route, ()) and not _is_one(mine, theirs):
             bring.append(mine)
         elif theirs is not None:
             add.append(theirs)
         else:
             remove.append(route)
     return HoldPlan(add=tuple(add), remove=tuple(remove), bring=tuple(bring))
+
+
+def _is_one(mine: Hold, theirs: Hold | None) -> bool:
+    """Tell whether watchdogs of two nodes hold for the same reason, each in its own words: the database's count."""
+    return theirs is not None and mine.actor == theirs.actor == "watchdog" and mine.keep_copying == theirs.keep_copying
 
 
 def tidied(digest: str, foreign: Collection[str], nodes: Sequence[NodeSeen]) -> tuple[str, ...]:

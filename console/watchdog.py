@@ -11,7 +11,8 @@ Rules of this file:
 4. A flip is no blind time: the next look judges. Only a release begins the windows anew, for what they hold belongs to
    the trip before.
 5. A trip takes the whole journey back, because its routes flip together.
-6. No rollback is waited for: one route that is slow to go back delays nobody else.
+6. Nodes that share a database each trip by themselves; the fastest writes the rollback, the others join it.
+7. No rollback is waited for: one route that is slow to go back delays nobody else.
 """
 
 from __future__ import annotations
@@ -213,7 +214,7 @@ class Watchdog:
         evidence |= {"route": route.name, "stage": self._state.flag(route).stage.value, "window": self._numbers(route)}
         note = json.dumps({"at": at, "unix": time.time(), "to": found.to, "reason": found.sentence})
         whose = f"{route.name}: " if route.journey else ""
-        ask = RollbackAsk(to=found.to, reason=f"{whose}{found.sentence}")
+        ask = RollbackAsk(to=found.to, reason=f"{whose}{found.sentence}", join=True)
         caller = Caller(
             actor=ACTOR,
             source=ACTOR,
@@ -238,6 +239,11 @@ class Watchdog:
         for name in names:
             if (seen := self._routes.get(name)) is not None:
                 seen.was_held = True  # a release may come before the next look
+        if "joined" in answer.body:
+            state.journal.say(
+                "watchdog.joined", f"{listed(names)}: another node was faster: {ask.reason}", routes=names
+            )
+            return
         audit_id = answer.body["audit_id"]
         state.journal.say("watchdog.tripped", f"{listed(names)} to {ask.to}: {ask.reason}", routes=names)
         if audit_id is None:
@@ -271,7 +277,7 @@ class Watchdog:
             return  # tried again
         finally:
             self._going.discard(unit)
-        if answer.body["audit_id"] is not None:
+        if answer.body["audit_id"] is not None or "joined" in answer.body:
             self._unwritten.pop(unit, None)
 
     # --- what is shown ---------------------------------------------------------------------------------------------

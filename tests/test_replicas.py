@@ -12,16 +12,22 @@ from typing import Any
 
 import pytest
 
+from tests.support.load import Load
 from tests.support.nodes import Cluster, ClusterNode, crowds, seconds_to_everybody
 from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.product import wait_until
-from tests.support.recorder import Recorder, answer
+from tests.support.recorder import RecordedRequest, Recorder, answer
 
 pytestmark = [pytest.mark.needs("postgres"), pytest.mark.alone, pytest.mark.shares]
 
 JSON = (("Content-Type", "application/json"),)
 PATH = "/api/orders/7"
 LEGACY, NEW = b'{"side":"legacy"}', b'{"side":"new"}'
+
+
+def _new(request: RecordedRequest) -> bytes:
+    """Answer as new does, which cannot take payments."""
+    return answer(b"", status=500) if request.target == b"/api/pay" else answer(NEW, headers=JSON)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +41,7 @@ def cluster(
     with (
         PostgresServer(part_path("postgres").resolve().parent) as server,
         Recorder(answer(LEGACY, headers=JSON), keep_bytes=0) as legacy,
-        Recorder(answer(NEW, headers=JSON), keep_bytes=0) as new,
+        Recorder(_new, keep_bytes=0) as new,
     ):
         config: dict[str, Any] = {  # Any: YAML
             "backends": {"old": {"url": legacy.url}, "shop": {"url": new.url}},
@@ -44,6 +50,7 @@ def cluster(
             "routes": [
                 {"name": "orders", "match": {"path": "/api/orders/{id}"}, "watchdog": "off"},
                 {"name": "cart", "match": {"path": "/api/cart"}, "watchdog": "off"},
+                {"name": "pay", "match": {"path": "/api/pay"}},
             ],
         }
         with Cluster(server, config) as running:
@@ -89,6 +96,38 @@ def test_a_lost_notice_costs_one_look(cluster: Cluster) -> None:
 
     assert min(took) < 1.0, took
     assert any("looking twice a second" in line["message"] for line in cluster.nodes[1].logs("notices.lost"))
+
+
+def test_nodes_that_trip_apart_from_each_other_roll_back_once(cluster: Cluster) -> None:
+    """A node that has no database takes a route back by what it sees itself; it and the node that did the same with the
+    database have made one rollback, with one hold, when they meet again."""
+    one, two, idle = cluster.nodes
+    one.flip("canary", "pay", percent=50)
+    cluster.wait_stage("canary", "pay")
+
+    def hold(node: ClusterNode) -> Any:  # Any: JSON
+        found = node.admin("GET", "/api/v1/routes/pay")["hold"]
+        return found if found and found["actor"] == "watchdog" else None
+
+    two.network.cut()
+    try:
+        with (
+            Load(one.port, clients=16, gap_s=0.05, target="/api/pay"),
+            Load(two.port, clients=16, gap_s=0.05, target="/api/pay"),
+        ):
+            wait_until(lambda: hold(one) and hold(two) and hold(idle), "every node is held", 40)
+        alone = hold(two)
+    finally:
+        two.network.heal()
+    cluster.wait_well()
+    wait_until(lambda: hold(two) == hold(one), "they hold the same")
+    entries = one.admin("GET", "/api/v1/audit?route=pay")["entries"]
+    one.admin("POST", "/api/v1/routes/pay/release", {})
+    wait_until(lambda: not any(hold(node) for node in cluster.nodes), "every node has released it")
+
+    assert alone != hold(one)
+    assert [entry["kind"] for entry in entries if entry["actor"] == "watchdog"] == ["rollback"]
+    assert one.stage("pay") == two.stage("pay") == "legacy"
 
 
 def test_a_node_needs_six_connections(cluster: Cluster) -> None:
@@ -308,9 +347,9 @@ def test_files_that_come_one_after_the_other_lose_nothing(cluster: Cluster) -> N
     first, second, third = cluster.nodes
     first.flip("canary", "cart", percent=20)
     cluster.wait_stage("canary", "cart")
-    orders, cart = cluster.config["routes"]
+    orders, cart, pay = cluster.config["routes"]
     extra = {"name": "extra", "match": {"path": "/api/extra"}, "watchdog": "off"}
-    newer = {**cluster.config, "routes": [orders, {**cart, "name": "basket", "was": "cart"}, extra]}
+    newer = {**cluster.config, "routes": [orders, {**cart, "name": "basket", "was": "cart"}, extra, pay]}
 
     second.configure(newer)
     second.admin("POST", "/-/reload", {})

@@ -147,6 +147,17 @@ def test_holds_are_neither_lost_nor_brought_back(
     assert bool(found) == (plan != HoldPlan())
 
 
+def test_watchdogs_of_two_nodes_hold_once() -> None:
+    """Watchdogs that trip apart from each other make one hold; one that copies on beside one that does not are two."""
+    first = Hold(route="orders", actor="watchdog", reason="20 %", at="2026-11-21T10:00:00.000Z")
+    second = Hold(route="orders", actor="watchdog", reason="30 %", at="2026-11-21T10:00:01.000Z")
+    other = Hold(route="orders", actor="watchdog", reason="30 %", at="2026-11-21T10:00:01.000Z", keep_copying=True)
+    heard = {"orders": frozenset([name_of_hold(first)])}
+
+    assert plan_holds({"orders": second}, {"orders": first}, heard, ["orders"]) == HoldPlan(add=(first,))
+    assert plan_holds({"orders": other}, {"orders": first}, heard, ["orders"]) == HoldPlan(bring=(other,))
+
+
 def test_a_hold_of_a_route_that_is_not_ours_is_left_alone() -> None:
     """What another node's newer file has cannot be held here, and is not released for that."""
     assert not plan_holds({}, {"orders": THEIRS}, {}, ["cart"])
