@@ -7,6 +7,7 @@ route's new sides can no longer carry, refuses the whole reload.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -142,7 +143,8 @@ def _opened(config: ConfigSpec, name: str) -> object:
 def diff(old: ConfigSpec, new: ConfigSpec) -> list[str]:
     """Say what a new configuration changes, one line for people per change.
 
-    Shape: ``+`` added, ``-`` removed, ``~`` changed; references to secrets appear, their values never can.
+    Shape: ``+`` added, ``-`` removed, ``~`` changed; references to secrets appear, their values never can; of a URL
+    as text (a webhook's) the host does.
     Order: routes and backends by name, then the other keys as in the file. The order in the file is no change.
     """
     lines: list[str] = []
@@ -237,4 +239,15 @@ def _text(value: object, written: Callable[[int], str] = str) -> str:
         shown = ((*_key(field.name), field, getattr(value, field.name)) for field in fields(value))
         parts = (f"{key}: {_text(part, how)}" for key, how, field, part in shown if part != field.default)
         return "{" + ", ".join(parts) + "}"
-    return written(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return written(value) if isinstance(value, int) and not isinstance(value, bool) else _without_secrets(str(value))
+
+
+def _without_secrets(text: str) -> str:
+    """Leave of a URL what names the machine: its path and query are often a secret, what stands before @ always is."""
+    scheme, found, rest = text.partition("://")
+    if not found:
+        return text
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" in rest:
+        return f"{scheme}://…"
+    return f"{scheme}://{host}" + ("/…" if rest[len(host) :].strip("/") else "")

@@ -428,10 +428,14 @@ def parameters_of(where: str) -> dict[str, Any]:  # Any: psycopg takes texts and
     """
     try:
         url = resolve(where) if where.startswith(("env:", "file:")) else where
+        authority, _, name = url.partition("://")[2].partition("?")[0].partition("/")
+        if authority.count("@") > 1 or "@" in name:
+            # libpq would take the rest of such a password for a host or a name, and every message would show it.
+            raise ValueError
         found = conninfo.conninfo_to_dict(url)
     except SecretError as error:
         raise StoreError(f"database: {error}") from error
-    except psycopg.Error:
+    except (psycopg.Error, ValueError):
         raise StoreError(
             "database: found a text that PostgreSQL does not read as a URL, expected "
             "postgresql://USER:PASSWORD@HOST:PORT/NAME?sslmode=verify-full; "

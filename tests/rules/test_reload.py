@@ -18,6 +18,7 @@ from config.spec import (
     RuleSpec,
     ShadowSpec,
     ToleranceSpec,
+    WebhookSpec,
 )
 from rules import CohortFlag, Flag, OrphanError, SnapshotSpec, Stage, carry_flags, diff, needs_restart
 from tests.rules.made import config, flag, route
@@ -141,6 +142,22 @@ def test_the_diff_is_one_line_per_change() -> None:
         "+ route c: /c, /d, legacy-app -> new-app",
         "~ undeclared: legacy-app -> none",
     ]
+
+
+def test_the_diff_holds_no_part_of_a_url_that_may_be_secret() -> None:
+    """Of a webhook's URL the diff, which stands in the audit for ever, names the host: the path is often a secret."""
+    urls = (
+        "https://hooks.example/T0/SEKRET?k=SEKRET",
+        "https://new.example:8443",
+        "https://u:SEKRET@x.example/SEKRET@y",
+    )
+    one, two, three = (config(route("a"), webhooks=(WebhookSpec(url=url, secret="env:HOOK"),)) for url in urls)
+
+    assert diff(one, two) == [
+        "~ webhooks: [{url: https://hooks.example/…, secret: env:HOOK}] -> "
+        "[{url: https://new.example:8443, secret: env:HOOK}]"
+    ]
+    assert "SEKRET" not in "".join(diff(two, three) + diff(three, one))
 
 
 @pytest.mark.parametrize(("flags", "prefix"), [("database", "initial_"), ("file", "")])

@@ -262,6 +262,18 @@ async def test_no_message_holds_a_password(migrated_url: str, change: str, said:
     assert "postgresql://" in told or "PostgreSQL" in told
 
 
+@pytest.mark.parametrize("password", ["abc/SEKRET", "abc@SEKRET", "a/b@SEKRET", "SEKRET@SEKRET@"])
+def test_a_password_that_is_not_escaped_is_taken_for_nothing_else(password: str) -> None:
+    """A slash or @ in a password makes a host or a name of its rest, which messages show: it is refused instead."""
+    url = f"postgresql://matapalo:{password}@127.0.0.1:5432/flags?sslmode=disable"
+
+    with pytest.raises(StoreError, match="special characters are written as %XX") as caught:
+        parameters_of(url)
+
+    assert "SEKRET" not in f"{caught.value} {named(url)}"
+    assert parameters_of("postgresql://u:a%2Fb%40c@h/d?application_name=a@b")["password"] == "a/b@c"
+
+
 async def test_a_url_may_be_found_in_a_file_that_changes(migrated_url: str, tmp_path: Path) -> None:
     """A reference is resolved for each connection: a rotated password needs no restart."""
     held = tmp_path / "url"
