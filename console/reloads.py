@@ -33,6 +33,7 @@ from rules.basis import bases_of
 from rules.flag import Flag, flag_as_json
 from rules.reload import OrphanError, carry_flags, diff, needs_restart
 from rules.snapshot import SnapshotError, SnapshotSpec, build, encode
+from rules.stage import new_share_bp
 from store.entries import Entry
 from store.flags import Commit
 
@@ -171,7 +172,9 @@ class Reloads(Changing):
         taken = await self._commit(config, caller, drop, asked)
         for sentence in (warned := not_passed(asked, "the file")):
             state.journal.say("gate.not_passed", sentence)
-        return replace(taken, notes=[*notes, *warned])
+        for sentence in (unseen := _unseen(known, config, state.spec.flags)):
+            state.journal.say("gate.unseen", sentence)
+        return replace(taken, notes=[*notes, *warned, *unseen])
 
     @on_newest_truth
     async def _commit(self, config: ConfigSpec, caller: Caller, drop: Collection[str], asked: Admission) -> _Taken:
@@ -253,6 +256,26 @@ class Reloads(Changing):
         raise ProblemError(
             "worker-refused", f"The configuration was not taken over, because {why}; the previous one is in force."
         )
+
+
+def _unseen(known: Mapping[str, str], config: ConfigSpec, flags: Mapping[str, Flag]) -> list[str]:
+    """Say where new goes on answering clients, though what it answers is not what a gate has seen.
+
+    Shape: *known* are the bases before; a route that is new was born as the file says, and one without gate asks none.
+    """
+    bases = bases_of(config)
+    changed = [
+        route
+        for route in config.routes
+        if (before := known.get(route.name) or known.get(route.was or "")) is not None and before != bases[route.name]
+    ]
+    return [
+        f"{route.name}: new goes on answering {new_share_bp(flags[route.name]) / 100:g} % of its clients, but what the "
+        "route takes, whom it asks or what they are sent has changed, and no gate has seen that; roll it back until "
+        "its gate passes, or mind its watchdog"
+        for route in changed
+        if route.gate is not None and route.legacy is not None and new_share_bp(flags[route.name])
+    ]
 
 
 async def _load(path: str) -> ConfigSpec:

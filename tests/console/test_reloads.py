@@ -234,3 +234,26 @@ async def test_a_flip_during_a_reload_is_not_lost(tmp_path: Path) -> None:
     assert answer.status_code == 200
     assert spec.flags["orders"].percent_bp == 500
     assert spec.config.routes[1].match[0].path == "/basket"
+
+
+async def test_a_reload_says_where_new_answers_what_no_gate_has_seen(tmp_path: Path) -> None:
+    """A live route that takes other requests goes on, and the reload says that no gate has seen them, also when it is
+    renamed with it; a route on legacy, one with `gate: off`, and a mere new name say nothing."""
+    wider = ROUTES.replace('"/orders/{id:int}"', "/orders/**").replace("/cart", "/carts")
+    named = wider.replace("- name: orders", "- name: buys\n    was: orders")
+    moved = named.replace("- name: buys\n    was: orders", "- name: sales\n    was: buys").replace(
+        "/orders/**", "/sales/**"
+    )
+    async with running(tmp_path, gate="{comparisons: 1}") as node:
+        await node.worker()
+        forced = {"stage": "live", "force": True, "reason": "test"}
+        await node.post("/api/v1/routes/orders/flip", forced)
+        notes = []
+        last = moved.replace("/sales/**", "/s/**")
+        for routes, gate in ((wider, node.gate), (named, node.gate), (moved, node.gate), (last, "off")):
+            node.write(routes, gate=gate)
+            notes.append((await node.post("/-/reload")).json()["notes"])
+
+    assert [len(said) for said in notes] == [1, 0, 1, 0]
+    assert notes[0][0].startswith("orders: new goes on answering 100 % of its clients, but ")
+    assert notes[2][0].startswith("sales: new goes on answering 100 % of its clients, but ")
