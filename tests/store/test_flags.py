@@ -168,20 +168,6 @@ async def test_the_audit_is_paged_newest_first_and_filtered_by_route(place: str)
     assert [one.id for one in pay] == [5, 3, 1]
 
 
-async def test_an_entry_of_many_routes_is_read_once(place: str) -> None:
-    """The start of a thousand routes is one entry with a thousand flags: what moved them last reads it once."""
-    store = await FlagStore.open(place)
-    names = tuple(f"r{number}" for number in range(50))
-    await store.commit(Commit(revision=1, entry=entry("start", names)))
-    await store.commit(Commit(revision=2, entry=entry("flip", ("r7",))))
-
-    moves = await store.last_moves()
-    await store.close()
-
-    assert {name: one.id for name, one in moves.items()} == {name: 2 if name == "r7" else 1 for name in names}
-    assert len({id(one) for one in moves.values()}) == 2
-
-
 async def test_the_last_flip_of_each_route_is_found(place: str) -> None:
     """The last flip is the newest flip, rollback or undo of a route; holds and reloads are none."""
     store = await FlagStore.open(place)
