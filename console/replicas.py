@@ -139,7 +139,7 @@ class Replicas:
             if state.flag_store is None:
                 return
             position = await state.flag_store.position()
-            if position.number != state.position:
+            if not state.knows(position):
                 await self.catch_up()
             self._found("look")
             await self._settle_holds()
@@ -175,6 +175,7 @@ class Replicas:
         """
         state = self._state
         joined = join(state.config, truth, state.spec)
+        went_back = truth.number <= state.position and truth.head != state.head
         if joined.is_news:
             change = start_commit(joined, truth)
             try:
@@ -185,11 +186,13 @@ class Replicas:
             truth = replace(
                 truth,
                 number=written[-1].id,
+                head=written[-1].hash,
                 flags={**truth.flags, **joined.offered},
             )
-        if truth.number < state.position:
+        if went_back:
             state.journal.say(
-                "database.went_back", f"the database went back from a-{state.position} to a-{truth.number}"
+                "database.went_back",
+                f"the database no longer has what it had up to a-{state.position}; what it has rules",
             )
         is_new = joined.spec != state.spec
         pushed = state.adopt(joined.spec)

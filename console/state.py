@@ -15,7 +15,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,7 +35,7 @@ from rules.stage import initial_flag
 from store.database import StoreError
 from store.entries import Entry
 from store.evidence import EvidenceStore
-from store.flags import Commit, Deploy, FlagStore, Remembered, StaleRevisionError, name_of_hold
+from store.flags import Commit, Deploy, FlagStore, Position, Remembered, StaleRevisionError, name_of_hold
 from store.groups import Groups
 from store.repeats import RepeatLog
 
@@ -152,6 +152,8 @@ class ControlState:
         """Who keeps this node and the others at one truth; ``None``: nobody else shares the database."""
         self.position = -1
         """The number of the audit entry up to which all of this is true; -1: the database was not read yet."""
+        self.head = ""
+        """That entry's hash."""
         self.learned = asyncio.Event()
         """Set when what another node changed is known here; the keyring waits for it, and clears it."""
         self.foreign: dict[str, Flag] = {}
@@ -244,7 +246,7 @@ class ControlState:
 
     def learn(self, truth: Remembered) -> None:
         """Take over what the database says beside flags, switches and tolerances, which are the snapshot's."""
-        self.position = truth.number
+        self.position, self.head = truth.number, truth.head
         self.learned.set()
         self.deploys, self.notes = dict(truth.deploys), dict(truth.notes)
         self.written, self.heard = dict(truth.holds), dict(truth.heard)
@@ -328,7 +330,7 @@ class ControlState:
             raise ProblemError(
                 "database", f"Nothing was changed: {error}. A rollback works without the database."
             ) from error
-        self._note(change, written[0].id)
+        self._note(change, written)
         for entry in written:
             self.events.tell("change", told(entry))
         self.say(written)
@@ -355,11 +357,11 @@ class ControlState:
         for name in entry.routes:
             self.flips[name, entry.source] = self.flips.get((name, entry.source), 0) + 1
 
-    def _note(self, change: Commit, number: int) -> None:
+    def _note(self, change: Commit, written: Sequence[Entry]) -> None:
         """Remember what the database knows now."""
         # Otherwise somebody else's entries stand between: the replicas read them, and ours again.
-        if number == self.position + 1:
-            self.position = number + len(change.more)
+        if written[0].id == self.position + 1:
+            self.position, self.head = written[-1].id, written[-1].hash
         for note, value in change.remember.items():
             if value is None:
                 self.notes.pop(note, None)
@@ -370,6 +372,10 @@ class ControlState:
             self.heard[hold.route] = self.heard.get(hold.route, frozenset()) | {name_of_hold(hold)}
         for route in change.release:
             self.written.pop(route, None)
+
+    def knows(self, position: Position) -> bool:
+        """Say whether all of this is true at a position of the database."""
+        return (position.number, position.head) == (self.position, self.head)
 
     async def confirm(self) -> None:
         """Make sure that what an answer says without changing anything is true on every node.
@@ -384,7 +390,7 @@ class ControlState:
             position = await self.flag_store.position()
         except StoreError as error:
             raise ProblemError("database", f"Whether that is so on every node is not known: {error}.") from error
-        if position.number != self.position:
+        if not self.knows(position):
             raise OvertakenError("another node changed something since")
 
     async def catch_up(self) -> None:

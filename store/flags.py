@@ -8,7 +8,7 @@ Rules of this file:
 3. The audit only grows; triggers in the file itself refuse everything else.
 4. Each entry carries the hash of the one before it (:mod:`store.chain`), so that a change behind our back shows.
 5. The number of the newest entry is the *position* of the truth: every change moves it, none is planned on an older
-   one, and a reader whose position is that number knows everything (docs/decisions/0022-replicas.md).
+   one, and a reader who knows that entry, by number and hash, knows everything (docs/decisions/0022-replicas.md).
 6. A hold that was ever written here is *heard* (``meta``, :data:`_HEARD`): a node that still has it, though it is no
    longer written here, missed its release; one that was never heard is new, and must not be lost.
 """
@@ -81,6 +81,8 @@ class Position(NamedTuple):
     number: int
     """Of the newest audit entry; 0: nothing was ever committed."""
     revision: int
+    head: str
+    """The hash of that entry: a database that was restored may count to the same number again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,8 @@ class Remembered:
     """Key to JSON, for keys that begin with one of :data:`NOTES`."""
     number: int = 0
     """The position: of the newest audit entry."""
+    head: str = ""
+    """That entry's hash."""
     config: str = ""
     """The digest of the configuration that the newest entry was made under; empty: no entry says."""
     heard: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -194,6 +198,7 @@ class FlagStore:
             return Remembered(
                 revision=position.revision,
                 number=position.number,
+                head=position.head,
                 flags={
                     route: Flag(
                         stage=Stage(stage),
@@ -450,9 +455,10 @@ _LAST_CONFIG: Final = select(audit.c.config).where(audit.c.config != "").order_b
 _POSITION: Final = select(
     select(func.max(audit.c.id)).scalar_subquery(),
     select(meta.c.value).where(meta.c.key == "revision").scalar_subquery(),
+    select(audit.c.hash).order_by(audit.c.id.desc()).limit(1).scalar_subquery(),
 )
 
 
 def _position(rows: list[Row]) -> Position:
-    number, revision = rows[0]
-    return Position(number=number or 0, revision=int(revision or 0))
+    number, revision, head = rows[0]
+    return Position(number=number or 0, revision=int(revision or 0), head=head or "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -240,6 +242,36 @@ async def test_an_older_truth_never_replaces_a_newer_one(tmp_path: Path) -> None
 
         assert state.written == {"orders": HOLD}
         assert state.position == number
+
+
+def _put_back(kept: Path, file: Path) -> None:
+    """Restore a backup of the database."""
+    for left in file.parent.glob(f"{file.name}*"):
+        left.unlink()
+    kept.rename(file)
+
+
+async def test_a_database_that_lost_a_change_and_counted_on_is_not_taken_for_known(tmp_path: Path) -> None:
+    """After a failover that lost an entry, with a new one in its place, every node has what the database has."""
+    file, kept = tmp_path / "flags.db", tmp_path / "kept"
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        await one.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
+        with contextlib.closing(sqlite3.connect(file)) as before, contextlib.closing(sqlite3.connect(kept)) as copy:
+            before.backup(copy)
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await two.replicas.look()
+        known = one.state.position
+        await one.cut()
+        await two.cut()
+        _put_back(kept, file)
+
+        await two.heal()
+        await one.heal()
+
+        assert two.state.position == known
+        assert one.state.head == two.state.head
+        assert [one.stage(), two.stage()] == [Stage.SHADOW, Stage.SHADOW]
+        assert one.state.revision == two.state.revision
 
 
 async def test_flags_of_a_lost_database_are_written_again(tmp_path: Path) -> None:
