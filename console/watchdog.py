@@ -5,7 +5,7 @@ Rules of this file:
 1. What is decided stands in :mod:`rules.watch`, what it is decided on in :mod:`console.watched`; here is what is done.
 2. A trip is a rollback like any other (:class:`console.holds.Holds`): the hold first, by the supervisor, then flag and
    audit. So it works on this node's own counts with the database away; what could not be audited then is written when
-   the database is back, as long as the hold stands.
+   the database is back, as long as the hold stands, by the next control if need be.
 3. A route that the watchdog holds is ``tripped`` until a person releases it; there is no second trip before that. This
    is what the hold itself says, so a restart forgets nothing.
 4. A flip is no blind time: the next look judges. Only a release begins the windows anew, for what they hold belongs to
@@ -22,7 +22,8 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from datetime import datetime
+from typing import Final, Literal
 
 from config.spec import RouteSpec, WatchdogSpec
 from console.change import listed
@@ -34,7 +35,7 @@ from console.state import Caller, ControlState
 from console.watched import Latencies, past_of, window_as_json, window_of
 from console.windows import Window as Counted
 from console.windows import Windows
-from rules.flag import Flag
+from rules.flag import Flag, Hold
 from rules.latency import BOUNDS_S
 from rules.snapshot import EVERYWHERE
 from rules.watch import SURE_S, Judgement, Known, is_watched, judge, looks, sure
@@ -50,6 +51,9 @@ PAST_S: Final = 5.0
 
 AGAIN_S: Final = 5.0
 """Between two tries to take a route back that could not be."""
+
+NOTED_S: Final = 60.0
+"""A trip's note is older than its hold by what the supervisor takes, and by no more than this."""
 
 ACTOR: Final = "watchdog"
 """Who holds, in the holds, the audit and the log."""
@@ -152,6 +156,8 @@ class Watchdog:
     def _judged(self, route: RouteSpec, seen: _RouteState, now: float) -> Judgement:
         state, spec = self._state, route.watchdog
         hold = state.holds.get(route.name)
+        if hold is not None and hold.actor == ACTOR and not seen.was_held:
+            self._recall(route, hold)
         if hold is None and seen.was_held:
             self._windows.begin_anew(route.name)
             self._latencies.begin_anew(route.name)
@@ -258,6 +264,27 @@ class Watchdog:
                 audit_id=audit_id,
             )
         )
+
+    def _recall(self, route: RouteSpec, hold: Hold) -> None:
+        """Take over a trip of a control before this one, which ended before it could write it."""
+        unit, note = route.journey or route.name, self._state.notes.get(f"{NOTE}{route.name}")
+        at = datetime.fromisoformat(hold.at).timestamp() if hold.at else 0.0
+        if unit in self._going or unit in self._unwritten or (note and json.loads(note)["unix"] > at - NOTED_S):
+            return
+        chosen = self._holds.choose_many(journey=route.journey) if route.journey else self._holds.choose(route.name)
+        to: Literal["legacy", "shadow"] = "shadow" if hold.keep_copying else "legacy"
+        told = json.dumps({"at": hold.at, "unix": at, "to": to, "reason": hold.reason})
+        self._unwritten[unit] = _Unwritten(
+            chosen=chosen,
+            ask=RollbackAsk(to=to, reason=hold.reason, join=True),
+            caller=Caller(
+                actor=ACTOR,
+                source=ACTOR,
+                evidence={"route": route.name, "held_at": hold.at},
+                notes={f"{NOTE}{one.name}": told for one in chosen.routes if one.legacy is not None},
+            ),
+        )
+        self._tried_at[unit] = float("-inf")
 
     def _write_late(self, unit: str, now: float) -> None:
         """Write a trip to the audit that happened while the database was away, unless somebody has released it."""

@@ -141,8 +141,8 @@ async def test_new_that_fails_is_taken_back_with_its_value_in_the_audit(tmp_path
 
 
 async def test_a_trip_works_without_a_database_and_never_leads_to_a_dead_legacy(tmp_path: Path) -> None:
-    """With flags.db away the hold is in force at once, and audited when it is back; from complete, where legacy does
-    not accept connections, nobody is sent there: it is an alert that says why."""
+    """With flags.db away the hold is in force at once, and audited when it is back, also by the next control; from
+    complete, where legacy does not accept connections, nobody is sent there: it is an alert that says why."""
     async with running(tmp_path, routes=ROUTES) as node:
         worker = await node.worker()
         await node.post("/api/v1/routes/orders/flip", CANARY)
@@ -164,13 +164,21 @@ async def test_a_trip_works_without_a_database_and_never_leads_to_a_dead_legacy(
         await until(fails_still, "the watchdog says that it cannot")
         status = (await node.get("/api/v1/status")).json()
         held = dict(node.holds)
+        await node.unlink()
+        node.kill()
+        await node.ended()
         (node.state_dir / "away.db").rename(database)
+        await node.start()
+        await node.worker()
         entry = await audited(node)
+        flag = (await node.get("/api/v1/routes/orders")).json()["flag"]["stage"]
 
     assert set(held) == {"orders"}
     assert held["orders"].actor == "watchdog"
     assert any("the watchdog cannot take done back: Legacy" in reason for reason in status["degraded"])
     assert (entry["actor"], entry["routes"]) == ("watchdog", ["orders"])
+    assert entry["reason"] == held["orders"].reason
+    assert flag == "legacy"
 
 
 async def audited(node: ControlNode) -> dict[str, Any]:
