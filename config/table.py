@@ -612,7 +612,7 @@ AUTOPILOT: Final = Section(
         ),
         Key(
             name="bake",
-            kind=Many(of=duration(10_000_000_000, 30 * 86_400_000_000_000), or_one=True, at_least=1, at_most=20),
+            kind=Many(of=duration(1_000_000_000, 30 * 86_400_000_000_000), or_one=True, at_least=1, at_most=20),
             doc="How long each step stays at least: one duration, or one for each step.",
             field="bake_ns",
         ),
