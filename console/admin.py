@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -23,6 +24,9 @@ from console.journal import Journal
 BACKLOG: Final = 256
 KEEP_ALIVE_S: Final = 75
 STOP_S: Final = 2
+QUIET_S: Final = 10.0
+"""Between two lines about the same."""
+
 RENEW_S: Final = 1.0
 """Between two looks at the certificate's files."""
 
@@ -129,15 +133,26 @@ class Admin:
 
 
 class _JournalHandler(logging.Handler):
-    """Write what uvicorn warns of into the journal."""
+    """Write what uvicorn warns of into the journal: nobody who sends it garbage fills a disk.
+
+    Bound: each of uvicorn's messages once in :data:`QUIET_S`, with the number of those that were left out.
+    """
 
     def __init__(self, journal: Journal) -> None:
         super().__init__(logging.WARNING)
         self._journal = journal
+        self._said: dict[str, tuple[float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
-        self._journal.say("admin." + record.levelname.lower(), record.getMessage())
+        """Write one record, or count it."""
+        now, kind = time.monotonic(), str(record.msg)
+        at, more = self._said.get(kind, (-QUIET_S, 0))
+        if now - at < QUIET_S:
+            self._said[kind] = at, more + 1
+            return
+        self._said[kind] = now, 0
+        text = record.getMessage().strip() + (f" ({more} more since the last line)" if more else "")
+        self._journal.say("admin." + record.levelname.lower(), text)
 
 
 def _speak_through(journal: Journal) -> None:

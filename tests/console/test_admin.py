@@ -61,3 +61,21 @@ async def test_a_slow_client_does_not_hold_up_the_others(tmp_path: Path) -> None
 
     assert answer.status_code == 200
     assert took < 1.0
+
+
+async def test_garbage_fills_no_log(tmp_path: Path) -> None:
+    """What is no HTTP is answered 400 each time and logged once in a while, whoever sends it and however often."""
+    async with running(tmp_path) as node:
+        host, port = node.url.removeprefix("http://").split(":")
+        answers = []
+        for _ in range(30):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"\x16\x03\x01\r\n\r\n")
+            answers.append((await reader.read(100)).split(b" ", 2)[1])
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    # A slow machine may need more than the pause between two lines for 30 connections.
+    assert answers == [b"400"] * 30
+    assert 1 <= node.log.read_bytes().count(b"Invalid HTTP request") <= 3
