@@ -15,7 +15,7 @@ from console.asks import cursor_problem, limit_of
 from console.autopilot import Autopilot
 from console.calls import Asked, Reply
 from console.drift import drift, of_holds
-from console.gates import gate_as_json, judged_as_json
+from console.gates import Judged, gate_as_json, judged_as_json
 from console.journal import moment_text
 from console.metrics import RouteScene, Scene, render
 from console.openapi import openapi
@@ -225,9 +225,10 @@ class Views:
         records, last_legacy = await self._recorder.records(), state.totals.last_legacies()
         sums = await asyncio.to_thread(sum_up, records, last_legacy)
         counts = counts_by_route(sums)
+        judged = await state.gates.shown([route.name for route in routes])
         return [
             self._route(route, counts.get(route.name, {}), shares.get(route.name, {}), flips.get(route.name))
-            | await self._standing(route.name)
+            | self._standing(judged[route.name])
             for route in routes
         ]
 
@@ -309,14 +310,16 @@ class Views:
             raise ProblemError("refused", f"This process cannot decide as a worker does: {error}.") from error
         name = shown["route"]
         unknown: Json = {"gate": None, "watchdog": None, "autopilot": None}
-        return Reply(body={**shown, **(unknown if name is None else await self._standing(name))})
+        if name is None:
+            return Reply(body={**shown, **unknown})
+        return Reply(body={**shown, **self._standing((await self._state.gates.shown([name]))[name])})
 
-    async def _standing(self, name: str) -> Json:
+    def _standing(self, judged: Judged) -> Json:
         """Show what gate, watchdog and autopilot make of a route."""
         return {
-            "gate": gate_as_json(await self._state.gates.shown(name)),
-            "watchdog": self._watchdog.shown(name),
-            "autopilot": self._autopilot.shown(name),
+            "gate": gate_as_json(judged),
+            "watchdog": self._watchdog.shown(judged.route),
+            "autopilot": self._autopilot.shown(judged.route),
         }
 
     async def audit(self, asked: Asked) -> Reply:

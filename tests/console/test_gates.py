@@ -286,6 +286,28 @@ async def test_a_verdict_is_remembered_for_a_second() -> None:
     assert gates.results() == {"orders": "inconclusive"}
 
 
+async def test_a_list_asks_gates_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a list could not judge in its time is inconclusive; what is known is shown, and the next list asks on."""
+    evidence = FakeEvidence(GateEvidence(build="v1"))
+    gates, state = gates_over(evidence)
+    monkeypatch.setattr("console.gates.LIST_S", 0.0)
+    late = await gates.shown(["orders"])
+    asked = evidence.asked
+    monkeypatch.setattr("console.gates.LIST_S", 60.0)
+    judged = await gates.shown(["orders"])
+    monkeypatch.setattr("console.gates.LIST_S", 0.0)
+    monkeypatch.setattr("console.gates.SHOWN_S", 0.0)
+    known = await gates.shown(["orders"])
+    state.now = Flag(stage=Stage.LEGACY, salt="s")
+    moved = await gates.shown(["orders"])
+
+    assert (late["orders"].verdict.result, asked) == ("inconclusive", 0)
+    assert "the next one asks on" in late["orders"].verdict.sentence
+    assert evidence.asked > 0
+    assert known["orders"] is judged["orders"]
+    assert moved["orders"] is not known["orders"]
+
+
 async def test_only_what_legacy_answered_clients_is_held_against_the_pairs() -> None:
     """Classes that only new answered clients with are no part of coverage; requests of both sides are counted."""
     seen = GateEvidence(build="v1", since=1.0, until=2.0, identical=10, classes={("GET", "2xx", "2xx"): 10})
