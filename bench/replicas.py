@@ -2,7 +2,7 @@
 
 Black box: eight kept connections per node ask again and again, so both workers of each node are among them; a flip is
 everywhere at the first moment at which every connection was answered by the new side. What the asking itself costs
-(one round over all connections) is part of the figure.
+(one round over all connections, and the 5 ms between two rounds) is part of the figure.
 """
 
 from __future__ import annotations
