@@ -253,7 +253,7 @@ class Watchdog:
         audit_id = answer.body["audit_id"]
         state.journal.say("watchdog.tripped", f"{listed(names)} to {ask.to}: {ask.reason}", routes=names)
         if audit_id is None:
-            self._unwritten[unit] = _Unwritten(chosen=chosen, ask=ask, caller=caller)
+            self._owe(unit, _Unwritten(chosen=chosen, ask=ask, caller=caller))
         self._on_trip(
             Trip(
                 routes=names,
@@ -274,24 +274,34 @@ class Watchdog:
         chosen = self._holds.choose_many(journey=route.journey) if route.journey else self._holds.choose(route.name)
         to: Literal["legacy", "shadow"] = "shadow" if hold.keep_copying else "legacy"
         told = json.dumps({"at": hold.at, "unix": at, "to": to, "reason": hold.reason})
-        self._unwritten[unit] = _Unwritten(
-            chosen=chosen,
-            ask=RollbackAsk(to=to, reason=hold.reason, join=True),
-            caller=Caller(
-                actor=ACTOR,
-                source=ACTOR,
-                evidence={"route": route.name, "held_at": hold.at},
-                notes={f"{NOTE}{one.name}": told for one in chosen.routes if one.legacy is not None},
-            ),
+        caller = Caller(
+            actor=ACTOR,
+            source=ACTOR,
+            evidence={"route": route.name, "held_at": hold.at},
+            notes={f"{NOTE}{one.name}": told for one in chosen.routes if one.legacy is not None},
         )
+        self._owe(unit, _Unwritten(chosen=chosen, ask=RollbackAsk(to=to, reason=hold.reason, join=True), caller=caller))
         self._tried_at[unit] = float("-inf")
+
+    def _owe(self, unit: str, trip: _Unwritten) -> None:
+        """Remember a trip that is in force but not in the audit, and let the status say so."""
+        self._unwritten[unit] = trip
+        self._state.complaints[f"{NOTE}{unit}"] = (
+            f"the watchdog holds {unit} on legacy, but could not write that to flags and audit; it does when the "
+            "database is back"
+        )
+
+    def _settle(self, unit: str) -> None:
+        """Forget a trip that was written, or released before it could be."""
+        if self._unwritten.pop(unit, None) is not None:
+            self._state.complaints.pop(f"{NOTE}{unit}", None)
 
     def _write_late(self, unit: str, now: float) -> None:
         """Write a trip to the audit that happened while the database was away, unless somebody has released it."""
         state, trip = self._state, self._unwritten[unit]
         holds = [state.holds.get(route.name) for route in trip.chosen.routes if route.legacy is not None]
         if not all(hold is not None and hold.actor == ACTOR for hold in holds):
-            del self._unwritten[unit]
+            self._settle(unit)
         elif state.database_error() is None and unit not in self._going and now - self._tried_at[unit] >= AGAIN_S:
             self._tried_at[unit] = now
             self._going.add(unit)
@@ -305,7 +315,7 @@ class Watchdog:
         finally:
             self._going.discard(unit)
         if answer.body["audit_id"] is not None or "joined" in answer.body:
-            self._unwritten.pop(unit, None)
+            self._settle(unit)
 
     # --- what is shown ---------------------------------------------------------------------------------------------
 

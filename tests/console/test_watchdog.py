@@ -172,13 +172,16 @@ async def test_a_trip_works_without_a_database_and_never_leads_to_a_dead_legacy(
         await node.worker()
         entry = await audited(node)
         flag = (await node.get("/api/v1/routes/orders")).json()["flag"]["stage"]
+        settled = (await node.get("/api/v1/status")).json()["degraded"]
 
     assert set(held) == {"orders"}
     assert held["orders"].actor == "watchdog"
+    assert any("the watchdog holds orders on legacy, but could not write" in reason for reason in status["degraded"])
     assert any("the watchdog cannot take done back: Legacy" in reason for reason in status["degraded"])
     assert (entry["actor"], entry["routes"]) == ("watchdog", ["orders"])
     assert entry["reason"] == held["orders"].reason
     assert flag == "legacy"
+    assert not any("the watchdog holds orders" in reason for reason in settled)
 
 
 async def audited(node: ControlNode) -> dict[str, Any]:
