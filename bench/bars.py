@@ -141,7 +141,7 @@ BARS = (
     _drill(
         "audiences",
         "buckets, two cohorts and pins asked on each of 200 routes, nobody treated apart",
-        "worker CPU at most 1.05 x that of the same routes without them, at the upper bound of 30 interleaved pairs",
+        "worker CPU at most 1.05 x that of the same routes without them, at the upper bound of 60 interleaved pairs",
         audiences.cost,
     ),
     _drill(
