@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from pathlib import Path
@@ -233,6 +234,49 @@ async def test_a_journey_walks_as_one_and_a_webhook_may_hold_it_back(
     assert "is held back: the webhook of 127.0.0.1 does not agree: it answered 423" in vetoed
     assert (where, asked, soon) == ("canary 10", 1, 1)
     assert stages == ("live 0", "live 0")
+
+
+async def test_webhooks_hear_of_every_step_before_and_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step up and a step back are told before the flag moves and after it, signed, with the entry of the audit."""
+    monkeypatch.setenv("HOOK", "key")
+    with Recorder(answer(b"", status=204, reason="No Content")) as hook:
+        node = await Node(tmp_path, f"[{{url: '{hook.url}', secret: 'env:HOOK'}}]").open()
+        telling = asyncio.create_task(node.webhooks.run())
+
+        async def heard(count: int) -> list[tuple[str, dict[str, Any]]]:
+            deadline = time.monotonic() + 20
+            while len(hook.requests) < count:
+                assert time.monotonic() < deadline, hook.requests
+                await asyncio.sleep(0.01)
+            assert all(request.values("x-matapalo-signature") for request in hook.requests)
+            return [
+                (request.values("x-matapalo-event")[0].decode(), json.loads(request.body)) for request in hook.requests
+            ]
+
+        await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=100), OPS)
+        await node.look()
+        await node.look(hours=1)
+        asked, between = await heard(1), node.stage("orders")
+        await node.asked("orders")
+        raised = await heard(2)
+        node.gates.results["orders"] = "fail"
+        lowered = await node.look()
+        all_four = await heard(4)
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        store = node.state.flag_store
+        assert store is not None
+        entries = await store.entries(before=None, limit=2, route="orders")
+        await node.close()
+
+    one, half = ({"stage": "canary", "percent": percent} for percent in (1.0, 50.0))
+    assert ([event for event, _ in asked], between, lowered) == (["autopilot.before"], "canary 1", "canary 1")
+    assert raised[1][0] == "autopilot.after"
+    assert [(told["from"], told["to"]) for _, told in raised] == [(one, half)] * 2
+    assert sorted(event for event, _ in all_four[2:]) == ["autopilot.after", "autopilot.before"]
+    assert [(told["step"], told["from"], told["to"]) for _, told in all_four[2:]] == [("back", half, one)] * 2
+    after = {told["to"]["percent"]: told["audit_id"] for event, told in all_four if event == "autopilot.after"}
+    assert after == {1.0: f"a-{entries[0].id}", 50.0: f"a-{entries[1].id}"}
 
 
 async def test_a_deaf_webhook_delays_no_step_back_and_what_happens_meanwhile_counts(

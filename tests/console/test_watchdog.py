@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from config.spec import WatchdogSpec
 from console.watchdog import cools_down_until
 from tests.support.controlnode import ControlNode, FakeWorker, running, until
+from tests.support.recorder import Recorder, answer
 
 pytestmark = pytest.mark.anyio
 
@@ -40,8 +42,14 @@ class Traffic:
     def __init__(self, worker: FakeWorker) -> None:
         self._worker, self._counts = worker, dict[str, int]()
 
+    def compare(self, route: str, **verdicts: int) -> None:
+        """Add comparisons: ``divergent=10`` are ten divergent ones, of answers that legacy gave."""
+        for verdict, count in verdicts.items():
+            name = f"{verdict}|{route}|legacy"
+            self._counts[name] = self._counts.get(name, 0) + count
+
     def add(self, route: str, **answered: int) -> None:
-        """Add answers: ``new_5xx=10`` is ten of new."""
+        """Add answers, and tell: ``new_5xx=10`` is ten of new."""
         for key, count in answered.items():
             side, _, code = key.partition("_")
             name = f"requests|{route}|{side}|{'fresh' if side == 'new' else 'old'}|{code}"
@@ -138,6 +146,41 @@ async def test_new_that_fails_is_taken_back_with_its_value_in_the_audit(tmp_path
         traffic.add("orders", new_2xx=300, legacy_2xx=300)
         await is_state(node, "orders", "watching")
         await trips(node, traffic, "orders", new_5xx=50, legacy_2xx=50)
+
+
+async def test_a_divergence_trip_keeps_the_copies_flowing_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What differs too much goes back to shadow, under a hold that keeps copying, and whoever has a webhook hears of
+    it, with the entry of the audit."""
+    monkeypatch.setenv("HOOK", "key")
+    routes = ROUTES.replace('{id:int}"}', '{id:int}"}\n    watchdog: {divergent_max: 5%}', 1)
+    with Recorder(answer(b"", status=204, reason="No Content")) as hook:
+        top = f"webhooks: [{{url: '{hook.url}', secret: 'env:HOOK', events: watchdog.tripped}}]"
+        async with running(tmp_path, routes=routes, top=top) as node:
+            traffic = Traffic(await node.worker())
+            await node.post("/api/v1/routes/orders/flip", CANARY)
+            traffic.add("orders", new_2xx=1)
+            await is_state(node, "orders", "blind")
+            deadline = time.monotonic() + 20
+            while (tripped := await watched(node, "orders"))["state"] != "tripped":
+                assert time.monotonic() < deadline, tripped
+                traffic.compare("orders", identical=50, divergent=50)
+                traffic.add("orders", new_2xx=50, legacy_2xx=50)
+                await asyncio.sleep(0.2)
+            await until(lambda: bool(hook.requests), "the webhook is told")
+            entry = (await node.get("/api/v1/audit")).json()["entries"][0]
+            hold = node.holds["orders"]
+
+    assert "comparisons of answers without 5xx were divergent" in tripped["sentence"]
+    assert (hold.actor, hold.keep_copying) == ("watchdog", True)
+    assert (entry["kind"], entry["after"]["orders"]["stage"]) == ("rollback", "shadow")
+    assert entry["evidence"]["value"] > entry["evidence"]["limit"] == 0.05
+    (request,) = hook.requests
+    told = json.loads(request.body)
+    assert request.values("x-matapalo-event") == [b"watchdog.tripped"]
+    assert (told["routes"], told["to"], told["reason"]) == (["orders"], "shadow", tripped["sentence"])
+    assert (told["audit_id"], told["evidence"]) == (entry["id"], entry["evidence"])
 
 
 async def test_a_trip_works_without_a_database_and_never_leads_to_a_dead_legacy(tmp_path: Path) -> None:
