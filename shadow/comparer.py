@@ -256,7 +256,11 @@ class Comparer:
         return 0
 
     def drain(self, deadline_s: float) -> None:
-        """Take no new worker, judge for the present ones until they leave or the deadline comes, then end."""
+        """Take no new worker, judge for the present ones until they leave or the deadline comes, then end.
+
+        Behind everybody else it would miss the deadline on a busy machine, and be killed: it stands in line again.
+        """
+        _place_session(0)
         self._stop_listening()
         self.loop.call_later(deadline_s, self._finished.set)
         self._is_draining = True
@@ -450,9 +454,14 @@ def _give_way() -> None:
     Source: sched(7), "The autogroup feature".
     """
     os.nice(NICENESS)
+    _place_session(NICENESS)
+
+
+def _place_session(niceness: int) -> None:
+    """Say where this process's session stands among others; nobody but root may do it more than ten times a second."""
     if os.getsid(0) == os.getpid():  # else the session is somebody else's, too
         with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
-            file.write(str(NICENESS))
+            file.write(str(niceness))
 
 
 def run(

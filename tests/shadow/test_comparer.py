@@ -464,11 +464,12 @@ def test_a_comparer_says_hello_and_beats(running: Running) -> None:
 
 
 def test_a_comparer_steps_back_behind_the_workers(state_dir: Path) -> None:
-    """It runs at the lowest priority, its whole session does where Linux groups by it, under a cap on its memory."""
+    """It runs at the lowest priority, its whole session does where Linux groups by it, under a cap on its memory; one
+    that is to end stands in line with everybody else, so that it can."""
     one = Running(state_dir, own_session=True)
 
     try:
-        one.ready()
+        one.worker()
         assert os.getpriority(os.PRIO_PROCESS, one.process.pid) == comparer.NICENESS
         group = Path(f"/proc/{one.process.pid}/autogroup")
         if group.exists():
@@ -476,6 +477,12 @@ def test_a_comparer_steps_back_behind_the_workers(state_dir: Path) -> None:
         limits = Path(f"/proc/{one.process.pid}/limits")
         if limits.exists():
             assert f"Max address space         {comparer.MEMORY_BYTES}" in limits.read_text()
+        one.parent.send(link.frame(link.Drain(deadline_ns=20_000_000_000)))
+        until = time.monotonic() + DEADLINE_S
+        while (state_dir / "pairs-0.sock").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        if group.exists():
+            assert group.read_text().split()[1:] == ["nice", "0"]
     finally:
         one.close()
 
