@@ -6,7 +6,7 @@ Rules of this file:
    its hash or its name.
 2. What the configuration names is changed there; a name stands for one of the two, never for both.
 3. Tokens are read again every :data:`REFRESH_S`, and as soon as another node has changed anything: a revocation counts
-   here at once, on other nodes within a second. Without a database what was read last stays.
+   here at once, on other nodes within three seconds. Without a database what was read last stays.
 """
 
 from __future__ import annotations
