@@ -79,6 +79,31 @@ def test_an_operators_day(product: Product, say: Say) -> None:
     assert "did you mean 'orders'" in say("flip", "order", "live", code=1)
 
 
+def test_what_the_server_wrote_is_verified_without_it(
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real trail, fractions and umlauts in it, is whole in the server and as a file that nobody serves; of a changed
+    number in the file the first entry is named that has it."""
+    trail, harmed = tmp_path / "trail.jsonl", tmp_path / "harmed.jsonl"
+    say("flip", "orders", "canary", "--percent", "12.34", "--force", "--reason", "für Ann <ann@shop.test>")
+    say("rollback", "orders")
+    say("release", "orders")
+
+    served = say("audit", "--verify")
+    said = say("audit", "--export", str(trail))
+    monkeypatch.setenv("MATAPALO_URL", "http://127.0.0.1:9")
+    alone = say("audit", "--verify", str(trail))
+    harmed.write_text(trail.read_text().replace("12.34", "12.35"))
+    found = say("audit", "--verify", str(harmed), code=1)
+
+    flip = next(json.loads(line) for line in trail.read_text().splitlines() if "12.34" in line)
+    head = next(word for word in said.split() if word.startswith("a-") and ":" in word).rstrip(".")
+    assert head in served
+    assert head in alone
+    assert flip["reason"] == "für Ann <ann@shop.test>"
+    assert f"a-{flip['id']} was changed" in found
+
+
 def test_a_divergence_is_found_and_shown(product: Product, say: Say) -> None:
     """One differing answer is a line of `diffs`, and `diff ID` shows both fragments."""
     say("flip", "orders", "shadow")
