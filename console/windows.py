@@ -1,7 +1,7 @@
-"""What every route did within the last seconds on this node: what a watchdog looks at, each second.
+"""What every route did within the last seconds on this node: what a watchdog looks at, twice a second.
 
-Theory: a window of n seconds is cut into :data:`STEPS` steps. Each second the totals of all workers are compared with
-those of the second before; what grew is added to the open step of every window of its route. A window holds one running
+Theory: a window of n seconds is cut into :data:`STEPS` steps. At each look the totals of all workers are compared with
+those of the look before; what grew is added to the open step of every window of its route. A window holds one running
 sum, from which a step is taken away again when it leaves, so asking costs nothing and growing costs what grew.
 
 Rules of this file:
@@ -130,7 +130,7 @@ class _Sliding:
 class Windows:
     """Answer what a route did within the last n seconds.
 
-    Shape: call :meth:`tick` once per second with ``state.totals.records()``, then ask :meth:`window` for each route.
+    Shape: call :meth:`tick` before each look with ``state.totals.records()``, then ask :meth:`window` for each route.
     Runs: on control's loop.
     Bound: at most :data:`STEPS` steps per window that somebody asks for; 1,000 routes busy each second take 25 MB.
     Cost: per look 2 ms for a worker that knows 1,000 routes, and 7 microseconds for each of them that did something.
