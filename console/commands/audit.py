@@ -73,7 +73,7 @@ def audit(
 @reason_option
 @admin_options
 def undo(audit_id: str, force: bool, if_revision: int | None, reason: str | None, admin: Admin, as_json: bool) -> int:
-    """Restore the flags that an audit entry (a-…) found; holds stay."""
+    """Take the change of an audit entry (a-…) back; holds stay."""
     body = {"audit_id": audit_id, "reason": reason, "force": force or None, "if_revision": if_revision}
     return print_change(admin.post("/api/v1/undo", body), as_json=as_json)
 

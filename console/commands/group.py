@@ -48,7 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Switch the copies of a route, or of all routes, on or off; who answers does not change.",
     ),
     "autopilot": (f"{_IN}.autopilot:autopilot", "Let a route's autopilot go on from where the route is, or pause it."),
-    "undo": (f"{_IN}.audit:undo", "Restore the flags that an audit entry (a-…) found; holds stay."),
+    "undo": (f"{_IN}.audit:undo", "Take the change of an audit entry (a-…) back; holds stay."),
     "deployed": (
         f"{_IN}.deployed:deployed",
         "Say which version a backend runs from now on, so that evidence is kept per build.",
