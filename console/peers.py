@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,6 +72,11 @@ class Peer:
             self._writer.transport.abort()
             return
         self._writer.write(link.frame(link.Push(revision=revision), raw_snapshot))
+
+    def look_closer(self, copies: Mapping[str, int]) -> None:
+        """Ask a worker to copy some requests that its samples leave out; who does not read is not asked."""
+        if not self._writer.transport.get_write_buffer_size():
+            self._writer.write(link.frame(link.Closer(copies=dict(copies))))
 
     def cut(self) -> None:
         """Close the link at once."""
@@ -144,6 +149,11 @@ class Peers:
         for peer in peers:
             peer.push(revision, raw_snapshot)
         return peers
+
+    def look_closer(self, copies: Mapping[str, int]) -> None:
+        """Ask every worker to copy so many of the next requests of some routes, whatever their samples."""
+        for peer in self.workers():
+            peer.look_closer(copies)
 
     async def spread(self, revision: int, peers: Iterable[Peer], timeout: float) -> Spread:
         """Wait until every peer has acknowledged *revision* or a newer one, refused it, or is gone.

@@ -38,10 +38,14 @@ from console.windows import Windows
 from rules.flag import Flag, Hold
 from rules.latency import BOUNDS_S
 from rules.snapshot import EVERYWHERE
-from rules.watch import SURE_S, Judgement, Known, is_watched, judge, looks, sure
+from rules.watch import SURE_S, Judgement, Known, is_watched, judge, looks, looks_closer, sure
 
 LOOK_S: Final = 0.5
 """Between two looks; workers tally twice as often."""
+
+CLOSER: Final = 20
+"""Requests outside the sample that each worker copies between two looks at a route in doubt: ten answers of legacy
+tell a failure of new by half from one of both sides. The route's `max_per_second` holds for them, too."""
 
 BUSY: Final = 10
 """A look that takes long is followed by a rest this many times as long: the watchdog takes no tenth of a core."""
@@ -140,12 +144,17 @@ class Watchdog:
         records = state.totals.records()
         self._windows.tick(records, now)
         self._latencies.tick(records, state.config.routes, now)
+        doubted: dict[str, int] = {}
         for route in state.config.routes:
             seen = self._routes.setdefault(route.name, _RouteState())
             found = self._judged(route, seen, now)
             self._note(route, seen, found, now)
+            if looks_closer(self._flag(route), found):
+                doubted[route.name] = CLOSER
             if found.to:
                 self._take_back(route, found, now)
+        if doubted:
+            state.peers.look_closer(doubted)
         for name in self._routes.keys() - {route.name for route in state.config.routes}:
             del self._routes[name]
         for unit in list(self._unwritten):
@@ -159,8 +168,7 @@ class Watchdog:
         if hold is not None and hold.actor == ACTOR and not seen.was_held:
             self._recall(route, hold)
         if hold is None and seen.was_held:
-            self._windows.begin_anew(route.name)
-            self._latencies.begin_anew(route.name)
+            self._begin_anew(route)
         seen.was_held = hold is not None
         if hold is not None and hold.actor == ACTOR:
             return Judgement(state="tripped", sentence=hold.reason)
@@ -172,7 +180,10 @@ class Watchdog:
             return Judgement(state="idle", sentence=f"held on legacy by {hold.actor or '?'}")
         flag = self._flag(route)
         if flag != seen.flag:
+            # Before a flip the sides answered other shares of the same time: added up, a failure that both begin to
+            # have would look like new's alone.
             seen.flag, seen.flag_at = flag, now
+            self._begin_anew(route)
         if not is_watched(flag):
             return judge(spec, flag, ())
         counted = [self._windows.window(route.name, seconds, now) for seconds in looks(spec)]
@@ -182,6 +193,10 @@ class Watchdog:
         found = judge(spec, flag, windows, known=self._past.get(route.name), suspicious_s=suspicious_s, bounds=BOUNDS_S)
         newest = window_of(self._windows.window(route.name, SURE_S, now), {})
         return sure(spec, found, newest, windows[-1], suspicious_s=suspicious_s, settled_s=now - seen.flag_at)
+
+    def _begin_anew(self, route: RouteSpec) -> None:
+        self._windows.begin_anew(route.name)
+        self._latencies.begin_anew(route.name)
 
     def _flag(self, route: RouteSpec) -> Flag:
         """Give the flag as it copies now: where copying is switched off there is nothing to wait for."""

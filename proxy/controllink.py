@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final, cast
 
@@ -17,11 +17,17 @@ MAX_UNSENT: Final = 4 << 20
 class ControlLink(asyncio.Protocol):
     """Keep one worker's link to ``control.sock``, through every restart of control."""
 
-    def __init__(self, path: str, hello: link.Hello, on_push: Callable[[int, bytes], str]) -> None:
+    def __init__(
+        self,
+        path: str,
+        hello: link.Hello,
+        on_push: Callable[[int, bytes], str],
+        on_closer: Callable[[Mapping[str, int]], None],
+    ) -> None:
         """Make a closed link; *on_push* applies a snapshot and returns why not, or nothing."""
         self._path = path
         self._hello = hello
-        self._on_push = on_push
+        self._on_push, self._on_closer = on_push, on_closer
         self._transport: asyncio.Transport | None = None
         self._reader = link.FrameReader()
         self._closing = False
@@ -55,6 +61,8 @@ class ControlLink(asyncio.Protocol):
                         self.send(link.Nack(revision=message.revision, reason=refusal))
                     else:
                         self.send(link.Ack(revision=message.revision))
+                elif type(message) is link.Closer:
+                    self._on_closer(message.copies)
         except link.LinkError:
             if self._transport is not None:
                 self._transport.abort()

@@ -63,9 +63,11 @@ class Rate:
 class RouteState:
     """Hold what copies of one route share inside a worker: places in flight and the tokens of its rates."""
 
-    __slots__ = ("again", "in_flight", "noise", "rate")
+    __slots__ = ("again", "closer", "in_flight", "noise", "rate")
 
     def __init__(self) -> None:
+        self.closer = 0
+        """Requests outside the sample that are copied all the same, because the watchdog is in doubt."""
         self.in_flight = 0
         self.rate = Rate()
         self.noise = Rate()

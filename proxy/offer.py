@@ -6,6 +6,7 @@ asked last, because asking them uses up a probe and a token.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy import wire
@@ -25,9 +26,12 @@ def offer_copy(exchange: Exchange) -> None:
     applied = exchange.applied
     policy = applied.policies[decision.index]
     if not decision.sampled:
-        policy.counts.eligible += 1
-        policy.counts.unsampled += 1
-        return
+        if not policy.state.closer:
+            policy.counts.eligible += 1
+            policy.counts.unsampled += 1
+            return
+        policy.state.closer -= 1
+        exchange.decision = decision = replace(decision, sampled=True)
     assert decision.copy_backend is not None
     lane = applied.lanes[decision.copy_backend]
     reason = decision.skip or _why_not(exchange, policy, lane)

@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from math import inf
 from time import monotonic
@@ -57,6 +57,9 @@ SWEEP_S: Final = 0.05
 """Deadlines are met within this; a timer per request would cost more than the request's parsing."""
 
 TALLY_S: Final = 0.25
+MAX_CLOSER: Final = 100
+"""Copies outside the sample that control may ask for at once."""
+
 BACKLOG: Final = 4_096
 ORPHAN_DRAIN_NS: Final = 5_000_000_000
 """A worker without a supervisor ends within this: the next supervisor waits 10 s for the state directory."""
@@ -129,7 +132,7 @@ class Worker:
         self._listening: list[str] = []
         hello = link.Hello(protocol=link.PROTOCOL, role="worker", slot=slot, epoch=self.epoch, pid=os.getpid())
         self._hello = hello
-        self.control = ControlLink(os.path.join(state_dir, "control.sock"), hello, self.on_push)
+        self.control = ControlLink(os.path.join(state_dir, "control.sock"), hello, self.on_push, self.look_closer)
 
     # --- what a request asks of its worker -----------------------------------------------------------------------
 
@@ -225,6 +228,11 @@ class Worker:
             self.say("snapshot refused", revision=revision, error=repr(error))
             return f"an error in the worker: {error!r}"
         return ""
+
+    def look_closer(self, copies: Mapping[str, int]) -> None:
+        """Copy so many of the next requests of some routes, whatever their samples; a route that is unknown has none."""
+        for route in copies.keys() & self._route_states.keys():
+            self._route_states[route].closer = min(copies[route], MAX_CLOSER)
 
     def _apply(self, raw: bytes) -> None:
         self._swap(self._compile(decode(raw)))

@@ -511,6 +511,15 @@ def answers(flag: Flag) -> bool:
     )
 
 
+def looks_closer(flag: Flag, found: Judgement) -> bool:
+    """Tell whether more of legacy's answers to copies would help to decide, and may be had.
+
+    A sample of nothing is somebody's will, and stays nothing.
+    """
+    copying = [part for part in _parts(flag) if part.stage in (Stage.SHADOW, Stage.CANARY, Stage.LIVE)]
+    return found.state == "suspicious" and bool(copying) and all(part.sample_bp for part in copying)
+
+
 def is_watched(flag: Flag) -> bool:
     """Tell whether new is asked at all, by clients or by copies; *judge* needs no window where it is not."""
     return answers(flag) or any(part.stage is Stage.SHADOW for part in _parts(flag))

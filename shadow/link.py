@@ -72,6 +72,13 @@ class Push(Message, frozen=True, kw_only=True, tag="push"):
     revision: int
 
 
+class Closer(Message, frozen=True, kw_only=True, tag="closer"):
+    """Control to worker: copy so many of the next requests that the sample leaves out; the watchdog is in doubt."""
+
+    copies: dict[str, int]
+    """Route to requests; it replaces what is left of the last one."""
+
+
 class Ack(Message, frozen=True, kw_only=True, tag="ack"):
     """Worker to control: every request from now on is decided by this revision."""
 
@@ -387,6 +394,7 @@ class Repeated(Message, frozen=True, kw_only=True, tag="repeated"):
 Any = (
     Hello
     | Push
+    | Closer
     | Ack
     | Nack
     | Tally

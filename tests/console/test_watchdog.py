@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from config.spec import WatchdogSpec
-from console.watchdog import cools_down_until
+from console.watchdog import CLOSER, cools_down_until
 from tests.support.controlnode import ControlNode, FakeWorker, running, until
 from tests.support.recorder import Recorder, answer
 
@@ -146,6 +146,35 @@ async def test_new_that_fails_is_taken_back_with_its_value_in_the_audit(tmp_path
         traffic.add("orders", new_2xx=300, legacy_2xx=300)
         await is_state(node, "orders", "watching")
         await trips(node, traffic, "orders", new_5xx=50, legacy_2xx=50)
+
+
+async def test_a_flip_begins_a_new_window_and_doubt_asks_for_more_copies(tmp_path: Path) -> None:
+    """What legacy answered before a flip does not outweigh that it fails now, too; in live, new that fails while
+    legacy's copies are too few to tell makes the workers copy more, until they tell."""
+    async with running(tmp_path, routes=ROUTES) as node:
+        worker = await node.worker()
+        traffic = Traffic(worker)
+        await node.post("/api/v1/routes/orders/flip", CANARY)
+        traffic.add("orders", new_2xx=1)
+        await is_state(node, "orders", "blind")
+        traffic.add("orders", new_2xx=200, legacy_2xx=5_000)
+        await is_state(node, "orders", "watching")
+
+        await node.post("/api/v1/routes/orders/flip", {"stage": "live"})
+        await is_state(node, "orders", "blind")
+        traffic.add("orders", new_2xx=200, new_5xx=200, legacy_2xx=4, legacy_5xx=4)
+        both = await is_state(node, "orders", "alert")
+        assert both["sentence"].startswith("both sides fail: new failed 50 % of 400 requests")
+        assert not worker.closer
+
+        await node.post("/api/v1/routes/orders/hold")
+        await is_state(node, "orders", "idle")
+        await node.post("/api/v1/routes/orders/release")
+        await is_state(node, "orders", "blind")
+        traffic.add("orders", new_2xx=200, new_5xx=200)
+        await is_state(node, "orders", "suspicious")
+        await until(lambda: {"orders": CLOSER} in worker.closer, "the workers are asked to copy more")
+        assert not node.holds
 
 
 async def test_a_divergence_trip_keeps_the_copies_flowing_and_is_told(

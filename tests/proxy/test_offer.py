@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,25 @@ def skipped(counts: dict[str, int]) -> dict[str, int]:
     """Give what was not copied, by reason."""
     start = "skipped|orders|"
     return {key.removeprefix(start): count for key, count in counts.items() if key.startswith(start)}
+
+
+def test_requests_outside_the_sample_are_copied_when_control_is_in_doubt(legacy: Recorder, new: Recorder) -> None:
+    """So many requests as control asks for are copied though the sample leaves them out, and counted as sent."""
+    with (
+        OneWorker(
+            backends={"legacy": legacy.url, "new": new.url},
+            routes=[route()],
+            flags={"orders": replace(flag(Stage.LIVE), sample_bp=0)},
+        ) as worker,
+        worker.client() as client,
+    ):
+        worker.look_closer({"orders": 3, "unknown": 9})
+        for _ in range(10):
+            assert client.exchange(request_bytes(target="/api/a")).body == b"same"
+        counts = worker.settled()
+
+    assert (counts["eligible|orders"], counts["sent|orders"], counts["unsampled|orders"]) == (10, 3, 7)
+    assert counts["identical|orders|new"] == 3
 
 
 def test_copies_give_way_before_anybody_is_refused(legacy: Recorder, new: Recorder) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import comb
 from random import Random
 
@@ -11,7 +11,19 @@ import pytest
 
 from config.spec import WatchdogSpec
 from rules.flag import CohortFlag, Flag, Stage
-from rules.watch import CHANCE, SURE_S, Judgement, Known, Window, at_least, excess, judge, looks, sure
+from rules.watch import (
+    CHANCE,
+    SURE_S,
+    Judgement,
+    Known,
+    Window,
+    at_least,
+    excess,
+    judge,
+    looks,
+    looks_closer,
+    sure,
+)
 
 SPEC = WatchdogSpec(divergent_max_bp=100, p95_ratio_max=2.0)
 BOUNDS = (0.01, 0.02, 0.05, 0.1)
@@ -206,6 +218,20 @@ def test_in_live_the_past_accuses_and_the_present_absolves() -> None:
     )
     assert found(failing, 60).state == "alert"
     assert "a rollback would not help" in found(failing, 60).sentence
+
+
+def test_in_doubt_more_is_copied_unless_somebody_wants_no_copies() -> None:
+    """A suspicious route is looked at closer, any other is not, nor one where a sample is zero."""
+    seen = Window(seconds=5, new=1_000, new_failed=500, pairs={("2xx", "2xx"): 4})
+    live = FLAGS["live"]
+    doubt, calm = (judge(SPEC, live, (one,), known=HEALTHY) for one in (seen, replace(seen, new_failed=0)))
+    staff = CohortFlag(stage=Stage.LIVE, sample_bp=0)
+
+    assert (doubt.state, calm.state) == ("suspicious", "watching")
+    assert looks_closer(live, doubt)
+    assert not looks_closer(live, calm)
+    assert not looks_closer(replace(live, sample_bp=0), doubt)
+    assert not looks_closer(replace(live, cohorts={"staff": staff}), doubt)
 
 
 def test_a_shared_failure_does_not_trip_however_long_it_lasts_and_though_new_is_a_little_worse() -> None:

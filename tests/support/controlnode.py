@@ -72,6 +72,7 @@ class FakeWorker:
         self.refuse = ""
         self.dies_on_push = False
         self.pushes: list[tuple[int, bytes, float]] = []
+        self.closer: list[dict[str, int]] = []
         """Revision, snapshot bytes, monotonic time of arrival."""
         self.sequence = 0
         self._task: asyncio.Task[None] | None = None
@@ -129,6 +130,9 @@ class FakeWorker:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 18):
                 for message, rest in frames.feed(data):
+                    if isinstance(message, link.Closer):
+                        self.closer.append(message.copies)
+                        continue
                     assert isinstance(message, link.Push)
                     self.pushes.append((message.revision, rest, time.monotonic()))
                     if self.dies_on_push:
