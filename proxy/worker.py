@@ -230,7 +230,7 @@ class Worker:
         return ""
 
     def look_closer(self, copies: Mapping[str, int]) -> None:
-        """Copy so many of the next requests of some routes, whatever their samples; a route that is unknown has none."""
+        """Copy so many of the next requests of some routes, whatever their samples; unknown routes have none."""
         for route in copies.keys() & self._route_states.keys():
             self._route_states[route].closer = min(copies[route], MAX_CLOSER)
 
