@@ -151,7 +151,7 @@ async def test_a_commit_whose_answer_is_lost_says_that_the_outcome_is_unknown(
 ) -> None:
     """When the answer to COMMIT does not come the error says so, instead of "nothing was written"."""
     name = migrated_url.rpartition("/")[2]
-    with FaultProxy(("127.0.0.1", postgres_server.port)) as network, short(monkeypatch, 0.5):
+    with FaultProxy(("127.0.0.1", postgres_server.port)) as network, short(monkeypatch, 3.0):
         database = await open_database(postgres_server.url(name, port=network.port), "flags")
         await put(database, "before")
 
