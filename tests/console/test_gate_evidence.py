@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from array import array
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -216,7 +217,8 @@ async def test_two_nodes_add_up(tmp_path: Path) -> None:
     later = await one.evidence_since()
     for node in (one, other):
         await node.close()
-    rows = sqlite3.connect(tmp_path / "evidence.db").execute("SELECT node, route, build FROM gate_hours").fetchall()
+    with closing(sqlite3.connect(tmp_path / "evidence.db")) as file:
+        rows = file.execute("SELECT node, route, build FROM gate_hours").fetchall()
 
     assert (both.identical, both.distinct) == (15, 3)
     assert later.identical == 19
