@@ -235,7 +235,10 @@ class Worker:
             self._route_states[route].closer = min(copies[route], MAX_CLOSER)
 
     def _apply(self, raw: bytes) -> None:
-        self._swap(self._compile(decode(raw)))
+        applied = self._compile(decode(raw))
+        for state in self._route_states.values():
+            state.closer = 0  # asked for under other flags, which may have wanted copies where these want none
+        self._swap(applied)
 
     def _compile(self, spec: SnapshotSpec) -> Applied:
         return Applied(

@@ -280,11 +280,10 @@ class OneWorker:
         self._push(self._snapshot())
 
     def look_closer(self, copies: dict[str, int]) -> None:
-        """Ask the worker to copy requests outside its samples, and wait until it has heard."""
+        """Ask the worker to copy requests outside its samples; it does not say when it has heard."""
         self.wait(lambda: self._control is not None, "the worker's link to control")
         assert self._control is not None
         self._control.sendall(link.frame(link.Closer(copies=copies)))
-        self.push()  # acknowledged in order
 
     def push_raw(self, raw: bytes) -> None:
         """Push bytes that need not be a snapshot and wait for its Ack or Nack."""
