@@ -284,6 +284,21 @@ class Product(Node):
         """Read the totals over all workers and epochs."""
         return self.admin("GET", "/api/v1/totals")
 
+    def wait_counts(self, expected: Mapping[str, int]) -> dict[str, int]:
+        """Wait until each of these counts is reached, check that none was passed, and return all of them.
+
+        Workers tell control four times a second, so what is stored, logged or answered may be ahead of the counts.
+        """
+        counts: dict[str, int] = {}
+
+        def are_reached() -> bool:
+            counts.update(self.totals()["counts"])
+            return all(counts.get(name, 0) >= number for name, number in expected.items())
+
+        wait_until(are_reached, f"the counts {dict(expected)}")
+        assert {name: counts[name] for name in expected} == dict(expected)
+        return counts
+
 
 def wait_until(question: Callable[[], T], what: str, seconds: float = WAIT_S) -> T:
     """Ask until the answer is true, and return it; fail the test after so many seconds."""
