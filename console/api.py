@@ -28,7 +28,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.asks import read
 from console.auth import Doorkeeper, Visitor, refuse_foreign, require
-from console.calls import CALLS, Asked, Call, Handler, Reply
+from console.call import Asked, Call, Handler, Reply
+from console.calls import CALLS
 from console.change import Answer
 from console.deploys import Deploys
 from console.flips import FlipAsk, Flips

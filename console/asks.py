@@ -58,6 +58,15 @@ class Field:
     """Further bounds of the value, as JSON Schema."""
 
 
+REASON: Final = Field(name="reason", kind="text", help="Why; stands in the audit.", default="")
+ROUTE: Final = Field(name="route", kind="text", help="Only this route.")
+PAGE: Final = (
+    Field(name="cursor", kind="text", help="`next` of the page before."),
+    Field(name="limit", kind="integer", help="1 to 500.", default=50, limits={"minimum": 1, "maximum": MAX_LIMIT}),
+)
+"""What every list may ask."""
+
+
 EXPECTED: Final[Mapping[Kind, str]] = {
     "text": f"a text of at most {MAX_TEXT} characters",
     "choice": "one of the known values",

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
 from config.spec import RouteSpec
-from console.calls import Asked, Reply
+from console.call import Asked, Reply
 from console.change import Answer, Changing, entry_for, pushed_now
 from console.change import Done as Changed
 from console.flips import FlipAsk, Flips

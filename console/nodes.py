@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from console.calls import Asked, Reply
+from console.call import Asked, Reply
 from console.change import entry_for
 from console.journal import moment_text
 from console.problem import ProblemError, unknown

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from console.calls import Asked, Reply
+from console.call import Asked, Reply
 from console.problem import ProblemError
 from console.shapes import Json
 from console.state import ControlState

@@ -7,7 +7,8 @@ from typing import Final
 
 from console.answers import ANSWERS, SHAPES, Schema, named
 from console.asks import Field, schema_of
-from console.calls import CALLS, Call
+from console.call import Call
+from console.calls import CALLS
 from console.problem import KINDS, PREFIX
 
 _ANYWHERE: Final = ("no-token", "bad-token", "role", "host", "cross-site", "identity", "rate-limited", "internal")

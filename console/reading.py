@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from console.asks import limit_of
-from console.calls import Asked, Reply
+from console.call import Asked, Reply
 from console.change import entry_for
 from console.divergence import (
     Json,

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.spec import BackendSpec, RouteSpec
-from console.calls import Asked, Reply
+from console.call import Asked, Reply
 from console.deploys import builds_of
 from console.divergence import Json, comparison_as_json
 from console.journal import moment_text

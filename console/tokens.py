@@ -22,7 +22,7 @@ from typing import Final
 from config import forms
 from config.errors import UnfitError
 from config.secret import token_digest
-from console.calls import Asked, Reply
+from console.call import Asked, Reply
 from console.change import Changing, entry_for
 from console.journal import moment_text
 from console.keyring import Keyring, read_file_tokens

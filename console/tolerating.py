@@ -20,7 +20,7 @@ from config.errors import ConfigError
 from config.spec import ToleranceSpec
 from config.tolerance import PROPOSED_DAYS, as_mapping
 from console.auth import require
-from console.calls import Asked, Reply
+from console.call import Asked, Reply
 from console.change import Answer, Changing, on_newest_truth
 from console.foresight import foretell
 from console.problem import Fault, ProblemError, invalid, unknown

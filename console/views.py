@@ -13,7 +13,7 @@ from typing import Any, Final
 from config.spec import RouteSpec
 from console.asks import cursor_problem, limit_of
 from console.autopilot import Autopilot
-from console.calls import Asked, Reply
+from console.call import Asked, Reply
 from console.drift import drift, of_holds
 from console.gates import Judged, gate_as_json, judged_as_json
 from console.journal import moment_text

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.asks import Field, read, schema_of
-from console.calls import CALLS, Call
+from console.call import Call
+from console.calls import CALLS
 from console.problem import ProblemError
 
 SHARE = Field(name="percent", kind="percent", help="")

@@ -16,7 +16,8 @@ from starlette.datastructures import Headers
 
 from config.spec import AddressSpec, AdminSpec, IdentitySpec, Role
 from console.auth import ROLES, Doorkeeper, Visitor
-from console.calls import CALLS, Call
+from console.call import Call
+from console.calls import CALLS
 from console.guesses import AT_ONCE
 from console.keyring import Keyring
 from console.problem import ProblemError

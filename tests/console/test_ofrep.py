@@ -14,7 +14,7 @@ from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import FlagNotFoundError, InvalidContextError
 
-from console import calls
+from console import call
 from console.auth import Visitor
 from console.ofrep import Ofrep, read_context
 from console.problem import ProblemError
@@ -168,7 +168,7 @@ async def test_asking_for_all_flags_lets_others_have_their_turn() -> None:
     """Between two flags of many, whatever else waits in control gets its turn: no question stops a rollback."""
     routes = [route(f"r{number}") for number in range(100)]
     state: Any = SimpleNamespace(snapshot=lambda: snapshot(*routes, flags={}))
-    asked = calls.Asked(visitor=Visitor(name="eye", role="viewer"), caller=Caller(actor="eye"), values={"context": {}})
+    asked = call.Asked(visitor=Visitor(name="eye", role="viewer"), caller=Caller(actor="eye"), values={"context": {}})
     turns = 0
 
     async def wait() -> None:

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from console.auth import Visitor
-from console.calls import Asked
+from console.call import Asked
 from console.keyring import Keyring
 from console.tokens import Tokens
 from store.database import Database
