@@ -6,7 +6,7 @@ Rules of this file:
    a reset of the evidence closes it; whatever is counted afterwards stands in a part of its own, which begins with that
    look. So a part never holds anything from before its beginning. Where no part was open (control or the route is new)
    what grew is closed at once, as nobody knows since when.
-2. Of a dead worker's open copies and pairs what :func:`console.totals.left_open` assumes is gathered; if the worker
+2. Of a dead worker's open copies and pairs what :func:`console.epochs.left_open` assumes is gathered; if the worker
    lives after all, it is taken back. Sums over parts are therefore exact, single parts may be below zero.
 3. Rows of this hour stay in memory; each change is written by replacing the whole row.
 """

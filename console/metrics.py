@@ -23,7 +23,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from console.totals import Record, Sums, sum_up
+from console.epochs import Record, Sums, sum_up
 from rules.flag import Stage
 from rules.watch import STATES
 from shadow.link import DURATION_BOUNDS_S

@@ -12,8 +12,8 @@ import msgspec
 
 from config.spec import ConfigSpec
 from console.deploys import builds_of, version_at
+from console.epochs import Record, records_of
 from console.state import ControlState
-from console.totals import Record, records_of
 from rules.basis import bases_of, takes_of
 from shadow.link import Finding, Repeated, Seen
 from shadow.ranks import Rank, rank_of_pair

@@ -24,11 +24,11 @@ from typing import Final
 
 from config.errors import MatapaloError
 from console.change import entry_for, listed
+from console.epochs import joined_records
 from console.problem import ProblemError
 from console.shapes import held_as_json
 from console.state import Caller, ControlState, OvertakenError, Pushed
 from console.supervised import SupervisorError
-from console.totals import joined_records
 from console.truth import HoldPlan, join, plan_holds, start_commit, tidied
 from rules.flag import Hold, flag_as_json
 from store.database import StoreError

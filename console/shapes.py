@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from config.spec import MatchSpec, ToleranceSpec
 from config.tolerance import WARN_DAYS, as_mapping, days_left
+from console.epochs import Sums
 from console.journal import moment_text
-from console.totals import Sums
 from rules.flag import Flag, Hold, flag_as_json
 from rules.snapshot import EVERYWHERE
 from store.entries import Entry

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from config.errors import MatapaloError
 from config.spec import ConfigSpec, RouteSpec
+from console.epochs import Record
 from console.events import Events
 from console.journal import Journal, now_text
 from console.peers import Peer, Peers, Spread
 from console.problem import ProblemError, unknown
 from console.sealing import Sealing
-from console.totals import Record, Totals
+from console.totals import Totals
 from rules.flag import Flag, Hold
 from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, decode, encode
 from rules.stage import initial_flag

@@ -17,14 +17,15 @@ Rules of this file:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from copy import copy
+from typing import Final
 
 import msgspec
 
+from console.epochs import FOLDED, Record, Sums, folded, sum_up
 from console.gatehours import GateHours
-from rules.latency import added
-from rules.latency import grown as grown_bins
+from console.growth import Counted, Gathered
 from shadow.link import Tally
 from store.evidence import Batch
 from store.gatehours import HOUR_S, Key, Part
@@ -35,47 +36,15 @@ GRACE_S: Final = 10.0
 KEPT_ENDED: Final = 16
 """Enough for every worker of a machine to be replaced once within the grace time."""
 
-KEPT_NAMES: Final = 4_096
-
 _HITS: Final = "tolerance_hits|"
-_PAIRED: Final = "paired_head|"
 
 MAX_UNWRITTEN: Final = 256
 """Ended epochs that wait for a broken evidence file; beyond it they are folded, and their hours stay unknown."""
-
-FOLDED: Final = ""
-"""The epoch that holds all folded ones."""
 
 MAX_KEYS: Final = 200_000
 """Keys in one tally; 1,000 routes need about 30,000. A larger one is refused, because memory has a bound."""
 
 _NEVER: Final = float("inf")
-
-K = TypeVar("K")
-
-
-class Sums(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the sums over all epochs; keys as in :class:`shadow.link.Tally`."""
-
-    counts: dict[str, int]
-    gauges: dict[str, int]
-    histograms: dict[str, list[int]]
-    last_legacy: dict[str, float]
-
-
-class Record(msgspec.Struct, kw_only=True):
-    """Hold one epoch as it is remembered across restarts of control."""
-
-    epoch: str
-    slot: int
-    sequence: int = -1
-    counts: dict[str, int] = {}
-    gauges: dict[str, int] = {}
-    histograms: dict[str, list[int]] = {}
-    final: bool = False
-    ended: bool = False
-    members: list[str] = []
-    """Of the folded record: the names inside, the youngest :data:`KEPT_NAMES`."""
 
 
 class _EpochState:
@@ -93,37 +62,10 @@ class _EpochState:
         self.keys = 0
         """Keys of the last tally: no key ever goes, so as many are the same."""
         self.hit_keys: list[str] = []
-        self.counted = _counted(record.counts)
+        self.counted = Counted.of(record)
         """What the evidence already has."""
         self.gathered = Gathered.of(record)
         """What :mod:`console.gatehours` already has."""
-
-
-class Counted(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what the evidence wants of one epoch's counts."""
-
-    requests: dict[tuple[str, str], int]
-    """(route, side) to the requests answered."""
-    compared: dict[str, int]
-    """Route to the pairs compared."""
-
-
-class Gathered(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what one epoch's totals said when they were gathered; nobody changes these values."""
-
-    counts: dict[str, int]
-    """With what is assumed of an ended epoch."""
-    bins: dict[str, list[int]]
-
-    @staticmethod
-    def of(record: Record) -> Gathered:
-        """Look at a record as it is now."""
-        counts = record.counts
-        if record.ended and record.gauges:
-            counts = dict(counts)
-            for key, count in left_open(record.gauges):
-                counts[key] = counts.get(key, 0) + count
-        return Gathered(counts=counts, bins=record.histograms)
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,15 +101,15 @@ class Totals:
         self._has_gathered = False
         """Before the first look a file that opens late knows what it has of an epoch; afterwards we do."""
         for body in records:
-            record = _decoder.decode(body)
+            record = Record.read(body)
             self._epochs[record.epoch] = _EpochState(record, linked=False, lost_at=started)
 
     def hello(self, epoch: str, slot: int, now: float) -> None:
         """Note that a worker linked; an unlinked older epoch of its slot has ended."""
         state = self._epochs.get(epoch)
         if state is None:
-            folded = self._epochs.get(FOLDED)
-            if folded is not None and epoch in folded.record.members:
+            into = self._epochs.get(FOLDED)
+            if into is not None and epoch in into.record.members:
                 self.refused += 1
                 return
             state = self._epochs[epoch] = _EpochState(Record(epoch=epoch, slot=slot), linked=True, lost_at=_NEVER)
@@ -242,7 +184,7 @@ class Totals:
 
     def records(self) -> list[Record]:
         """Hand out what :func:`sum_up` needs; the dictionaries inside are never changed afterwards."""
-        return [_copy(state.record) for state in self._epochs.values()]
+        return [copy(state.record) for state in self._epochs.values()]
 
     def sums(self) -> Sums:
         """Sum up all epochs.
@@ -276,14 +218,14 @@ class Totals:
         for epoch, state in self._epochs.items():
             if not state.changed:
                 continue
-            bodies[epoch] = _encoder.encode(state.record)
+            bodies[epoch] = state.record.written()
             if epoch == FOLDED:
                 continue
-            now, before = _counted(state.record.counts), state.counted
+            now, before = Counted.of(state.record), state.counted
             counted[epoch] = now
-            for (route, side), count in _grown(now.requests, before.requests):
+            for (route, side), count in now.requests_since(before):
                 answered[hour, route, side] = answered.get((hour, route, side), 0) + count
-            for route, count in _grown(now.compared, before.compared):
+            for route, count in now.compared_since(before):
                 key = (route, build_of(route))
                 compared[key] = compared.get(key, 0) + count
         for state in self._epochs.values():
@@ -328,12 +270,12 @@ class Totals:
         counts say which requests its hours have. A new, empty file does not get past hours again.
         """
         for body in bodies:
-            record = _decoder.decode(body)
+            record = Record.read(body)
             state = self._epochs.get(record.epoch)
             if state is None:
                 self._epochs[record.epoch] = _EpochState(record, linked=False, lost_at=now)
             elif record.epoch != FOLDED:
-                state.counted = _counted(record.counts)
+                state.counted = Counted.of(record)
                 if not self._has_gathered:
                     state.gathered = Gathered.of(record)
         for state in self._epochs.values():
@@ -358,10 +300,8 @@ class Totals:
             if epoch == FOLDED or not state.changed:
                 continue
             before, state.gathered = state.gathered, Gathered.of(state.record)
-            grown += _differing(state.gathered.counts, before.counts)
-            for key, now in state.gathered.bins.items():
-                if key.startswith(_PAIRED) and (was := before.bins.get(key, [])) != now:
-                    bins.append((key, grown_bins(now, was)))
+            grown += state.gathered.counts_since(before)
+            bins += state.gathered.times_since(before)
         self._has_gathered = True
         self.gate_hours.gather(grown, bins, now=unix_now, build_of=build_of, basis_of=basis_of, mark_of=mark_of)
 
@@ -393,124 +333,10 @@ class Totals:
         for place, (name, state) in enumerate(ended[: max(0, len(ended) - KEPT_ENDED)]):
             if state.changed and len(ended) - place <= MAX_UNWRITTEN:
                 continue
-            folded = self._epochs.get(FOLDED)
-            if folded is None:
-                folded = self._epochs[FOLDED] = _EpochState(
-                    Record(epoch=FOLDED, slot=-1, ended=True, final=True), linked=False, lost_at=now
-                )
-            sums = sum_up([folded.record, state.record], {})
-            folded.record = Record(
-                epoch=FOLDED,
-                slot=-1,
-                counts=sums.counts,
-                histograms=sums.histograms,
-                ended=True,
-                final=True,
-                members=[*folded.record.members, name][-KEPT_NAMES:],
-            )
-            folded.changed = True
+            into = self._epochs.get(FOLDED)
+            if into is None:
+                into = self._epochs[FOLDED] = _EpochState(folded(()), linked=False, lost_at=now)
+            into.record = folded([into.record, state.record], [*into.record.members, name])
+            into.changed = True
             del self._epochs[name]
             self._gone.add(name)
-
-
-def records_of(rows: Iterable[tuple[str, bytes]], alive: Collection[str]) -> list[Record]:
-    """Read what other nodes reported; of one that is not alive nothing is open any more.
-
-    Shape: the name of the node and the record as a batch wrote it.
-    Raises: ValueError for a record of another version.
-    Runs: in a thread.
-    """
-    records = []
-    for node, body in rows:
-        record = _decoder.decode(body)
-        record.ended = record.ended or node not in alive
-        records.append(record)
-    return records
-
-
-def joined_records(bodies: Iterable[bytes]) -> bytes:
-    """Join the records of a node that is gone into one, as they are written."""
-    sums = sum_up(records_of([("", body) for body in bodies], ()), {})
-    return _encoder.encode(
-        Record(epoch=FOLDED, slot=-1, counts=sums.counts, histograms=sums.histograms, ended=True, final=True)
-    )
-
-
-def sum_up(records: Iterable[Record], last_legacy: Mapping[str, float]) -> Sums:
-    """Add epochs up; what an epoch left open when it ended is settled as rule 2 says.
-
-    Runs: anywhere; pure.
-    """
-    counts: dict[str, int] = {}
-    gauges: dict[str, int] = {}
-    histograms: dict[str, list[int]] = {}
-    for record in records:
-        for key, count in record.counts.items():
-            counts[key] = counts.get(key, 0) + count
-        if not record.ended:
-            for key, value in record.gauges.items():
-                gauges[key] = gauges.get(key, 0) + value
-        else:
-            for key, count in left_open(record.gauges):
-                counts[key] = counts.get(key, 0) + count
-        for key, buckets in record.histograms.items():
-            held = histograms.get(key)
-            histograms[key] = list(buckets) if held is None else added(held, buckets)
-    return Sums(counts=counts, gauges=gauges, histograms=histograms, last_legacy=dict(last_legacy))
-
-
-def left_open(gauges: Mapping[str, int]) -> Iterable[tuple[str, int]]:
-    """Name what a dead epoch's open copies and pairs count as from now on."""
-    for key, count in gauges.items():
-        family, _, labels = key.partition("|")
-        if family == "in_flight" and count:
-            yield f"errored|{labels}|both", count
-        elif family == "queued" and count:
-            yield f"undecided|{labels}|lost", count
-
-
-def _counted(counts: Mapping[str, int]) -> Counted:
-    """Sum ``requests|route|side|backend|class`` per (route, side), and what was compared per route."""
-    requests: dict[tuple[str, str], int] = {}
-    compared: dict[str, int] = {}
-    for key, count in counts.items():
-        match key.split("|"):
-            case ["requests", route, side, _, _]:
-                requests[route, side] = requests.get((route, side), 0) + count
-            case ["identical" | "unequal", route, _]:
-                compared[route] = compared.get(route, 0) + count
-    return Counted(requests=requests, compared=compared)
-
-
-def _differing(now: Mapping[str, int], before: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Name what has changed, and by how much; what an ended epoch was believed to have may be gone again.
-
-    Cost: 0.06 microseconds per key; 2 ms for a worker with 1,000 routes.
-    """
-    known = before.get
-    found = [(key, count - known(key, 0)) for key, count in now.items() if count != known(key)]
-    found += [(key, -before[key]) for key in before.keys() - now.keys()]
-    return found
-
-
-def _grown(now: Mapping[K, int], before: Mapping[K, int]) -> Iterator[tuple[K, int]]:
-    """Name what has grown, and by how much."""
-    for key, count in now.items():
-        if (grown := count - before.get(key, 0)) > 0:
-            yield key, grown
-
-
-def _copy(record: Record) -> Record:
-    return Record(
-        epoch=record.epoch,
-        slot=record.slot,
-        counts=record.counts,
-        gauges=record.gauges,
-        histograms=record.histograms,
-        ended=record.ended,
-        final=record.final,
-    )
-
-
-_encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(Record)

@@ -15,6 +15,7 @@ from console.asks import cursor_problem, limit_of
 from console.autopilot import Autopilot
 from console.call import Asked, Reply
 from console.drift import drift, of_holds
+from console.epochs import sum_up
 from console.gates import Judged, gate_as_json, judged_as_json
 from console.journal import moment_text
 from console.metrics import RouteScene, Scene, render
@@ -34,7 +35,6 @@ from console.shapes import (
 )
 from console.state import ControlState
 from console.stuck import stuck
-from console.totals import sum_up
 from console.watchdog import Watchdog
 from console.webhooks import Webhooks
 from rules.explain import explain

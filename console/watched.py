@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from config.spec import RouteSpec
+from console.epochs import Record
 from console.shapes import Json
-from console.totals import Record
 from console.windows import Window as Counted
 from rules.latency import added
 from rules.watch import FAILED, Known, Window

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from console.totals import FOLDED, Record
+from console.epochs import FOLDED, Record
 
 STEPS: Final = 60
 """Of one window: a window of a minute moves each second, one of ten minutes every ten."""

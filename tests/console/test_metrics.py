@@ -11,8 +11,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from console.epochs import Record
 from console.metrics import FAMILIES, RouteScene, Scene, document, render
-from console.totals import Record
 from rules.flag import Stage
 from shadow.link import DURATION_BOUNDS_S
 

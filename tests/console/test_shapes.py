@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from console.epochs import Sums
 from console.shapes import copying_as_json, counts_as_json, counts_by_route, new_share
-from console.totals import Sums
 
 
 def test_counts_are_sorted_by_route_and_add_up() -> None:

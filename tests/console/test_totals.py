@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.totals import GRACE_S, KEPT_ENDED, Sums, Totals
+from console.epochs import Sums
+from console.totals import GRACE_S, KEPT_ENDED, Totals
 from shadow.link import Tally
 
 ROUTE, PRIMARY = "orders", "legacy"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config.spec import WatchdogSpec
-from console.totals import Record
+from console.epochs import Record
 from console.watched import Latencies, past_of
 from rules.watch import Known
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.totals import FOLDED, Record
+from console.epochs import FOLDED, Record
 from console.windows import FORGOTTEN_S, STEPS, Windows
 
 NEW_5XX, NEW_2XX = "requests|orders|new|shop|5xx", "requests|orders|new|shop|2xx"
