@@ -38,7 +38,9 @@ from console.windows import Windows
 from rules.flag import Flag, Hold
 from rules.latency import BOUNDS_S
 from rules.snapshot import EVERYWHERE
-from rules.watch import SURE_S, Judgement, Known, is_watched, judge, looks, looks_closer, sure
+from rules.sure import SURE_S, sure
+from rules.watch import Judgement, is_watched, judge, looks_closer
+from rules.window import Known, looks
 
 LOOK_S: Final = 0.5
 """Between two looks; workers tally twice as often."""

@@ -10,7 +10,7 @@ from console.epochs import Record
 from console.shapes import Json
 from console.windows import Window as Counted
 from rules.latency import added
-from rules.watch import FAILED, Known, Window
+from rules.window import FAILED, Known, Window
 
 
 def window_of(counted: Counted, latency: Mapping[str, Sequence[int]]) -> Window:

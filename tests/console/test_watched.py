@@ -5,7 +5,7 @@ from __future__ import annotations
 from config.spec import WatchdogSpec
 from console.epochs import Record
 from console.watched import Latencies, past_of
-from rules.watch import Known
+from rules.window import Known
 
 
 def test_legacy_s_past_is_what_it_answered_to_clients_and_copies() -> None:
