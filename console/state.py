@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -174,6 +174,7 @@ class ControlState:
         self._raw = encode(spec)
         self._burnt = spec.revision
         self._built: Snapshot | None = None
+        self._is_stale = False
         self._written = b""
         self._writing = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, "snapshot")
@@ -223,16 +224,24 @@ class ControlState:
         Raises: SnapshotError when it cannot be built here (an override token that only workers have).
         Cost: 40 microseconds per route, once per change.
         """
-        if self._built is None:
-            self._built = build(self._spec, self.holds.values(), clock=time.time)
+        if self._built is None or self._is_stale:
+            self._built = build(self._spec, self.holds.values(), self._built, clock=time.time)
+            self._is_stale = False
         return self._built
+
+    def _outdate(self) -> None:
+        """Build anew when next asked; at once where clients are pinned, because a pin ends by what was until now."""
+        self._is_stale = True
+        if self.config.pins:
+            with suppress(SnapshotError):
+                self.snapshot()
 
     def set_holds(self, holds: Mapping[str, Hold]) -> None:
         """Take over the holds that the supervisor has."""
         if self.holds != holds:
             self.events.tell("holds", {"routes": sorted(holds)})
         self.holds = dict(holds)
-        self._built = None
+        self._outdate()
 
     @contextmanager
     def changing(self, routes: Iterable[str]) -> Iterator[None]:
@@ -410,7 +419,8 @@ class ControlState:
         if spec != self._spec:
             known = {**self.foreign, **self._spec.flags}
             self.foreign = {} if self.replicas is None else {n: f for n, f in known.items() if n not in spec.flags}
-            self._spec, self._raw, self._built = spec, encode(spec), None
+            self._spec, self._raw = spec, encode(spec)
+            self._outdate()
             self.peers.push(spec.revision, self._raw)
             self.start(self.write_snapshot(), "snapshot")
             self.events.tell("revision", {"revision": spec.revision})

@@ -6,15 +6,16 @@ nothing. The picking is in :meth:`rules.snapshot.Snapshot.decide`. What is the
 same for several routes is one object for all of them: with hundreds of routes
 it is memory that a request waits for, and what every request reads stays near.
 
-Order of what rules a request: a hold, then ``gone``, then an override, then a pin, then a cohort, then the stage.
+Order of what rules a request: a hold, then ``gone`` and ``complete``, then an override, then a pin, then a cohort, then the stage.
 A pin keeps a client on a side that its stage knows, so whose stage it is (everybody's or a cohort's) is found first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from math import inf
 from types import MappingProxyType
 from typing import Final
 
@@ -22,7 +23,7 @@ from config.spec import RouteSpec
 from rules.bucket import bucket_salt, sample_salt
 from rules.cohort import Clues, Cohort, clues_of
 from rules.flag import BUCKETS, DEFAULT_SAMPLE_BP, FOR_EVERYBODY, Flag, Hold, Side, Stage
-from rules.pin import Pin, pin_of
+from rules.pin import Pin, ended_after, pin_of
 from rules.sticky import Fields, Source, sources_from
 
 SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
@@ -153,7 +154,7 @@ class Route:
     """What every request gets; ``None``: it depends on the client, see ``audiences``, else ``canary``."""
     canary: Canary | None
     override_legacy: FixedChoice | None
-    """``None``: no override is heard, because none is configured or the route is held or gone."""
+    """``None``: no override is heard: none is configured, or the route is held, gone or complete."""
     override_new: FixedChoice | None
     pin: Pin | None = None
     """How the route pins, in whatever stage it is."""
@@ -172,6 +173,11 @@ class Route:
         return self
 
 
+def at_no_time() -> float:
+    """Be the clock of a snapshot that decides for nobody: whatever ends has ended."""
+    return inf
+
+
 def compile_route(
     spec: RouteSpec,
     flag: Flag,
@@ -182,16 +188,24 @@ def compile_route(
     overrides: bool = True,
     cohorts: Mapping[str, Cohort] = MappingProxyType({}),
     pin_keys: tuple[bytes, ...] = (),
+    before: Route | None = None,
+    clock: Callable[[], float] = at_no_time,
 ) -> Route:
     """Decide everything about a route that no request can change.
 
     Shape: ``overrides`` says whether the configuration has an override header at all; ``cohorts`` are its cohorts, in
     their order. A cohort of the flag that is not among them is ignored: it may belong to another configuration.
+    *before* is the route as it was until now, whose pins may end.
     Raises: StickyError for an unknown sticky key.
     """
     if hold is not None and spec.legacy is None:
         hold = None
-    pin = pin_of(flag.salt, spec.pin_ns, _reads(spec), pin_keys) if spec.pin_ns is not None and pin_keys else None
+    pin = None
+    if spec.pin_ns is not None and pin_keys:
+        known = before.pin.ended if before is not None and before.pin is not None else {}
+        stood = None if before is None else (before.flag, before.hold)
+        ended = ended_after(known, stood, (flag, hold), clock())
+        pin = pin_of(flag.salt, spec.pin_ns, _reads(spec), pin_keys, ended)
     stage = _effective_stage(flag, hold)
     route = _compile(spec, flag, hold, stage, index=index, copying=copying, overrides=overrides, pin=pin)
     if hold is not None or stage in FOR_EVERYBODY:
@@ -249,7 +263,7 @@ def _compile(
     else:
         side = Side.NEW if stage in (Stage.LIVE, Stage.COMPLETE) else Side.LEGACY
         fixed = _fixed(maker.choice(side, "hold" if hold else maker.stage_reason))
-    overridable = overrides and hold is None and stage is not Stage.GONE
+    overridable = overrides and hold is None and stage not in FOR_EVERYBODY
     return Route(
         name=spec.name,
         index=index,

@@ -12,7 +12,7 @@ from typing import TypedDict
 
 from rules.bucket import bucket_of, draw_of
 from rules.decision import COPYING_STAGES, Decision, Route
-from rules.flag import BUCKETS, Flag
+from rules.flag import BUCKETS, Flag, Stage
 from rules.index import Candidate, candidates_of
 from rules.path import canonical, path_of
 from rules.snapshot import EVERYWHERE, Snapshot
@@ -236,6 +236,8 @@ def _why_side(
             yield "the override header is ignored: expected `legacy TOKEN` or `new TOKEN` with the configured token"
         elif decision.reason in ("hold", "gone"):
             yield f"the override header is ignored: {decision.reason} beats it"
+        elif flag.stage is Stage.COMPLETE:
+            yield "the override header is ignored: in stage complete legacy is never asked; rollback or flip to live"
     if decision.reason == "gone":
         yield "stage gone: answered 410 by Matapalo"
     elif decision.reason == "hold":

@@ -1,6 +1,6 @@
 """Sign and read the cookie that keeps a client, after a write, on the side that it wrote to.
 
-The value is ``n.1795273230.<22 letters>``: the side, the second it ends, and a
+The value is ``n.1795273230123.<22 letters>``: the side, the millisecond it ends, and a
 keyed hash over both and the scope. It says nothing about the client, so there is
 nothing in it to steal but the right to read from one side for some seconds.
 
@@ -10,19 +10,23 @@ Rules of this file:
 2. The first key signs, all of them are accepted: a key is replaced by putting the new one in front.
 3. The scope is the flag's salt, so the routes of a journey share a pin, and two journeys do not touch each other's:
    each scope has a cookie of its own name.
+4. Whoever is taken from a side leaves its pins behind: what was pinned to new until a rollback is void, also when a
+   canary begins again within its seconds. Raising a percent takes nobody from a side that a pin may name.
 """
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest, digest
+from math import inf
+from types import MappingProxyType
 from typing import Final
 
 from config.secret import resolve
-from rules.flag import Side
+from rules.flag import Flag, Hold, Side, Stage
 from rules.sticky import Fields, cookie_value
 
 PIN_COOKIE: Final = b"matapalo_pin"
@@ -31,8 +35,8 @@ PIN_COOKIE: Final = b"matapalo_pin"
 _LETTERS: Final = {Side.LEGACY: b"l", Side.NEW: b"n"}
 _SIDES: Final = {letter: side for side, letter in _LETTERS.items()}
 
-_MAX_DIGITS: Final = 12
-"""Of the second: more is no time that anybody signed."""
+_MAX_DIGITS: Final = 15
+"""Of the millisecond: more is no time that anybody signed."""
 
 _MAC_LETTERS: Final = 22
 """128 bits in base64, unpadded: what is guessed in 30 seconds is not one of 2 to the 128."""
@@ -49,13 +53,15 @@ class Pin:
     reads: frozenset[bytes]
     """Methods that follow a pin; all others set one."""
     keys: tuple[bytes, ...]
+    ended: Mapping[Side, float] = field(default_factory=dict)
+    """Side to the Unix time when clients were last taken from it; a side that is missing: never, as far as is known."""
 
     def value(self, side: Side, now: float) -> bytes:
         """Sign a pin to *side* that begins at the Unix time *now*.
 
         Cost: one HMAC, about 1.5 microseconds.
         """
-        signed = b"%b.%d" % (_LETTERS[side], int(now) + self.lasts_s)
+        signed = b"%b.%d" % (_LETTERS[side], int((now + self.lasts_s) * 1_000))
         return b"%b.%b" % (signed, _mac(self.keys[0], self.scope, signed))
 
     def side(self, raw_cookie: bytes, clock: Callable[[], float]) -> Side | None:
@@ -71,18 +77,64 @@ class Pin:
         side = _SIDES.get(letter)
         if side is None or len(mac) != _MAC_LETTERS or len(digits) > _MAX_DIGITS or not digits.isdigit():
             return None
-        if int(digits) <= clock():
+        ends = int(digits) / 1_000
+        if ends <= clock() or ends - self.lasts_s <= self.ended.get(side, -inf):
             return None
         signed = b"%b.%b" % (letter, digits)
         good = [compare_digest(_mac(key, self.scope, signed), mac) for key in self.keys]
         return side if any(good) else None
 
 
-def pin_of(scope: str, lasts_ns: int, reads: frozenset[bytes], keys: tuple[bytes, ...]) -> Pin:
+def pin_of(
+    scope: str,
+    lasts_ns: int,
+    reads: frozenset[bytes],
+    keys: tuple[bytes, ...],
+    ended: Mapping[Side, float] = MappingProxyType({}),
+) -> Pin:
     """Make the pin of one scope."""
     raw_scope = scope.encode()
     name = b"%b_%b" % (PIN_COOKIE, sha256(b"pin:" + raw_scope).hexdigest()[:8].encode())
-    return Pin(scope=raw_scope, cookie=name, lasts_s=max(1, lasts_ns // 10**9), reads=reads, keys=keys)
+    lasts_s = max(1, lasts_ns // 10**9)
+    return Pin(scope=raw_scope, cookie=name, lasts_s=lasts_s, reads=reads, keys=keys, ended=ended)
+
+
+Standing = tuple[Flag, Hold | None]
+"""How a route stands: its flag, and the hold that is in force."""
+
+_KEPT: Final = {
+    Stage.LEGACY: frozenset((Side.LEGACY,)),
+    Stage.SHADOW: frozenset((Side.LEGACY,)),
+    Stage.CANARY: frozenset(Side),
+    Stage.LIVE: frozenset(Side),  # new has everybody, but who is pinned to legacy
+    Stage.COMPLETE: frozenset((Side.NEW,)),
+    Stage.GONE: frozenset[Side](),
+}
+"""Stage to the sides on which it leaves a client that is pinned to them."""
+
+
+def ended_after(
+    ended: Mapping[Side, float], before: Standing | None, after: Standing, now: float
+) -> Mapping[Side, float]:
+    """Say when clients were last taken from each side, once a route stands otherwise.
+
+    Shape: without *before*, as in a worker that has just begun, a side that nobody is on counts as ended now.
+    Source: docs/decisions/0033-proof-of-quiet.md.
+    """
+    names = {"", *after[0].cohorts, *(() if before is None else before[0].cohorts)}
+    if before is None:
+        lost = frozenset(Side).difference(*(_kept(after, name) for name in names))
+    else:
+        lost = frozenset[Side]().union(*(_kept(before, name) - _kept(after, name) for name in names))
+    return {**ended, **dict.fromkeys(lost, now)}
+
+
+def _kept(standing: Standing, cohort: str) -> frozenset[Side]:
+    """Name the sides on which a route leaves clients of a cohort that are pinned to them; empty name: everybody."""
+    flag, hold = standing
+    own = flag.cohorts.get(cohort, flag)
+    is_off = hold is not None or (own.stage is Stage.CANARY and not own.percent_bp)
+    return _KEPT[Stage.LEGACY] if is_off else _KEPT[own.stage]
 
 
 def keys_of(references: Iterable[str]) -> tuple[bytes, ...]:

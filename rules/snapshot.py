@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from hmac import compare_digest
-from math import inf
 from types import MappingProxyType
 from typing import Final
 
@@ -37,6 +36,7 @@ from rules.decision import (
     FixedChoice,
     Outcome,
     Route,
+    at_no_time,
     compile_route,
 )
 from rules.flag import BUCKETS, Flag, Hold
@@ -140,11 +140,6 @@ Clock = Callable[[], float]
 """Gives the Unix time; asked only when a client shows a pin."""
 
 
-def at_no_time() -> float:
-    """Be the clock of a snapshot that decides for nobody: whatever ends has ended."""
-    return inf
-
-
 def build(
     spec: SnapshotSpec, holds: Iterable[Hold] = (), previous: Snapshot | None = None, *, clock: Clock = at_no_time
 ) -> Snapshot:
@@ -180,6 +175,8 @@ def build(
                 overrides=overrides,
                 cohorts=secrets.cohorts,
                 pin_keys=secrets.pin_keys,
+                before=None if previous is None else previous.routes.get(route.name),
+                clock=clock,
             )
         routes[route.name] = old
     is_same = previous is not None and previous.spec is spec

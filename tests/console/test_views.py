@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.controlnode import running
+from rules.flag import Side
+from rules.pin import keys_of, pin_of
+from tests.support.controlnode import ROUTES, running
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +31,24 @@ async def test_explain_decides_as_a_worker_does(tmp_path: Path) -> None:
     assert held["held"] is True
     assert nowhere["route"] is None
     assert nowhere["why"]
+
+
+async def test_explain_hears_no_pin_from_before_a_rollback(tmp_path: Path) -> None:
+    """What a worker would not hear any more is not explained as heard, though nobody asked in between."""
+    (tmp_path / "pins").write_text("pinned")
+    top = f"pins: {{secret: 'file:{tmp_path}/pins'}}"
+    routes = ROUTES.replace('"/orders/{id:int}"}', '"/orders/{id:int}"}\n    pin: 30s')
+    async with running(tmp_path, top=top, routes=routes) as node:
+        await node.post("/api/v1/routes/orders/flip", {"stage": "canary", "percent": 1})
+        pin = pin_of("orders", 30 * 10**9, frozenset(), keys_of([f"file:{tmp_path}/pins"]))
+        cookie = f"{pin.cookie.decode()}={pin.value(Side.NEW, time.time()).decode()}"
+        query = f"/api/v1/explain?path=/orders/7&header=Cookie:%20{cookie}&method=GET"
+        before = (await node.get(query)).json()["pinned"]
+        for stage, percent in (("shadow", None), ("canary", 1)):
+            await node.post("/api/v1/routes/orders/flip", {"stage": stage} | ({"percent": percent} if percent else {}))
+        after = (await node.get(query)).json()["pinned"]
+
+    assert (before, after) == (True, False)
 
 
 async def test_share_has_every_hour_of_the_window(tmp_path: Path) -> None:

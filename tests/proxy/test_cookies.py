@@ -183,6 +183,40 @@ def test_a_hold_and_gone_beat_the_override_a_pin_and_a_cohort(worker: OneWorker)
     assert gone.status == 410
 
 
+def test_complete_never_asks_legacy(worker: OneWorker, legacy: Recorder) -> None:
+    """In complete a good override token reaches new as everybody does; the answer and the access log say so."""
+    worker.push({"orders": flag(Stage.COMPLETE)})
+    before, asked = len(worker.access_lines(0)), len(legacy.requests)
+
+    answers = [
+        ask(worker, ("X-Side", f"{side} s3cret"), ("X-Matapalo-Side", "?"), method=method)
+        for side in ("legacy", "new")
+        for method in ("GET", "DELETE")
+    ]
+    lines = worker.access_lines(before + 4)[before:]
+
+    assert {(one.body, one.value("x-matapalo-side")) for one in answers} == {(b'"new"', b"new")}
+    assert [(line["side"], line["reason"]) for line in lines] == [("new", "stage")] * 4
+    assert len(legacy.requests) == asked
+
+
+def test_a_rollback_ends_the_pins_of_its_canary(worker: OneWorker) -> None:
+    """A client that wrote to new before a rollback is read for from its bucket's side when a canary begins again."""
+    for step in ("rollback", "hold"):
+        worker.push({"orders": flag(Stage.CANARY, percent_bp=5_000)})
+        pin = cookie_of(write(worker, user("new")))
+        assert ask(worker, user("legacy"), pin).body == b'"new"'
+
+        if step == "rollback":
+            worker.push({"orders": flag(Stage.LEGACY)})
+        else:
+            worker.hold(link.HoldItem(route="orders"))
+            worker.hold()
+        worker.push({"orders": flag(Stage.CANARY, percent_bp=100)})
+
+        assert ask(worker, user("legacy", 100), pin).body == b'"legacy"', step
+
+
 def test_a_wrong_override_is_no_override(worker: OneWorker, legacy: Recorder, new: Recorder) -> None:
     """Without the exact token the header chooses nothing; with it or without, no backend sees it."""
     worker.push({"orders": flag(Stage.LEGACY)})

@@ -146,6 +146,68 @@ def test_a_pin_keeps_reads_on_the_side_that_answered_the_write(side: Side) -> No
     assert not read.issue_pin
 
 
+def walked(*steps: Flag | Hold, before: Snapshot | None = None) -> Snapshot:
+    """Build one snapshot after the other, as a worker does, five seconds before each other; the last one at NOW."""
+    one = before or snapshot(flag("canary", 5_000))
+    for number, step in enumerate(steps, start=1):
+        now = NOW - 5 * (len(steps) - number)
+        flags = one.spec.flags if isinstance(step, Hold) else {"orders": step}
+        spec = dataclasses.replace(one.spec, flags=flags, revision=one.revision + 1)
+        one = build(spec, (step,) if isinstance(step, Hold) else (), one, clock=lambda now=now: now)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("steps", "side", "heard"),
+    [
+        ((flag("legacy"), flag("canary", 5_000)), Side.NEW, False),
+        ((flag("legacy"), flag("canary", 5_000)), Side.LEGACY, True),
+        ((flag("shadow"), flag("canary", 5_000), flag("canary", 6_000)), Side.NEW, False),
+        ((flag("canary", 0), flag("canary", 5_000)), Side.NEW, False),
+        ((flag("canary", 0), flag("canary", 5_000)), Side.LEGACY, True),
+        ((Hold(route="orders"), flag("canary", 5_000)), Side.NEW, False),
+        ((Hold(route="orders", keep_copying=True), flag("canary", 5_000)), Side.NEW, False),
+        ((flag("complete"), flag("canary", 5_000)), Side.LEGACY, False),
+        ((flag("complete"), flag("canary", 5_000)), Side.NEW, True),
+        ((flag("gone"), flag("canary", 5_000)), Side.NEW, False),
+        ((flag("canary", 1), flag("canary", 10_000)), Side.NEW, True),
+        ((flag("canary", 10_000), flag("live")), Side.LEGACY, True),
+        ((flag("live"), flag("canary", 5_000)), Side.NEW, True),
+        ((apart(flag("canary", 5_000), staff="shadow"), flag("canary", 5_000)), Side.NEW, False),
+        ((apart(flag("canary", 5_000), staff="live"), flag("canary", 6_000)), Side.NEW, True),
+    ],
+)
+def test_whoever_is_taken_from_a_side_leaves_its_pins_behind(
+    steps: tuple[Flag | Hold, ...], side: Side, heard: bool
+) -> None:
+    """A rollback or a hold ends what was pinned to new for good; raised percents, live and its way back end nothing."""
+    one = walked(*steps)
+
+    assert (decide(one, pinned(side, x_staff="1")).reason == "pin") is heard
+
+
+def test_a_pin_that_is_issued_after_a_rollback_counts() -> None:
+    """A new canary pins its writers again, and what else changes then, such as switched-off copies, ends nothing."""
+    old = walked(flag("legacy"), before=snapshot(flag("canary", 5_000)))
+    again = build(dataclasses.replace(old.spec, flags={"orders": flag("canary", 1)}), (), old, clock=lambda: NOW + 1)
+    last = build(dataclasses.replace(again.spec, copying_off=("orders",)), (), again, clock=lambda: NOW + 3)
+    pin = last.routes["orders"].pin
+    assert pin is not None
+
+    for issued, heard in ((NOW - 1, False), (NOW, False), (NOW + 1, True), (NOW + 2, True)):
+        client = fields(cookie=f"{pin.cookie.decode()}={pin.value(Side.NEW, issued).decode()}")
+        assert (decide(last, client).reason == "pin") is heard, issued - NOW
+
+
+def test_a_worker_that_begins_in_legacy_hears_no_pin_from_before() -> None:
+    """A worker that was started after the rollback and before the new canary knows what it has not seen."""
+    one = walked(flag("canary", 5_000), before=snapshot(flag("legacy")))
+    staffed = walked(flag("canary", 5_000), before=snapshot(apart(flag("legacy"), staff="live")))
+
+    assert decide(one, pinned(Side.NEW)).reason != "pin"
+    assert decide(staffed, pinned(Side.NEW)).reason == "pin"
+
+
 def test_a_declared_read_follows_a_pin() -> None:
     """A search by POST that the route declares to be a read is a read for pins, too."""
     spec = dataclasses.replace(PINNING, shadow=ShadowSpec(reads=("POST",)))

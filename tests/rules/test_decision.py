@@ -133,7 +133,7 @@ def test_a_hold_needs_a_legacy_side() -> None:
 
 def test_an_override_copies_only_where_the_stage_does() -> None:
     """An override changes who answers; whether the other side gets a copy stays the stage's business."""
-    for stage, copied in (("legacy", None), ("shadow", "legacy"), ("live", "legacy"), ("complete", None)):
+    for stage, copied in (("legacy", None), ("shadow", "legacy"), ("live", "legacy")):
         one = compiled(stage)
         assert one.override_new is not None
         decision = one.override_new[2][0]
@@ -216,8 +216,8 @@ def test_every_decision_is_whole(spec: RouteSpec, state: Flag, hold: Hold | None
 
 @given(FLAGS, HOLDS)
 def test_complete_never_contacts_legacy(state: Flag, hold: Hold | None) -> None:
-    """In stage complete neither an answer nor a copy comes from legacy, unless a hold or an override says so."""
-    one = compile_route(ORDERS, dataclasses.replace(state, stage=Stage.COMPLETE), None, overrides=False)
+    """In stage complete neither an answer nor a copy comes from legacy, override or not; only a hold brings it back."""
+    one = compile_route(ORDERS, dataclasses.replace(state, stage=Stage.COMPLETE), None)
 
     assert {decision.backend for decision in every_decision(one)} == {"new-app"}
     assert {decision.copy_backend for decision in every_decision(one)} == {None}

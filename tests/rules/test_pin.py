@@ -77,10 +77,10 @@ def test_whatever_a_client_writes_is_read_without_harm(value: bytes) -> None:
 
 
 def test_a_pin_says_nothing_about_its_client() -> None:
-    """A pin holds a side, a second and a hash, the same for every client, and fits into a cookie as it is."""
+    """A pin holds a side, a millisecond and a hash, the same for every client, and fits into a cookie as it is."""
     value = pin().value(Side.NEW, NOW)
 
-    assert re.fullmatch(rb"n\.1795000030\.[A-Za-z0-9_-]{22}", value)
+    assert re.fullmatch(rb"n\.1795000030900\.[A-Za-z0-9_-]{22}", value)
     assert value == pin().value(Side.NEW, NOW)
     assert re.fullmatch(rb"matapalo_pin_[0-9a-f]{8}", pin("a;b c").cookie)
 

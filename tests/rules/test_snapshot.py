@@ -164,17 +164,18 @@ def test_copying_is_switched_off_for_one_route_or_everywhere() -> None:
 
 
 def test_the_override_beats_the_stage_and_the_hold_beats_the_override(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A valid override chooses the side; a hold and a gone route do not hear it."""
+    """A valid override chooses the side; a hold, a complete and a gone route do not hear it."""
     monkeypatch.setenv("TEST_SIDE_TOKEN", "s3cret")
-    flags = {"orders": flag("legacy"), "held": flag("live"), "gone": flag("gone")}
-    one = snapshot(
-        route("orders"), route("held"), route("gone"), flags=flags, holds=[Hold(route="held")], override=OVERRIDE
-    )
+    flags = {"orders": flag("legacy"), "held": flag("live"), "gone": flag("gone"), "complete": flag("complete")}
+    one = snapshot(*map(route, flags), flags=flags, holds=[Hold(route="held")], override=OVERRIDE)
     new = fields(x_matapalo_side="new s3cret")
 
     assert (decide(one, "/orders", new)[0].side, decide(one, "/orders", new)[0].reason) == ("new", "override")
     assert (decide(one, "/held", new)[0].side, decide(one, "/held", new)[0].reason) == ("legacy", "hold")
     assert decide(one, "/gone", new)[0].status == 410
+    for side in ("legacy", "new"):
+        complete = decide(one, "/complete", fields(x_matapalo_side=f"{side} s3cret"))[0]
+        assert (complete.side, complete.reason) == ("new", "stage")
     assert decide(one, "/else", new)[0].side == "undeclared"
 
 
