@@ -29,7 +29,7 @@ from console.problem import ProblemError
 from console.shapes import held_as_json
 from console.state import Caller, ControlState, OvertakenError, Pushed
 from console.supervised import SupervisorError
-from console.truth import HoldPlan, join, plan_holds, start_commit, tidied
+from console.truth import HoldPlan, Joined, join, plan_holds, start_commit, tidied
 from rules.flag import Hold, flag_as_json
 from store.database import StoreError
 from store.flags import Commit, FlagStore, Remembered, StaleRevisionError, hold_as_json
@@ -175,7 +175,7 @@ class Replicas:
         """
         state = self._state
         joined = join(state.config, truth, state.spec)
-        went_back = truth.number <= state.position and truth.head != state.head
+        went_back = not await store.has(state.base)
         if joined.is_news:
             change = start_commit(joined, truth)
             try:
@@ -190,10 +190,7 @@ class Replicas:
                 flags={**truth.flags, **joined.offered},
             )
         if went_back:
-            state.journal.say(
-                "database.went_back",
-                f"the database no longer has what it had up to a-{state.position}; what it has rules",
-            )
+            self._went_back(joined)
         is_new = joined.spec != state.spec
         pushed = state.adopt(joined.spec)
         state.learn(truth)
@@ -202,6 +199,18 @@ class Replicas:
             state.journal.say("truth.taken", f"revision {state.revision} is in force", position=truth.number)
             state.start(self._tell(pushed), "tell the nodes")
         return True
+
+    def _went_back(self, joined: Joined) -> None:
+        """Say, until this node starts again, that acknowledged changes are lost."""
+        state, flags = self._state, joined.spec.flags
+        moved = [name for name, flag in state.spec.flags.items() if flags.get(name, flag) != flag]
+        said = (
+            f"the database no longer has what it had up to a-{state.position} ({state.head[:12]}), as after a failover "
+            f"or a restored backup; what it has rules, and moved {listed(moved) or 'no route'}: look at the audit, and "
+            "make again what was right"
+        )
+        state.journal.say("database.went_back", said, routes=moved)
+        self._complain("database went back", said)
 
     async def _tell(self, pushed: Pushed) -> None:
         """Say that our workers serve what was pushed, as soon as they do."""
@@ -428,7 +437,7 @@ class Replicas:
             )
             held = tuple(name for name in due if name in state.written)
             change = Commit(
-                revision=state.revision, entry=entry, base=state.position, drop_flags=tuple(flags), release=held
+                revision=state.revision, entry=entry, base=state.base, drop_flags=tuple(flags), release=held
             )
             try:
                 # Past state.commit, which would call it known: we read it back like everybody else.

@@ -33,10 +33,11 @@ from console.totals import Totals
 from rules.flag import Flag, Hold
 from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, decode, encode
 from rules.stage import initial_flag
+from store.chain import GENESIS
 from store.database import StoreError
 from store.entries import Entry
 from store.evidence import EvidenceStore
-from store.flags import Commit, Deploy, FlagStore, Position, Remembered, StaleRevisionError, name_of_hold
+from store.flags import Base, Commit, Deploy, FlagStore, Position, Remembered, StaleRevisionError, name_of_hold
 from store.groups import Groups
 from store.repeats import RepeatLog
 
@@ -196,6 +197,11 @@ class ControlState:
         return self._spec.revision
 
     @property
+    def base(self) -> Base:
+        """Name the audit entry up to which all of this is true."""
+        return self.position, self.head
+
+    @property
     def is_leader(self) -> bool:
         """Say whether this node does what only one of all nodes may do."""
         return self.replicas is None or self.replicas.is_leader
@@ -330,7 +336,7 @@ class ControlState:
         if self.replicas is not None and self.replicas.away:
             raise ProblemError("database", f"Flags cannot be changed: {self.replicas.away}.")
         if self.replicas is not None and _is_planned(change):
-            change = replace(change, base=self.position)
+            change = replace(change, base=self.base)
         try:
             written = await self.flag_store.commit(change)
         except StaleRevisionError as error:
@@ -369,8 +375,9 @@ class ControlState:
 
     def _note(self, change: Commit, written: Sequence[Entry]) -> None:
         """Remember what the database knows now."""
-        # Otherwise somebody else's entries stand between: the replicas read them, and ours again.
-        if written[0].id == self.position + 1:
+        # Otherwise somebody else's entries stand between, or in place of those that we know: the replicas read them,
+        # and ours again.
+        if (written[0].id, written[0].previous) == (self.position + 1, self.head or GENESIS):
             self.position, self.head = written[-1].id, written[-1].hash
         for note, value in change.remember.items():
             if value is None:
@@ -385,7 +392,7 @@ class ControlState:
 
     def knows(self, position: Position) -> bool:
         """Say whether all of this is true at a position of the database."""
-        return (position.number, position.head) == (self.position, self.head)
+        return position.base == self.base
 
     async def confirm(self) -> None:
         """Make sure that what an answer says without changing anything is true on every node.

@@ -122,7 +122,7 @@ def start_commit(joined: Joined, truth: Remembered) -> Commit:
         set_flags=joined.offered,
         copying_off=frozenset(spec.copying_off) if is_new else None,
         tolerate=spec.tolerate if is_new else None,
-        base=truth.number,
+        base=truth.base,
     )
 
 

@@ -7,8 +7,9 @@ Rules of this file:
    ``synchronous=FULL``, PostgreSQL's ``synchronous_commit``.
 3. The audit only grows; triggers in the file itself refuse everything else.
 4. Each entry carries the hash of the one before it (:mod:`store.chain`), so that a change behind our back shows.
-5. The number of the newest entry is the *position* of the truth: every change moves it, none is planned on an older
-   one, and a reader who knows that entry, by number and hash, knows everything (docs/decisions/0022-replicas.md).
+5. The newest entry, by number and hash, is the *position* of the truth: every change moves it, none is planned on
+   another one, and a reader who knows that entry knows everything. The number alone would do, were there no failover:
+   a database that lost entries counts on to the same number (docs/decisions/0022-replicas.md).
 6. A hold that was ever written here is *heard* (``meta``, :data:`_HEARD`): a node that still has it, though it is no
    longer written here, missed its release; one that was never heard is new, and must not be lost.
 """
@@ -61,11 +62,12 @@ Json = Mapping[str, Any]  # Any: JSON
 
 
 class StaleRevisionError(StoreError):
-    """A change was planned on an older truth than the database has; nothing was written."""
+    """A change was planned on another truth than the database has; nothing was written."""
 
     def __init__(self, expected: int, found: int) -> None:
+        why = "another node was faster" if expected < found else "the database lost what it had and counts on"
         super().__init__(
-            f"the change was planned after entry a-{expected}, but a-{found} is the newest: another node was faster; "
+            f"the change was planned after an entry a-{expected} that is not the newest, which is a-{found}: {why}; "
             "look at the routes again, then repeat it"
         )
         self.expected, self.found = expected, found
@@ -75,6 +77,10 @@ class StaleRevisionError(StoreError):
         return type(self), (self.expected, self.found)
 
 
+Base = tuple[int, str]
+"""Number and hash of the newest audit entry when a change was planned; 0 and empty: there was none."""
+
+
 class Position(NamedTuple):
     """Say how new the truth is."""
 
@@ -82,7 +88,12 @@ class Position(NamedTuple):
     """Of the newest audit entry; 0: nothing was ever committed."""
     revision: int
     head: str
-    """The hash of that entry: a database that was restored may count to the same number again."""
+    """The hash of that entry; empty: there is none."""
+
+    @property
+    def base(self) -> Base:
+        """Name it as what a change was planned on."""
+        return self.number, self.head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +130,11 @@ class Remembered:
     """The digest of the configuration that the newest entry was made under; empty: no entry says."""
     heard: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Route to the names of the holds that were ever written (:func:`name_of_hold`)."""
+
+    @property
+    def base(self) -> Base:
+        """Name the position as what a change was planned on."""
+        return self.number, self.head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +173,7 @@ class Commit:
     remember: Mapping[str, str | None] = field(default_factory=dict)
     """Notes to keep, by a key that begins with one of :data:`NOTES`; ``None`` forgets one."""
     key: Key | None = None
-    base: int | None = None
+    base: Base | None = None
     """The position on which the change was planned; ``None``: it holds on any."""
     more: tuple[Entry, ...] = ()
     """Further entries of the same change, behind ``entry``: the flips that a reload makes."""
@@ -191,6 +207,15 @@ class FlagStore:
         Raises: StoreError.
         """
         return _position(await self.database.rows(_POSITION))
+
+    async def has(self, base: Base) -> bool:
+        """Say whether an entry is still there: a database that went back may count to its number with another one.
+
+        Raises: StoreError.
+        """
+        number, head = base
+        found = await self.database.rows(select(audit.c.hash).where(audit.c.id == number))
+        return number <= 0 or found == [(head,)]
 
     async def _load(self, tx: Transaction) -> Remembered:
         position = _position(await tx.rows(_POSITION))
@@ -253,8 +278,8 @@ class FlagStore:
         """
         async with self.database.transaction() as tx:
             position = _position(await tx.rows(_POSITION))
-            if change.base is not None and change.base != position.number:
-                raise StaleRevisionError(change.base, position.number)
+            if change.base is not None and change.base != position.base:
+                raise StaleRevisionError(change.base[0], position.number)
             # A change without a base comes from who may not know the newest revision: it must not take it back.
             change = replace(change, revision=max(change.revision, position.revision))
             await _write(tx, change)

@@ -251,13 +251,74 @@ def _put_back(kept: Path, file: Path) -> None:
     kept.rename(file)
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Make a file what another one is, also under whoever has it open, as a failover does."""
+    with contextlib.closing(sqlite3.connect(source)) as before, contextlib.closing(sqlite3.connect(target)) as after:
+        before.backup(after)
+
+
+async def test_a_change_planned_on_what_a_failover_lost_is_planned_again(tmp_path: Path) -> None:
+    """A database that lost an entry and counted to its number again refuses what was planned on the lost one."""
+    file, kept = tmp_path / "flags.db", tmp_path / "kept"
+    async with pair(tmp_path, config(route("orders"), route("cart"))) as (one, two):
+        _copy(file, kept)
+        await two.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        _copy(kept, file)
+        await one.flips.flip("cart", FlipAsk(stage="shadow"), OPS)
+        assert one.state.position == two.state.position, "two has an entry of that number, too, and did not look since"
+
+        await two.flips.flip("cart", FlipAsk(stage="canary", percent_bp=500), OPS)
+        await one.replicas.look()
+
+        assert one.state.base == two.state.base
+        assert one.state.spec.flags == two.state.spec.flags
+        assert (two.stage("orders"), two.stage("cart")) == (Stage.LEGACY, Stage.CANARY)
+
+
+async def test_a_node_whose_truth_was_lost_says_so(tmp_path: Path) -> None:
+    """After a failover that counted beyond what a node knew, that node takes what is there and names what moved."""
+    file, kept = tmp_path / "flags.db", tmp_path / "kept"
+    async with pair(tmp_path, config(route("orders"), route("cart"))) as (one, two):
+        _copy(file, kept)
+        await two.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        lost = two.state.position
+        _copy(kept, file)
+        await one.flips.flip("cart", FlipAsk(stage="shadow"), OPS)
+        await one.flips.flip("cart", FlipAsk(stage="live"), OPS)
+
+        await two.replicas.look()
+
+        assert two.state.position == one.state.position > lost
+        assert two.stage("orders") is Stage.LEGACY
+        assert [reason for reason in two.state.degraded() if f"up to a-{lost} " in reason and "moved orders" in reason]
+        assert not any("no longer has" in reason for reason in one.state.degraded()), "one knew nothing of the change"
+
+
+async def test_a_hold_that_follows_on_a_lost_entry_hides_no_loss(tmp_path: Path) -> None:
+    """What needs no newest truth is written behind whatever is there; that this is another past still shows."""
+    file, kept = tmp_path / "flags.db", tmp_path / "kept"
+    async with pair(tmp_path, config(route("orders"), route("cart"))) as (one, two):
+        _copy(file, kept)
+        await two.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        _copy(kept, file)
+        await one.flips.flip("cart", FlipAsk(stage="shadow"), OPS)
+        state = two.state
+        async with state.turn:
+            entry = entry_for("hold", ("orders",), "", OPS, state)
+            await state.commit(Commit(revision=state.revision, entry=entry, hold=(HOLD,)), state.spec)
+
+        await two.replicas.look()
+
+        assert two.stage("orders") is Stage.LEGACY
+        assert any("no longer has" in reason for reason in two.state.degraded())
+
+
 async def test_a_database_that_lost_a_change_and_counted_on_is_not_taken_for_known(tmp_path: Path) -> None:
     """After a failover that lost an entry, with a new one in its place, every node has what the database has."""
     file, kept = tmp_path / "flags.db", tmp_path / "kept"
     async with pair(tmp_path, config(route("orders"))) as (one, two):
         await one.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
-        with contextlib.closing(sqlite3.connect(file)) as before, contextlib.closing(sqlite3.connect(kept)) as copy:
-            before.backup(copy)
+        _copy(file, kept)
         await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
         await two.replicas.look()
         known = one.state.position

@@ -45,7 +45,7 @@ def test_a_new_database_takes_what_is_in_force() -> None:
 
     assert (joined.spec.flags, joined.spec.revision, joined.spec.copying_off) == ({"orders": LIVE}, 5, ("cart",))
     assert joined.is_news
-    assert (commit.set_flags, commit.copying_off, commit.base) == ({"orders": LIVE}, frozenset({"cart"}), 0)
+    assert (commit.set_flags, commit.copying_off, commit.base) == ({"orders": LIVE}, frozenset({"cart"}), (0, ""))
 
 
 def test_a_route_that_only_this_node_has_is_offered() -> None:

@@ -12,7 +12,7 @@ from rules.flag import Flag, Hold, Stage, flag_as_json
 from store import chain
 from store.database import StoreError
 from store.entries import Entry
-from store.flags import KEEP_DEPLOYS, Commit, Deploy, FlagStore, Key
+from store.flags import KEEP_DEPLOYS, Commit, Deploy, FlagStore, Key, StaleRevisionError
 from store.schema import flags
 
 pytestmark = pytest.mark.anyio
@@ -125,6 +125,27 @@ async def test_a_commit_that_fails_writes_neither_flag_nor_audit(place: str) -> 
     assert found.revision == 1
     assert found.flags == {}
     assert len(entries) == 1
+
+
+async def test_a_change_rests_on_one_entry_not_on_its_number(place: str) -> None:
+    """A change is refused where another entry has the number of the one that it was planned on."""
+    store = await FlagStore.open(place)
+    (first,) = await store.commit(Commit(revision=1, entry=entry(), base=(0, "")))
+    change = Commit(revision=2, entry=entry(), set_flags={"orders": CANARY})
+
+    refused = []
+    for base in ((0, ""), (1, chain.GENESIS), (2, first.hash)):
+        with pytest.raises(StaleRevisionError) as caught:
+            await store.commit(replace(change, base=base))
+        refused.append((caught.value.expected, caught.value.found))
+    untouched = (await store.load()).flags
+    (second,) = await store.commit(replace(change, base=(1, first.hash)))
+    found = [await store.has(base) for base in ((2, second.hash), (1, first.hash), (1, second.hash), (3, second.hash))]
+    await store.close()
+
+    assert refused == [(0, 1), (1, 1), (2, 1)]
+    assert untouched == {}
+    assert found == [True, True, False, False]
 
 
 async def test_sets_are_replaced_and_flags_dropped(place: str) -> None:

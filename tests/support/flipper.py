@@ -36,13 +36,13 @@ async def flip(place):
     flags = await FlagStore.open(place)
     found = await flags.load()
     say(f"began {found.revision} {found.flags['orders'].percent_bp if found.flags else 0}")
-    revision, base = found.revision, found.number
+    revision, base = found.revision, found.base
     while True:
         revision += 1
         entry = Entry(kind="flip", source="api", actor="", routes=("orders",), reason="", at="", before={}, after={})
         flag = Flag(stage=Stage.CANARY, percent_bp=revision, sample_bp=0, salt="orders")
         written = await flags.commit(Commit(revision=revision, entry=entry, set_flags={"orders": flag}, base=base))
-        base = written[-1].id
+        base = written[-1].id, written[-1].hash
         say(f"flipped {revision}")
 
 for _ in sys.stdin:
