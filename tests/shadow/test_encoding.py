@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from decimal import Decimal
 
 import pytest
 from hypothesis import assume, given
@@ -76,9 +77,14 @@ def test_no_encoding_covers_a_cause_that_it_does_not_hold(
 def test_another_value_is_never_covered(value: object, other: object, legacy: Style, new: Style) -> None:
     """No encoding makes two values equal that are not."""
     one, two = written(value, legacy), written(other, new)
-    assume(json.loads(one) != json.loads(two))
+    assume(exactly(one) != exactly(two))
 
     assert not covers(COSMETIC, one, two)
+
+
+def exactly(body: bytes) -> object:
+    """Read JSON with its numbers as they stand there: 5.141163695594801e16 is 51411636955948010, no float near it."""
+    return json.loads(body, parse_float=Decimal, parse_int=Decimal)
 
 
 @pytest.mark.parametrize(
