@@ -214,7 +214,9 @@ class ControlNode:
                     stdin=subprocess.DEVNULL,
                 )
             else:
-                self.process = Forked(words, link=theirs, environment=environment, log=self.log)
+                self.process = Forked(
+                    words, sockets=[("--parent-fd", theirs)], environment=environment, errors=self.log
+                )
         reader, self._parent = await asyncio.open_connection(sock=ours)
         self._reading = asyncio.create_task(self._hear(reader), name="fake supervisor")
 

@@ -1,17 +1,19 @@
 """A process of the product that begins where its imports end: forked from one that has done them.
 
-Importing control costs 1.0 s of CPU, two thirds of its start, and is the same each time; over a hundred starts of it
-were two minutes of this suite. Everything after the imports is a process of its own, with its own arguments,
-environment, standard error and end. What is about the start itself runs ``python -m matapalo`` instead.
+Imports are two thirds of the CPU that a start of control costs and nine tenths of a worker's, and the same each time;
+over hundreds of starts they were minutes of this suite. Everything after the imports is a process of its own, with its
+own arguments, environment, output and end. What is about the start itself runs ``python -m matapalo`` instead.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
@@ -21,16 +23,27 @@ from typing import Final
 import matapalo
 
 FORKS: Final = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["console.control", "pytest"])  # each child imports what stands as __main__ here
+# pytest: each child imports what stands as __main__ here.
+FORKS.set_forkserver_preload(["console.control", "proxy.worker", "pytest"])
 
 
 class Forked:
     """Be to a forked process what ``subprocess.Popen`` is to a started one, as far as tests ask."""
 
-    def __init__(self, words: Sequence[str], *, link: socket.socket, environment: Mapping[str, str], log: Path) -> None:
-        """Start ``matapalo *words* --parent-fd N``, where N is *link* there."""
+    def __init__(
+        self,
+        words: Sequence[str],
+        *,
+        sockets: Sequence[tuple[str, socket.socket]],
+        environment: Mapping[str, str],
+        errors: Path,
+        output: Path | None = None,
+    ) -> None:
+        """Start ``matapalo *words*``, with ``OPTION N`` behind for each of *sockets*, where N is the socket there."""
         self._process: ForkServerProcess | None = FORKS.Process(
-            target=_live, args=(list(words), link, dict(environment), str(log)), daemon=True
+            target=_live,
+            args=(list(words), list(sockets), dict(environment), str(errors), str(output or os.devnull)),
+            daemon=True,
         )
         self._process.start()
         assert self._process.pid is not None
@@ -45,20 +58,37 @@ class Forked:
             self._process = None
         return self.returncode
 
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; ``subprocess.TimeoutExpired`` if that does not come in time."""
+        if self._process is not None:
+            self._process.join(timeout)
+        code = self.poll()
+        if code is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        return code
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
 
-def _live(words: list[str], link: socket.socket, environment: dict[str, str], log: str) -> None:
+
+def _live(
+    words: list[str], sockets: list[tuple[str, socket.socket]], environment: dict[str, str], errors: str, output: str
+) -> None:
     """Be the product's process; the exit code is what it answers."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
+    gc.freeze()  # its collections walk what it makes; walking all that was imported would also copy every page of it
+    for number, place in ((1, output), (2, errors)):
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     os.environ.clear()
     os.environ.update(environment)
-    words = [*words, "--parent-fd", str(link.detach())]
+    words = [*words, *(word for option, one in sockets for word in (option, str(one.detach())))]
     sys.argv = ["matapalo", *words]
     code = matapalo.main(words)
     atexit._run_exitfuncs()  # multiprocessing leaves without them; the product's last log lines go out there

@@ -31,6 +31,7 @@ from config.spec import AddressSpec, AdminSpec, BackendSpec, ConfigSpec, LimitsS
 from rules.flag import DEFAULT_SAMPLE_BP, Flag, Stage
 from rules.snapshot import SCHEMA, SnapshotSpec, encode
 from shadow import link
+from tests.support.forked import Forked
 from tests.support.rawclient import RawClient, RawResponse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +108,7 @@ class OneWorker:
         send_buffer: int | None = None,
         open_files: int | None = None,
         holds_at_rest: bytes | None = None,
-        program: Sequence[str] = ("-m", "matapalo", "_worker"),
+        program: Sequence[str] = (),
         **config_changes: object,
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="matapalo-worker-")
@@ -168,6 +169,7 @@ class OneWorker:
         self._control: socket.socket | None = None
         self._pair_connections: list[socket.socket] = []
         self._ready = False
+        self.process: subprocess.Popen[bytes] | Forked
         self._start(environ or {}, open_files, send_buffer)
 
     # --- life ---
@@ -185,22 +187,41 @@ class OneWorker:
         mine, theirs = socket.socketpair()
         self._parent = mine
         self._sockets.append(mine)
-        command = [sys.executable, "-P", *self._program, "--state-dir", self.state_dir, "--slot", "0"]
-        command += ["--parent-fd", str(theirs.fileno())]
-        command += [word for one in listeners for word in ("--listen-fd", str(one.fileno()))]
-        if open_files is not None:
-            command = ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh", *command]
-        with self._log.open("ab") as log, self._errors.open("ab") as errors:
-            self.process = subprocess.Popen(
-                command,
-                pass_fds=(theirs.fileno(), *(one.fileno() for one in listeners)),
-                stdout=log,
-                stderr=errors,
-                env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        self._log.touch()
+        self._errors.touch()
+        sockets = [("--parent-fd", theirs), *(("--listen-fd", one) for one in listeners)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
+        words = ["--state-dir", self.state_dir, "--slot", "0"]
+        if self._program or open_files is not None:
+            self.process = self._spawned(words, sockets, environment, open_files)
+        else:
+            self.process = Forked(
+                ["_worker", *words], sockets=sockets, environment=environment, errors=self._errors, output=self._log
             )
         theirs.close()
         self._spawn(self._read_parent)
         self.wait(lambda: self._ready, "the worker to be ready")
+
+    def _spawned(
+        self,
+        words: Sequence[str],
+        sockets: Sequence[tuple[str, socket.socket]],
+        environment: Mapping[str, str],
+        open_files: int | None,
+    ) -> subprocess.Popen[bytes]:
+        """Start what a fork cannot be: another program, or one with other limits."""
+        command = [sys.executable, "-P", *(self._program or ("-m", "matapalo", "_worker")), *words]
+        command += [word for option, one in sockets for word in (option, str(one.fileno()))]
+        if open_files is not None:
+            command = ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh", *command]
+        with self._log.open("ab") as log, self._errors.open("ab") as errors:
+            return subprocess.Popen(
+                command,
+                pass_fds=[one.fileno() for _, one in sockets],
+                stdout=log,
+                stderr=errors,
+                env=environment,
+            )
 
     def _listen(self, send_buffer: int | None) -> socket.socket:
         listening = socket.socket()
