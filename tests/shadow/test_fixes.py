@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 from shadow.causes import CAUSES
 from shadow.fixes import LANGUAGES, Fix, causes_markdown, go_packages, imports_of, remedies
+from tests.support.goprogram import build
 from tests.support.installed import build_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,15 +87,7 @@ def go_results(go: Path, fixes: list[Fix], place: Path, version: str) -> list[tu
     imports = "\n".join(f'"fixes/f{number}"' for number in range(len(fixes)))
     (place / "go.mod").write_text(f"module fixes\n\ngo {version}\n")
     (place / "main.go").write_text(MAIN.format(imports=imports, calls="\n".join(calls)))
-    environment = {
-        **os.environ,
-        "GOCACHE": str(ROOT / ".cache" / "go-build"),
-        "GOTOOLCHAIN": "local",
-        "GOFLAGS": "-mod=mod",
-        "GOPROXY": "off",
-    }
-    program = place / "fixes"
-    subprocess.run([str(go), "build", "-o", str(program), "."], cwd=place, env=environment, check=True)
+    program = build(go, place)
     done = subprocess.run([str(program)], capture_output=True, check=True)
     rows: list[list[str]] = json.loads(done.stdout)
     return [(bytes.fromhex(tried).decode(), bytes.fromhex(before).decode()) for tried, before in rows]

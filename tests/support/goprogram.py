@@ -153,9 +153,19 @@ def run_go(
     main = MAIN.replace("IMPORTS", "\n\t".join(imports)).replace("LIKES", "\n\t".join(likes))
     (place / "main.go").write_text(main)
     (place / "go.mod").write_text(f"module likes\n\ngo {'1.27' if modern else '1.19'}\n")
-    environment = {**os.environ, "GOCACHE": str(ROOT / ".cache" / "go-build"), "GOTOOLCHAIN": "local", "GOPROXY": "off"}
-    program = place / "likes.bin"
-    subprocess.run([str(go), "build", "-o", str(program), "."], cwd=place, env=environment, check=True)
+    program = build(go, place)
     lines = "".join(json.dumps({"Like": like, "Value": value}) + "\n" for like, value in rows)
     done = subprocess.run([str(program)], input=lines.encode(), stdout=subprocess.PIPE, check=True)
     return [bytes.fromhex(line.decode()) for line in done.stdout.splitlines()]
+
+
+def build(go: Path, place: Path) -> Path:
+    """Build the program in *place*, with what the tests before have compiled.
+
+    Shape: ``-trimpath`` leaves the temporary directory out of what is compiled, so that the same code is found again;
+    scripts/parts has compiled Go's own packages like this.
+    """
+    program = place / "program.bin"
+    environment = {**os.environ, "GOCACHE": str(ROOT / ".cache" / "go-build"), "GOTOOLCHAIN": "local", "GOPROXY": "off"}
+    subprocess.run([str(go), "build", "-trimpath", "-o", str(program), "."], cwd=place, env=environment, check=True)
+    return program
