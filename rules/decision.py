@@ -6,7 +6,7 @@ nothing. The picking is in :meth:`rules.snapshot.Snapshot.decide`. What is the
 same for several routes is one object for all of them: with hundreds of routes
 it is memory that a request waits for, and what every request reads stays near.
 
-Order of what rules a request: a hold, then ``gone`` and ``complete``, then an override, then a pin, then a cohort, then the stage.
+Order of what rules a request: a hold, then ``gone`` and ``complete``, then an override, a pin, a cohort, the stage.
 A pin keeps a client on a side that its stage knows, so whose stage it is (everybody's or a cohort's) is found first.
 """
 
