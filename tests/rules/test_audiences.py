@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -153,7 +154,7 @@ def walked(*steps: Flag | Hold, before: Snapshot | None = None) -> Snapshot:
         now = NOW - 5 * (len(steps) - number)
         flags = one.spec.flags if isinstance(step, Hold) else {"orders": step}
         spec = dataclasses.replace(one.spec, flags=flags, revision=one.revision + 1)
-        one = build(spec, (step,) if isinstance(step, Hold) else (), one, clock=lambda now=now: now)
+        one = build(spec, (step,) if isinstance(step, Hold) else (), one, clock=partial(float, now))
     return one
 
 
