@@ -163,9 +163,10 @@ def test_overrides_are_explained_and_tokens_never_shown(monkeypatch: pytest.Monk
     done = snapshot(route("a"), flags={"a": flag("complete")}, override=override)
     told = explain(done, "GET", "/a", [("X-Side", "legacy s3cret")])
     assert (told["primary"], told["override"]) == ("new", False)
-    assert "the override header is ignored: in stage complete legacy is never asked; rollback or flip to live" in told[
-        "why"
-    ]
+    assert (
+        "the override header is ignored: in stage complete legacy is never asked; rollback or flip to live"
+        in told["why"]
+    )
     assert "the override header is ignored: hold beats it" in why(one, "/held", headers=[("x-side", "new s3cret")])
     assert "s3cret" not in json.dumps(valid)
 
