@@ -31,13 +31,14 @@ from console.auth import Doorkeeper, Visitor, refuse_foreign, require
 from console.call import Asked, Call, Handler, Reply
 from console.calls import CALLS
 from console.change import Answer
+from console.commits import Caller
 from console.deploys import Deploys
 from console.flips import FlipAsk, Flips
 from console.holds import Chosen, Holds, RollbackAsk
 from console.problem import ProblemError, unknown
 from console.reloads import Reloads
 from console.resets import Resets
-from console.state import Caller, ControlState
+from console.state import ControlState
 
 MAX_BODY: Final = 64 << 10
 BODY_S: Final = 10.0

@@ -26,10 +26,11 @@ from config.spec import RouteSpec
 from console.call import Asked, Reply
 from console.change import Answer, Changing, entry_for, pushed_now
 from console.change import Done as Changed
+from console.commits import Caller, commit
 from console.flips import FlipAsk, Flips
 from console.problem import ProblemError
 from console.shapes import Json
-from console.state import Caller, ControlState
+from console.state import ControlState
 from console.watchdog import cools_down_until
 from console.webhooks import Webhooks
 from rules.autopilot import Move, Progress, Step, begun, next_move, step_after
@@ -253,7 +254,7 @@ class Autopilot(Changing):
             after={"autopilot": asdict(progress)},
         )
         change = Commit(revision=state.revision, entry=entry, remember={f"{NOTE}{unit}": json.dumps(asdict(progress))})
-        number, _ = await state.commit(change, state.spec)
+        number, _ = await commit(state, change, state.spec)
         return number
 
     # --- what is known ---------------------------------------------------------------------------------------------

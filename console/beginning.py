@@ -21,8 +21,8 @@ from typing import Final
 
 from config.errors import ConfigError, MatapaloError
 from config.spec import ConfigSpec, ToleranceSpec
+from console.atrest import read_snapshot
 from console.journal import now_text
-from console.state import read_snapshot
 from console.totals import Totals
 from console.truth import join, start_commit
 from rules.flag import Flag, flag_as_json

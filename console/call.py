@@ -9,7 +9,7 @@ from typing import Any, Literal
 from config.spec import Role
 from console.asks import Field
 from console.auth import Visitor
-from console.state import Caller
+from console.commits import Caller
 
 Json = dict[str, Any]  # Any: JSON
 

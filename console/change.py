@@ -19,11 +19,12 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from config.spec import ToleranceSpec
 from config.tolerance import as_mapping
+from console.commits import Caller, OvertakenError, catch_up, commit, confirm, count_flips
 from console.journal import now_text
 from console.peers import Spread
 from console.problem import ProblemError, invalid
 from console.shapes import Json, copying_as_json, reached_as_json, routes_as_json
-from console.state import Caller, ControlState, OvertakenError, Pushed
+from console.state import ControlState, Pushed
 from rules.flag import Flag, Hold, flag_as_json
 from shadow import link
 from store.database import StoreError
@@ -124,7 +125,7 @@ class Changing:
         """
         revision = self.state.revision
         if if_revision is not None and if_revision != revision:
-            await self.state.confirm()
+            await confirm(self.state)
             raise ProblemError(
                 "stale-revision",
                 f"if_revision is {if_revision}, but the revision is {revision}: somebody changed something since; look "
@@ -148,7 +149,7 @@ class Changing:
         after = {name: flag for name, flag in planned.items() if flag != before[name]}
         before = {name: before[name] for name in after}
         if not after and not always:
-            await state.confirm()
+            await confirm(state)
             return Done(pushed=pushed_now(state), audit_id=None)
         revision = state.next_revision() if after else state.revision
         entry = entry_for(kind, routes or tuple(planned), reason, caller, state)
@@ -166,8 +167,8 @@ class Changing:
             key=key_for(caller, revision, before, after),
             remember=caller.notes,
         )
-        number, pushed = await state.commit(change, spec)
-        state.count_flips(entry)
+        number, pushed = await commit(state, change, spec)
+        count_flips(state, entry)
         return Done(pushed=pushed, audit_id=number, before=before, after=after)
 
     async def write_switches(
@@ -193,8 +194,8 @@ class Changing:
             after={"copying": copying_as_json(after)},
         )
         change = Commit(revision=revision, entry=entry, copying_off=after, key=key_for(caller, revision, {}, {}))
-        number, pushed = await state.commit(
-            change, replace(state.spec, revision=revision, copying_off=tuple(sorted(after)))
+        number, pushed = await commit(
+            state, change, replace(state.spec, revision=revision, copying_off=tuple(sorted(after)))
         )
         return Done(pushed=pushed, audit_id=number)
 
@@ -218,7 +219,7 @@ class Changing:
             after={name: as_mapping(held[name]) if name in held else None},
         )
         change = Commit(revision=revision, entry=entry, tolerate=after, key=key_for(caller, revision, {}, {}))
-        number, pushed = await state.commit(change, replace(state.spec, revision=revision, tolerate=after))
+        number, pushed = await commit(state, change, replace(state.spec, revision=revision, tolerate=after))
         return Done(pushed=pushed, audit_id=number)
 
     async def answer(self, done: Done, holds: link.HoldsChanged | None = None) -> Answer:
@@ -272,7 +273,7 @@ def on_newest_truth(
             try:
                 return await change(self, *args, **kwargs)
             except OvertakenError:
-                await self.state.catch_up()
+                await catch_up(self.state)
         raise ProblemError(
             "overtaken",
             f"Nothing was changed: other nodes changed something {OVERTAKEN} times meanwhile; look at the routes "

@@ -30,6 +30,7 @@ from console.auth import Doorkeeper
 from console.autopilot import Autopilot
 from console.beginning import Beginning, BeginningError, begin, find_places, open_evidence, open_flags
 from console.change import held_of
+from console.commits import Caller, OvertakenError, commit, say
 from console.deploys import Deploys
 from console.flips import Flips
 from console.gate_evidence import EvidenceReader
@@ -48,7 +49,7 @@ from console.recorder import Recorder
 from console.reloads import Reloads
 from console.replicas import Replicas, hear
 from console.resets import Resets
-from console.state import Caller, ControlState, OvertakenError
+from console.state import ControlState
 from console.supervised import Supervisor
 from console.tokens import Tokens
 from console.tolerating import Tolerating
@@ -189,7 +190,7 @@ class Control:
         await self._note_beginning(state, first)
         await state.peers.open(os.path.join(self._state_dir, "control.sock"))
         # Before Ready: whoever kills us from now on must find this configuration at the next start.
-        await state.write_snapshot()
+        await state.at_rest.write()
         flips, webhooks = Flips(state), Webhooks(state)
         watchdog = Watchdog(state, Holds(state), on_trip=partial(tell_of_trip, webhooks))
         autopilot = Autopilot(state, flips, state.gates, webhooks)
@@ -250,9 +251,9 @@ class Control:
             return
         try:
             if first.commit is not None and state.replicas is None:
-                state.say(await state.flag_store.commit(first.commit))
+                say(state, await state.flag_store.commit(first.commit))
             elif first.commit is not None:
-                await state.commit(first.commit, first.spec)
+                await commit(state, first.commit, first.spec)
             if state.replicas is None:
                 # Replicas count their own flips only, from zero: whoever adds the nodes up counts each once.
                 state.flips = await state.flag_store.flip_counts()
@@ -387,7 +388,7 @@ class Control:
                     hold=held_of(state, entry.routes),
                     release=tuple(name for name in entry.routes if name not in state.holds),
                 )
-                await state.commit(replace(change, revision=state.revision), state.spec)
+                await commit(state, replace(change, revision=state.revision), state.spec)
             except ProblemError:
                 return  # the holds are in force; the database stands in degraded
 

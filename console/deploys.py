@@ -13,9 +13,9 @@ from typing import Final
 
 from config.spec import ConfigSpec
 from console.change import Answer, Changing, Done, entry_for, key_for, on_newest_truth, pushed_now
+from console.commits import Caller, commit
 from console.problem import invalid, unknown
 from console.shapes import deploy_as_json
-from console.state import Caller
 from store.flags import KEEP_DEPLOYS, Commit, Deploy
 
 MAX_VERSION: Final = 128
@@ -60,8 +60,8 @@ class Deploys(Changing):
             after={backend: version},
         )
         key = key_for(caller, state.revision, {}, {})
-        number, pushed = await state.commit(
-            Commit(revision=state.revision, entry=entry, deploys=after, key=key), state.spec
+        number, pushed = await commit(
+            state, Commit(revision=state.revision, entry=entry, deploys=after, key=key), state.spec
         )
         state.deploys[backend] = after
         return Done(pushed=pushed, audit_id=number)

@@ -18,13 +18,14 @@ from typing import Any, Final
 from config.spec import RouteSpec
 from config.tolerance import as_mapping
 from console.change import Answer, Changing, Done, on_newest_truth
+from console.commits import Caller
 from console.gates import admission_as_json
 from console.journal import moment_text
 from console.ledger import require_quiet
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
 from console.shapes import Json, copying_as_json
-from console.state import Caller, ControlState
+from console.state import ControlState
 from rules.flag import Flag, Stage, flag_from_json
 from rules.snapshot import EVERYWHERE
 from rules.stage import FlipError, can_carry, plan_flip, plan_journey, stages_of

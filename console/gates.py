@@ -31,7 +31,8 @@ from rules.stage import raises_new_share
 from store.database import StoreError
 
 if TYPE_CHECKING:
-    from console.state import Caller, ControlState
+    from console.commits import Caller
+    from console.state import ControlState
 
 FRESH_S: Final = 1.0
 """How old a verdict may be that a flip rests on."""

@@ -25,11 +25,11 @@ from console.change import (
     on_newest_truth,
     pushed_now,
 )
+from console.commits import Caller, commit, say
 from console.journal import now_text
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
 from console.shapes import held_as_json
-from console.state import Caller
 from console.supervised import SupervisorError
 from rules.flag import Flag, Hold, Stage
 from rules.stage import plan_rollback
@@ -221,7 +221,7 @@ class Holds(Changing):
             change = Commit(
                 revision=state.revision, entry=entry, hold=held_of(state, names), release=tuple(names), key=key
             )
-            number, pushed = await state.commit(change, state.spec)
+            number, pushed = await commit(state, change, state.spec)
         return Done(pushed=pushed, audit_id=number)
 
     async def _change_holds(self, *, add: Sequence[Hold] = (), remove: Sequence[str] = ()) -> link.HoldsChanged:
@@ -264,13 +264,13 @@ class Holds(Changing):
                 key=key_for(caller, state.revision, {}, {}),
             )
             try:
-                number, pushed = await state.commit(change, state.spec)
+                number, pushed = await commit(state, change, state.spec)
                 done = Done(pushed=pushed, audit_id=number)
             except ProblemError as error:
                 note = f"it is in force, but it could not be written to the audit: {error.__cause__ or error.detail}"
                 notes = (note, *self._unheard(names))
                 done = Done(pushed=pushed_now(state), audit_id=None, flags_written=False, notes=notes)
-                state.say([entry])
+                say(state, [entry])
         return done
 
     async def _probe(self, routes: Iterable[RouteSpec]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from console.call import Asked, Reply
 from console.change import entry_for
+from console.commits import commit
 from console.journal import moment_text
 from console.problem import ProblemError, unknown
 from console.shapes import Json
@@ -66,7 +67,7 @@ class Nodes:
             after={asked.name: None},
         )
         async with state.turn:
-            number, _ = await state.commit(Commit(revision=state.revision, entry=entry), state.spec)
+            number, _ = await commit(state, Commit(revision=state.revision, entry=entry), state.spec)
             try:
                 await NodeStore(state.flag_store.database).forget(asked.name)
             except StoreError as error:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from console.asks import limit_of
 from console.call import Asked, Reply
 from console.change import entry_for
+from console.commits import Caller, commit
 from console.divergence import (
     Json,
     comparison_as_json,
@@ -23,7 +24,7 @@ from console.encodings import advice_on
 from console.noise import beside
 from console.problem import ProblemError, invalid
 from console.recorder import Recorder, decode_finding
-from console.state import Caller, ControlState
+from console.state import ControlState
 from store.database import StoreError
 from store.divergences import Decision, Divergence, DivergenceStore, Wanted
 from store.flags import Commit
@@ -134,7 +135,7 @@ class Reading:
             after={after.id: _decided(after)},
         )
         state = self._state
-        number, _ = await state.commit(Commit(revision=state.revision, entry=entry), state.spec)
+        number, _ = await commit(state, Commit(revision=state.revision, entry=entry), state.spec)
         state.journal.say(f"divergence.{after.state.value}", f"{after.id} {after.state.value} by {caller.actor}")
         return number
 

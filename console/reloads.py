@@ -25,10 +25,11 @@ from config.errors import ConfigError
 from config.spec import ConfigSpec
 from config.tls import stamped
 from console.change import Changing, entry_for, on_newest_truth
+from console.commits import Caller, OvertakenError, commit, count_flips
 from console.gates import Admission, not_passed
 from console.journal import now_text
 from console.problem import Fault, ProblemError
-from console.state import ACK_S, Caller, ControlState, OvertakenError, Pushed
+from console.state import ACK_S, ControlState, Pushed
 from rules.basis import bases_of
 from rules.flag import Flag, flag_as_json
 from rules.reload import OrphanError, carry_flags, diff, needs_restart
@@ -214,12 +215,12 @@ class Reloads(Changing):
                 more=_flips(state, before.flags, spec, caller, asked),
             )
             try:
-                number, pushed = await state.commit(change, spec)
+                number, pushed = await commit(state, change, spec)
             except (ProblemError, OvertakenError):
                 state.peers.push(*state.current())  # the first worker goes back
                 raise
             for flip in change.more:
-                state.count_flips(flip)
+                count_flips(state, flip)
         state.journal.say(
             "reload.taken", f"configuration {config.digest[:12]} is in force", source=caller.source, diff=lines
         )

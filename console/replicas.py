@@ -24,10 +24,11 @@ from typing import Final
 
 from config.errors import MatapaloError
 from console.change import entry_for, listed
+from console.commits import Caller, OvertakenError, commit, say
 from console.epochs import joined_records
 from console.problem import ProblemError
 from console.shapes import held_as_json
-from console.state import Caller, ControlState, OvertakenError, Pushed
+from console.state import ControlState, Pushed
 from console.supervised import SupervisorError
 from console.truth import HoldPlan, Joined, join, plan_holds, start_commit, tidied
 from rules.flag import Hold, flag_as_json
@@ -182,7 +183,7 @@ class Replicas:
                 written = await store.commit(change)
             except StaleRevisionError:
                 return False
-            state.say(written)
+            say(state, written)
             truth = replace(
                 truth,
                 number=written[-1].id,
@@ -297,7 +298,7 @@ class Replicas:
             after={hold.route: hold_as_json(hold) for hold in holds},
         )
         async with state.turn:
-            await state.commit(Commit(revision=state.revision, entry=entry, hold=holds), state.spec)
+            await commit(state, Commit(revision=state.revision, entry=entry, hold=holds), state.spec)
         state.journal.say("holds.brought", f"every node hears of the hold of {listed(names)}", routes=names)
 
     # --- the other nodes -------------------------------------------------------------------------------------------
@@ -440,8 +441,8 @@ class Replicas:
                 revision=state.revision, entry=entry, base=state.base, drop_flags=tuple(flags), release=held
             )
             try:
-                # Past state.commit, which would call it known: we read it back like everybody else.
-                state.say(await store.commit(change))
+                # Past commit, which would call it known: we read it back like everybody else.
+                say(state, await store.commit(change))
             except StoreError:
                 return  # another node was faster, or the database is away: the next beat tries again
         self._news.set()

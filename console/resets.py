@@ -11,10 +11,11 @@ import time
 from dataclasses import replace
 
 from console.change import Answer, Changing, Done, entry_for, key_for, on_newest_truth, pushed_now
+from console.commits import Caller, commit
 from console.gates import NOTE
 from console.journal import moment_text
 from console.recorder import Recorder
-from console.state import Caller, ControlState
+from console.state import ControlState
 from store.flags import Commit
 
 
@@ -49,6 +50,6 @@ class Resets(Changing):
                 key=key_for(caller, state.revision, {}, {}),
                 remember={f"{NOTE}{name}": note},
             )
-            number, _ = await state.commit(change, state.spec)
+            number, _ = await commit(state, change, state.spec)
         done = Done(pushed=pushed_now(state), audit_id=number)
         return await self.answer(replace(done, extra={"route": name, "since": moment_text(since)}))

@@ -24,11 +24,12 @@ from config.errors import UnfitError
 from config.secret import token_digest
 from console.call import Asked, Reply
 from console.change import Changing, entry_for
+from console.commits import Caller, commit
 from console.journal import moment_text
 from console.keyring import Keyring, read_file_tokens
 from console.problem import Fault, ProblemError, invalid, unknown
 from console.shapes import Json
-from console.state import Caller, ControlState
+from console.state import ControlState
 from store.database import StoreError
 from store.flags import Commit
 from store.tokens import FORMER, Token, note_uses, read_tokens
@@ -209,7 +210,7 @@ class Tokens(Changing):
             after={name: None if after is None else _audited(after)},
         )
         change = Commit(revision=state.revision, entry=entry, put_tokens=put, drop_tokens=drop)
-        number, _ = await state.commit(change, state.spec)
+        number, _ = await commit(state, change, state.spec)
         # What was committed counts here even if it cannot be read back.
         self._written += 1
         gone = {*drop, *(token.key for token in put)}

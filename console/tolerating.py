@@ -22,12 +22,13 @@ from config.tolerance import PROPOSED_DAYS, as_mapping
 from console.auth import require
 from console.call import Asked, Reply
 from console.change import Answer, Changing, on_newest_truth
+from console.commits import Caller
 from console.epochs import Sums, sum_up
 from console.foresight import foretell
 from console.problem import Fault, ProblemError, invalid, unknown
 from console.recorder import Recorder
 from console.shapes import Json, tolerance_as_json, tolerance_yaml
-from console.state import Caller, ControlState
+from console.state import ControlState
 from store.database import StoreError
 
 MAX_APPLIED: Final = 500

@@ -14,6 +14,7 @@ from config.spec import RouteSpec
 from console.asks import cursor_problem, limit_of
 from console.autopilot import Autopilot
 from console.call import Asked, Reply
+from console.degraded import degraded
 from console.drift import drift, of_holds
 from console.epochs import sum_up
 from console.gates import Judged, gate_as_json, judged_as_json
@@ -123,7 +124,7 @@ class Views:
             events_dropped=state.journal.dropped,
             listeners=state.events.listeners,
             announcements_dropped=state.events.dropped,
-            degraded=len(state.degraded()),
+            degraded=len(degraded(state)),
             webhooks=dict(self._webhooks.sent),
         )
         async with asyncio.timeout(RENDER_S):
@@ -184,7 +185,7 @@ class Views:
                 "watchdog": self._watchdog.summary(),
                 "drift": await drift(state),
                 "stuck": stuck(state, await self._moves(), time.time()),
-                "degraded": state.degraded(),
+                "degraded": degraded(state),
             }
         )
 

@@ -27,11 +27,12 @@ from typing import Final, Literal
 
 from config.spec import RouteSpec, WatchdogSpec
 from console.change import listed
+from console.commits import Caller
 from console.holds import Chosen, Holds, RollbackAsk
 from console.journal import now_text
 from console.problem import ProblemError
 from console.shapes import Json
-from console.state import Caller, ControlState
+from console.state import ControlState
 from console.watched import Latencies, past_of, window_as_json, window_of
 from console.windows import Window as Counted
 from console.windows import Windows

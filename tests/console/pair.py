@@ -9,13 +9,14 @@ from pathlib import Path
 
 from config.spec import ConfigSpec
 from console.beginning import Places
+from console.commits import Caller
 from console.flips import Flips
 from console.gates import Gates
 from console.holds import Holds, RollbackAsk
 from console.journal import Journal
 from console.peers import Peers
 from console.replicas import Replicas
-from console.state import Caller, ControlState
+from console.state import ControlState
 from console.totals import Totals
 from rules.flag import Hold, Stage
 from rules.gate import GateEvidence

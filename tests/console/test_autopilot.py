@@ -16,11 +16,12 @@ from config import load_text
 from console.autopilot import AGAIN_S, Autopilot
 from console.beginning import Places
 from console.change import Changing
+from console.commits import Caller
 from console.flips import FlipAsk, Flips
 from console.gates import Gates as RealGates
 from console.peers import Peers
 from console.problem import ProblemError
-from console.state import Caller, ControlState
+from console.state import ControlState
 from console.totals import Totals
 from console.webhooks import TRY_S, Webhooks
 from rules.flag import Hold

@@ -8,7 +8,7 @@ import pytest
 
 from console.auth import Visitor
 from console.call import Asked, Call, Reply
-from console.state import Caller
+from console.commits import Caller
 
 ASKED = Asked(visitor=Visitor(name="eye", role="viewer"), caller=Caller(actor="eye"), values={})
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.change import entry_for
+from console.commits import commit
 from console.flips import NO_WAY_BACK, UNDONE
 from console.problem import ProblemError
 from store.entries import ENTRY_KINDS
@@ -147,7 +148,7 @@ async def test_every_kind_of_entry_is_undone_or_names_its_way_back(tmp_path: Pat
         for kind in NO_WAY_BACK:
             async with state.turn:
                 entry = entry_for(kind, (), "", OPS, state)
-                number, _pushed = await state.commit(Commit(revision=state.revision, entry=entry), state.spec)
+                number, _pushed = await commit(state, Commit(revision=state.revision, entry=entry), state.spec)
             with pytest.raises(ProblemError) as caught:
                 await one.flips.undo(number, reason="", force=False, if_revision=None, caller=OPS)
             said[kind] = (caught.value.kind, caught.value.detail)

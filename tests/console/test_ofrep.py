@@ -16,9 +16,9 @@ from openfeature.exception import FlagNotFoundError, InvalidContextError
 
 from console import call
 from console.auth import Visitor
+from console.commits import Caller
 from console.ofrep import Ofrep, read_context
 from console.problem import ProblemError
-from console.state import Caller
 from rules.flag import Hold
 from rules.snapshot import Snapshot
 from rules.sticky import FieldList

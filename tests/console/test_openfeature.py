@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from config.spec import OpenFeatureSpec, RouteSpec
+from console.degraded import degraded
 from console.openfeature import Provided, keys_of
 from rules.flag import Stage
 from tests.console.pair import pair
@@ -156,7 +157,7 @@ async def test_of_two_nodes_one_adopts_and_both_serve(tmp_path: Path) -> None:
             write(file, orders=value)
             deadline = time.monotonic() + DEADLINE_S
             while {one.stage(), two.stage()} != {stage}:
-                assert time.monotonic() < deadline, (one.stage(), two.stage(), two.state.degraded())
+                assert time.monotonic() < deadline, (one.stage(), two.stage(), degraded(two.state))
                 await two.replicas.look()
                 await anyio.sleep(0.02)
         await anyio.sleep(0.2)  # four polls of both nodes

@@ -13,6 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from console.change import entry_for
+from console.commits import commit, confirm
+from console.degraded import degraded
 from console.flips import FlipAsk
 from console.problem import ProblemError
 from console.replicas import hear
@@ -121,7 +123,7 @@ async def test_without_the_database_rollback_holds_and_flips_are_refused(tmp_pat
         assert set(two.supervisor.held) == {"orders"}
         assert not body["flags_written"]
         assert "a (--url http://127.0.0.1:97)" in str(body["notes"])
-        assert any("flags cannot be changed" in reason for reason in two.state.degraded())
+        assert any("flags cannot be changed" in reason for reason in degraded(two.state))
 
 
 async def test_a_database_that_can_only_be_read_is_away(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ async def test_a_database_that_can_only_be_read_is_away(tmp_path: Path) -> None:
             await tx.run(text("CREATE TRIGGER stuck BEFORE INSERT ON nodes BEGIN SELECT RAISE(ABORT, 'stuck'); END"))
         await one.replicas.beat()
         await one.replicas.look()
-        away = one.state.degraded()
+        away = degraded(one.state)
         with pytest.raises(ProblemError) as caught:
             await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
         async with one.state.flag_store.database.transaction() as tx:
@@ -185,7 +187,7 @@ async def test_a_newer_file_on_one_node_costs_the_others_nothing(tmp_path: Path)
 
         assert [one.stage("orders"), one.stage("extra")] == [Stage.SHADOW, Stage.LIVE]
         assert two.state.foreign == {"extra": one.state.spec.flags["extra"]}
-        assert any("another configuration" in reason for reason in one.state.degraded())
+        assert any("another configuration" in reason for reason in degraded(one.state))
 
 
 async def test_one_of_two_leads(tmp_path: Path) -> None:
@@ -203,9 +205,9 @@ async def test_a_change_with_several_entries_is_one_step(tmp_path: Path) -> None
             entry = entry_for("reload", (), "", OPS, state)
             flips = tuple(replace(entry, kind="flip", routes=(name,)) for name in ("orders", "cart"))
             change = Commit(revision=state.revision + 1, entry=entry, more=flips)
-            number, _ = await state.commit(change, replace(state.spec, revision=state.revision + 1))
+            number, _ = await commit(state, change, replace(state.spec, revision=state.revision + 1))
         newest = await state.flag_store.position()
-        await state.confirm()
+        await confirm(state)
         await two.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
 
         assert state.position == newest.number == number + 2
@@ -237,7 +239,7 @@ async def test_an_older_truth_never_replaces_a_newer_one(tmp_path: Path) -> None
             reading = asyncio.create_task(one.replicas.catch_up())
             await store.read.wait()
             entry = entry_for("hold", ("orders",), "", OPS, state)
-            number, _ = await state.commit(Commit(revision=state.revision, entry=entry, hold=(HOLD,)), state.spec)
+            number, _ = await commit(state, Commit(revision=state.revision, entry=entry, hold=(HOLD,)), state.spec)
         await reading
 
         assert state.written == {"orders": HOLD}
@@ -290,8 +292,8 @@ async def test_a_node_whose_truth_was_lost_says_so(tmp_path: Path) -> None:
 
         assert two.state.position == one.state.position > lost
         assert two.stage("orders") is Stage.LEGACY
-        assert [reason for reason in two.state.degraded() if f"up to a-{lost} " in reason and "moved orders" in reason]
-        assert not any("no longer has" in reason for reason in one.state.degraded()), "one knew nothing of the change"
+        assert [reason for reason in degraded(two.state) if f"up to a-{lost} " in reason and "moved orders" in reason]
+        assert not any("no longer has" in reason for reason in degraded(one.state)), "one knew nothing of the change"
 
 
 async def test_a_hold_that_follows_on_a_lost_entry_hides_no_loss(tmp_path: Path) -> None:
@@ -305,12 +307,12 @@ async def test_a_hold_that_follows_on_a_lost_entry_hides_no_loss(tmp_path: Path)
         state = two.state
         async with state.turn:
             entry = entry_for("hold", ("orders",), "", OPS, state)
-            await state.commit(Commit(revision=state.revision, entry=entry, hold=(HOLD,)), state.spec)
+            await commit(state, Commit(revision=state.revision, entry=entry, hold=(HOLD,)), state.spec)
 
         await two.replicas.look()
 
         assert two.stage("orders") is Stage.LEGACY
-        assert any("no longer has" in reason for reason in two.state.degraded())
+        assert any("no longer has" in reason for reason in degraded(two.state))
 
 
 async def test_a_database_that_lost_a_change_and_counted_on_is_not_taken_for_known(tmp_path: Path) -> None:
