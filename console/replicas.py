@@ -30,7 +30,7 @@ from console.problem import ProblemError
 from console.shapes import held_as_json
 from console.state import ControlState, Pushed
 from console.supervised import SupervisorError
-from console.truth import HoldPlan, Joined, join, plan_holds, start_commit, tidied
+from console.truth import HoldPlan, Joined, announcement, join, plan_holds, start_commit, tidied
 from rules.flag import Hold, flag_as_json
 from store.database import StoreError
 from store.flags import Commit, FlagStore, Remembered, StaleRevisionError, hold_as_json
@@ -91,6 +91,7 @@ class Replicas:
         self._started_at = time.time()
         self._news = asyncio.Event()
         self._loading, self._beating = asyncio.Lock(), asyncio.Lock()
+        self._is_announced = False
         self._beats = 0
         self._leads_until = float("-inf")
         self._tidy_since: dict[str, float] = {}
@@ -143,6 +144,8 @@ class Replicas:
             if not state.knows(position):
                 await self.catch_up()
             self._found("look")
+            if not self._is_announced:
+                await self._announce(state.flag_store)
             await self._settle_holds()
         except StoreError as error:
             self._lost("look", error)
@@ -212,6 +215,21 @@ class Replicas:
         )
         state.journal.say("database.went_back", said, routes=moved)
         self._complain("database went back", said)
+
+    async def _announce(self, store: FlagStore) -> None:
+        """Put into the audit, once per start, with which configuration this node began, unless that is no news.
+
+        Raises: StoreError.
+        """
+        state = self._state
+        async with state.turn:
+            change = announcement(state.config, await store.load(), self.name)
+            if change is not None:
+                try:
+                    await state.commit(change, state.spec)
+                except (ProblemError, OvertakenError):
+                    return  # the next look tries again, on what is there then
+        self._is_announced = True
 
     async def _tell(self, pushed: Pushed) -> None:
         """Say that our workers serve what was pushed, as soon as they do."""

@@ -101,28 +101,41 @@ def start_commit(joined: Joined, truth: Remembered) -> Commit:
     """Say what the database has to be told by a node that joins it."""
     spec = joined.spec
     is_new = truth.revision == 0
-    entry = Entry(
-        kind="start",
-        source="file",
-        actor="matapalo",
-        routes=tuple(joined.offered),
-        reason="the database is new" if is_new else "the database lacks what is in force on a node",
-        at=now_text(),
-        config=spec.config.digest,
-        builds={backend: deploys[0].version for backend, deploys in sorted(truth.deploys.items()) if deploys},
-        before={"flags": {}},
-        after={
-            "digest": spec.config.digest,
-            "flags": {name: flag_as_json(flag) for name, flag in joined.offered.items()},
-        },
-    )
+    why = "the database is new" if is_new else "the database lacks what is in force on a node"
     return Commit(
         revision=spec.revision,
-        entry=entry,
+        entry=_start_entry(spec.config, truth, joined.offered, why),
         set_flags=joined.offered,
         copying_off=frozenset(spec.copying_off) if is_new else None,
         tolerate=spec.tolerate if is_new else None,
         base=truth.base,
+    )
+
+
+def announcement(config: ConfigSpec, truth: Remembered, node: str) -> Commit | None:
+    """Say which configuration a node has started with; ``None``: the audit names it already.
+
+    Of a roll-out to many nodes the first one says it: what the newest start or reload brought is no news.
+    """
+    if truth.config in ("", config.digest):
+        return None
+    why = f"node {node} started with another configuration"
+    return Commit(revision=truth.revision, entry=_start_entry(config, truth, {}, why), base=truth.base)
+
+
+def _start_entry(config: ConfigSpec, truth: Remembered, offered: Mapping[str, Flag], why: str) -> Entry:
+    is_other = truth.config not in ("", config.digest)
+    return Entry(
+        kind="start",
+        source="file",
+        actor="matapalo",
+        routes=tuple(offered),
+        reason=why,
+        at=now_text(),
+        config=config.digest,
+        builds={backend: deploys[0].version for backend, deploys in sorted(truth.deploys.items()) if deploys},
+        before=({"digest": truth.config} if is_other else {}) | {"flags": {}},
+        after={"digest": config.digest, "flags": {name: flag_as_json(flag) for name, flag in offered.items()}},
     )
 
 

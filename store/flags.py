@@ -50,6 +50,9 @@ _TOLERANCE: Final = "tolerance:"
 _HEARD: Final = "heard:"
 """Before a route's name, as a key of ``meta``: the names of the last holds of it that were written, as JSON."""
 
+_CONFIG: Final = "config"
+"""The key of ``meta`` with the digest of the configuration that the newest start or reload brought."""
+
 KEEP_HEARD: Final = 64
 """Holds of one route that are remembered by name: more than a node can miss between two looks."""
 
@@ -57,6 +60,7 @@ NOTES: Final = ("watchdog:", "autopilot:", "evidence:", "source:")
 """Before the keys of ``meta`` under which parts of control keep their own small JSON values."""
 
 _FLIPS: Final = ("flip", "rollback", "undo")
+_BEGINNINGS: Final = ("start", "reload")
 
 Json = Mapping[str, Any]  # Any: JSON
 
@@ -127,7 +131,7 @@ class Remembered:
     head: str = ""
     """That entry's hash."""
     config: str = ""
-    """The digest of the configuration that the newest entry was made under; empty: no entry says."""
+    """The digest of the configuration that the newest start or reload in the audit brought; empty: none says."""
     heard: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Route to the names of the holds that were ever written (:func:`name_of_hold`)."""
 
@@ -262,7 +266,7 @@ class FlagStore:
                     key.removeprefix(_HEARD): frozenset(json.loads(value))
                     for key, value in await tx.rows(_kept_under(_HEARD))
                 },
-                config=next((digest for (digest,) in await tx.rows(_LAST_CONFIG)), ""),
+                config=(await tx.rows(_BEGUN_WITH))[0][0],
                 notes={key: value for prefix in NOTES for key, value in await tx.rows(_kept_under(prefix))},
             )
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
@@ -342,7 +346,7 @@ class FlagStore:
 
         Raises: StoreError.
         """
-        return await self._newest((*_FLIPS, "start", "reload"))
+        return await self._newest((*_FLIPS, *_BEGINNINGS))
 
     async def _newest(self, kinds: Sequence[str]) -> dict[str, Entry]:
         """Read each entry once: the one of a start names every route, and is as long as all of them together."""
@@ -388,6 +392,8 @@ def hold_as_json(hold: Hold) -> dict[str, object]:
 
 async def _write(tx: Transaction, change: Commit) -> None:
     await remember(tx, "revision", str(change.revision))
+    if change.entry.kind in _BEGINNINGS and change.entry.config:
+        await remember(tx, _CONFIG, change.entry.config)
     if change.deploys:
         kept = [asdict(deploy) for deploy in change.deploys[:KEEP_DEPLOYS]]
         await remember(tx, f"{_DEPLOYED}{change.deploys[0].backend}", json.dumps(kept))
@@ -475,7 +481,14 @@ def _flag_row(flag: Flag) -> dict[str, object]:
     }
 
 
-_LAST_CONFIG: Final = select(audit.c.config).where(audit.c.config != "").order_by(audit.c.id.desc()).limit(1)
+_BEGUN_WITH: Final = select(
+    func.coalesce(
+        select(meta.c.value).where(meta.c.key == _CONFIG).scalar_subquery(),
+        # What versions that did not keep it have left.
+        select(audit.c.config).where(audit.c.config != "").order_by(audit.c.id.desc()).limit(1).scalar_subquery(),
+        "",
+    )
+)
 
 _POSITION: Final = select(
     select(func.max(audit.c.id)).scalar_subquery(),

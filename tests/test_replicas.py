@@ -343,7 +343,10 @@ def test_clocks_that_differ_decide_nothing(cluster: Cluster, part_path: Callable
 
 
 def test_files_that_come_one_after_the_other_lose_nothing(cluster: Cluster) -> None:
-    """A route that is new, and one that is renamed, in one node's file keep their flags while the others lack them."""
+    """A route that is new, and one that is renamed, in one node's file keep their flags while the others lack them.
+
+    A node that starts with another file than the newest stands in the audit, as one that reloads does.
+    """
     first, second, third = cluster.nodes
     first.flip("canary", "cart", percent=20)
     cluster.wait_stage("canary", "cart")
@@ -361,11 +364,14 @@ def test_files_that_come_one_after_the_other_lose_nothing(cluster: Cluster) -> N
     wait_until(lambda: first.stage("cart") == third.stage("cart") == "canary", "the older file goes on")
     wait_until(lambda: any("another configuration" in one for one in _degraded(first)), "unlike files are said")
     between = [second.stage(route) for route in ("orders", "basket", "extra")]
+    started = first.admin("GET", "/api/v1/audit?limit=1")["entries"][0]
     for node in (first, third):
         node.configure(newer)
         node.admin("POST", "/-/reload", {})
 
     assert between == ["shadow", "canary", "live"]
+    assert (started["kind"], started["reason"]) == ("start", "node c started with another configuration")
+    assert started["before"]["digest"] == second.admin("GET", "/api/v1/status")["config"]["digest"]
     cluster.wait_stage("live", "extra")
     cluster.wait_stage("canary", "basket")
     cluster.wait_well()

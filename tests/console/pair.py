@@ -142,11 +142,20 @@ class Node:
 async def pair(
     directory: Path, first: ConfigSpec, second: ConfigSpec | None = None, *, gated: bool = False
 ) -> AsyncIterator[tuple[Node, Node]]:
-    """Run two nodes over one database; the first one begins it. Both log to ``log`` in the directory."""
-    out = (directory / "log").open("wb")
+    """Run two nodes, a and b, over one database; the first one begins it. Both log to ``log`` in the directory."""
+    async with joining(directory, first, second, names="ab", gated=gated) as (one, two):
+        yield one, two
+
+
+@asynccontextmanager
+async def joining(
+    directory: Path, first: ConfigSpec, second: ConfigSpec | None = None, *, names: str = "cd", gated: bool = False
+) -> AsyncIterator[tuple[Node, Node]]:
+    """Run two more nodes over the database of a directory."""
+    out = (directory / "log").open("ab")
     journal = Journal(Lines(out.fileno()))
-    one = Node("a", directory, journal, first, gated=gated)
-    two = Node("b", directory, journal, second or first, gated=gated)
+    one = Node(names[0], directory, journal, first, gated=gated)
+    two = Node(names[1], directory, journal, second or first, gated=gated)
     try:
         for node in (one, two, one):
             await node.replicas.look()

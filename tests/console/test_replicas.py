@@ -21,7 +21,7 @@ from console.replicas import hear
 from rules.flag import Flag, Hold, Stage
 from store.database import Database, StoreError
 from store.flags import Commit, FlagStore, Remembered
-from tests.console.pair import OPS, pair
+from tests.console.pair import OPS, joining, pair
 from tests.rules.made import config, route
 
 pytestmark = pytest.mark.anyio
@@ -188,6 +188,28 @@ async def test_a_newer_file_on_one_node_costs_the_others_nothing(tmp_path: Path)
         assert [one.stage("orders"), one.stage("extra")] == [Stage.SHADOW, Stage.LIVE]
         assert two.state.foreign == {"extra": one.state.spec.flags["extra"]}
         assert any("another configuration" in reason for reason in degraded(one.state))
+
+
+async def test_a_roll_out_of_a_file_stands_in_the_audit_once(tmp_path: Path) -> None:
+    """The first node that starts with another file says so, with both digests; the others that follow do not."""
+    former, newer = (replace(config(route("orders")), digest=name) for name in ("former", "newer"))
+    async with pair(tmp_path, former, newer) as (one, two), joining(tmp_path, newer, former) as (three, four):
+        await one.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
+        for node in (one, two, three, four):
+            await node.replicas.look()
+        assert one.state.flag_store is not None
+        entries = await one.state.flag_store.entries(before=None, limit=9)
+
+        starts = [entry for entry in reversed(entries) if entry.kind == "start"]
+        assert [(entry.before.get("digest"), entry.config) for entry in starts] == [
+            (None, "former"),
+            ("former", "newer"),
+            ("newer", "former"),
+        ]
+        assert [entry.reason for entry in starts[1:]] == [
+            f"node {name} started with another configuration" for name in "bd"
+        ]
+        assert all(node.state.base == one.state.base for node in (two, three, four))
 
 
 async def test_one_of_two_leads(tmp_path: Path) -> None:
