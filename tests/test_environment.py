@@ -46,6 +46,8 @@ FLIP = "/api/v1/routes/orders/flip"
 # A kept connection to a backend would outlive the test that made it.
 CLOSE = (("Connection", "close"),)
 GET = request_bytes(target="/api/orders/1")
+GAP_S = 0.02
+"""Between a client's requests: each look at a clock that is turned costs the product a file that it reads."""
 
 
 class Machine:
@@ -103,16 +105,22 @@ def machine(part_path: Callable[[str], Path]) -> Iterator[Machine]:
     shutil.rmtree(directory)
 
 
+def years_of(product: Product) -> set[int]:
+    """Read the years of the access lines, when there are several."""
+    years = {int(line["time"][:4]) for line in product.access_log()}
+    return years if len(years) > 1 else set()
+
+
 def test_a_clock_that_jumps_costs_nothing(machine: Machine) -> None:
     """An hour ahead, an hour back, ten years ahead: no request fails, nobody is killed, nothing is forgotten."""
     product = machine.product
     pids, flips = product.pids(), []
-    with Load(product.port, clients=2) as load:
+    with Load(product.port, clients=2, gap_s=GAP_S) as load:
         for number, offset in enumerate(("+1h", "-1h", "+3650d", "+0d")):
             machine.set_clock(offset)
             flips.append(product.admin("POST", FLIP, {"stage": ("legacy", "shadow")[number % 2]})["audit_id"])
             load.wait(20)
-        years = {line["time"][:4] for line in product.access_log()}
+        years = wait_until(lambda: years_of(product), "lines of both decades")
     wait_until(
         lambda: (
             sum(n for key, n in product.totals()["counts"].items() if key.startswith("requests|orders|"))
@@ -126,7 +134,7 @@ def test_a_clock_that_jumps_costs_nothing(machine: Machine) -> None:
 
     assert load.failures == []
     assert product.pids() == pids
-    assert len(years) == 2
+    assert max(years) - min(years) in (9, 10, 11), "ten years ahead, and back"
     assert audit == list(reversed(flips))
 
 
@@ -136,7 +144,7 @@ def test_a_slow_disk_delays_operators_only(machine: Machine) -> None:
     seen = len(product.access_log())
     machine.slow_disk(slow=True)
     try:
-        with Load(product.port, clients=2) as load:
+        with Load(product.port, clients=2, gap_s=GAP_S) as load:
             began = time.monotonic()
             product.admin("POST", FLIP, {"stage": "live"})
             flip_s = time.monotonic() - began
@@ -160,7 +168,7 @@ def test_a_locked_database_refuses_flips_and_nothing_else(machine: Machine) -> N
     product.admin("POST", FLIP, {"stage": "live"})
     with sqlite3.connect(product.state_dir / "flags.db", isolation_level=None) as locking:
         locking.execute("BEGIN EXCLUSIVE")
-        with Load(product.port, clients=2) as load:
+        with Load(product.port, clients=2, gap_s=GAP_S) as load:
             refused = product.admin("POST", FLIP, {"stage": "shadow"}, status=503)
             rolled = product.admin("POST", "/api/v1/routes/orders/rollback", {}, status=None)
             answered = machine.ask()

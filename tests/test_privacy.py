@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -96,7 +97,11 @@ def requests(keep: str) -> list[bytes]:
 
 def everything(product: Product) -> dict[str, bytes]:
     """Collect what the product has written anywhere, and what it shows to those who may see the most."""
-    found = {str(path): path.read_bytes() for path in product.directory.rglob("*") if path.is_file()}
+    found = {}
+    for path in product.directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # written under another name and renamed since it was listed
+            if path.is_file():
+                found[str(path)] = path.read_bytes()
     found.pop(str(product.config_path))
     found["/metrics"] = product.text("/metrics").encode()
     paths = ["/api/v1/status", "/api/v1/routes", "/api/v1/totals", "/api/v1/divergences?limit=500"]

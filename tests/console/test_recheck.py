@@ -236,4 +236,5 @@ def test_noise_and_repeats_stand_beside_a_divergence() -> None:
 
     assert {place["path"]: place["rate"] for place in shown["noise"]["places"]} == {"/at": 100.0, "/price": 0.0}
     assert shown["noise"]["rate"] == 0.0
-    assert (shown["again"][0]["stays"], shown["again"][0]["gone"]) == (1, 0)
+    assert shown["again"][0]["stays"] >= 1  # a pair is asked about again once a second
+    assert shown["again"][0]["gone"] == 0

@@ -163,7 +163,7 @@ def settle(measure: object) -> int:
     """Wait until a growing number stands still for a moment."""
     assert callable(measure)
     last, since = -1, time.monotonic()
-    deadline = since + 10
+    deadline = since + 60
     while time.monotonic() < deadline:
         now = int(measure())
         if now != last:
@@ -219,7 +219,7 @@ def test_a_body_sent_ahead_of_its_turn_arrives_whole(legacy: Recorder) -> None:
     gate = Gate()
     legacy.answer = lambda request: [gate, answer(b"1")] if request.target == b"/api/1" else answer(request.body)
     post = request_bytes("POST", "/api/2", body=b"helloworld")
-    with worker_of(legacy) as worker, worker.client(timeout_s=3.0) as client:
+    with worker_of(legacy) as worker, worker.client() as client:
         client.send(request_bytes(target="/api/1") + post[:-10])
         legacy.wait_requests(1)
         client.send(post[-10:-5])
@@ -238,7 +238,7 @@ def test_bytes_that_come_with_the_answer_before_them_keep_their_order(legacy: Re
     legacy.answer = lambda request: [gate, answer(b"1")] if request.target == b"/api/1" else answer(request.body)
     second = request_bytes("POST", "/api/2", body=b"x" * 50)
     third = request_bytes("POST", "/api/3", body=b"y" * 20)
-    with worker_of(legacy) as worker, worker.client(timeout_s=3.0) as client:
+    with worker_of(legacy) as worker, worker.client() as client:
         ahead = second + third[:cut] if cut < 90 else second[:-30]
         rest = (second + third)[len(ahead) :]
         client.send(request_bytes(target="/api/1") + ahead)

@@ -29,8 +29,8 @@ BAR_NS = 250_000_000
 """A client's departure ends its request at the backend within this."""
 IDLE_NS = 1_000_000_000
 """So that a connection which opened for somebody who has left is gone when the test is looked over."""
-TRIES = 3
-"""The best of three counts: the machine may be busy with something else."""
+TRIES = 9
+"""The first in time counts: the machine may be busy with something else."""
 
 EVENTS = (("Content-Type", "text/event-stream"),)
 
@@ -276,7 +276,7 @@ def test_what_is_cut_by_a_fin_ends_the_connection(worker: OneWorker, rest: bytes
         client.half_close()
 
         assert client.read_response().body == b"d" * 20
-        assert client.ending(2.0) in ("eof", "reset")
+        assert client.ending() in ("eof", "reset")
 
 
 def test_an_operator_can_let_half_closed_clients_wait() -> None:

@@ -56,7 +56,7 @@ def test_whoever_is_accepted_is_served_and_the_others_are_told() -> None:
         contextlib.ExitStack() as stack,
     ):
         worker.settled()
-        assert "limit of open files" in worker.errors()
+        worker.wait(lambda: "limit of open files" in worker.errors(), "the line about the limit")
         clients = [stack.enter_context(worker.client()) for _ in range(300)]
         for client in clients:
             with contextlib.suppress(OSError):

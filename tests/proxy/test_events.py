@@ -17,7 +17,7 @@ def test_an_event_is_one_json_line() -> None:
     read, write = os.pipe()
     log = EventLog("supervisor", write)
     log.say("died", "worker 0 died\nhorribly", slot=0)
-    log.close()
+    log.close(60)
     os.close(write)
     with os.fdopen(read) as lines:
         (line,) = lines.read().splitlines()
@@ -32,7 +32,7 @@ def test_a_person_gets_plain_text() -> None:
     ours, theirs = pty.openpty()
     log = EventLog("supervisor", theirs)
     log.say("died", "worker 0 died", slot=0)
-    log.close()
+    log.close(60)
     said = os.read(ours, 1000).decode()
     os.close(ours)
     os.close(theirs)
@@ -59,7 +59,7 @@ def test_a_reader_that_stopped_is_not_waited_for() -> None:
     wait_until(take_and_say_more, "lines that tell what is missing")
     os.close(read)
     log.say("e", "nobody reads")
-    log.close()
+    log.close(60)
     os.close(write)
 
     assert 500 <= told() < 2 * MAX_EVENT_BYTES // 1_000
@@ -70,7 +70,7 @@ def test_a_long_line_is_cut_and_stays_json() -> None:
     read, write = os.pipe()
     log = EventLog("supervisor", write)
     log.say("e", "m" * 9_000, detail="d" * 9_000)
-    log.close()
+    log.close(60)
     line = os.read(read, 65_536)
     os.close(read)
     os.close(write)

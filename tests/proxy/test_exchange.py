@@ -788,7 +788,7 @@ def test_an_upload_in_small_chunks_waits_for_a_connection(legacy: Recorder, new:
     with (
         OneWorker(backends={"legacy": spec, "new": new.url}, routes=[route()]) as worker,
         worker.client() as first,
-        worker.client(timeout_s=4.0) as second,
+        worker.client() as second,
     ):
         first.send(request_bytes(target="/api/1"))
         legacy.wait_requests(1)

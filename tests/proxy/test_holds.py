@@ -72,7 +72,7 @@ def run(
         keeper = HoldsKeeper(str(path), routes=lambda: ROUTES, tell=tell)
         task = asyncio.create_task(keeper.run())
         try:
-            await asyncio.wait_for(body(keeper), 10)
+            await asyncio.wait_for(body(keeper), 60)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -212,7 +212,7 @@ def test_an_upgrade_finds_a_place_among_idle_connections(legacy: Recorder) -> No
         assert worker.ask(request_bytes(target="/api/a")).body == b"ok"
         legacy.answer = [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", Echo()]
         upgrade = request_bytes(target="/api/ws", headers=(("Connection", "Upgrade"), ("Upgrade", "websocket")))
-        with worker.client(timeout_s=1.5) as client:
+        with worker.client() as client:
             assert client.exchange(upgrade).status == 101
 
 

@@ -66,6 +66,7 @@ def test_every_worker_is_replaced_one_after_the_other(node: FakeNode) -> None:
     steps = restart(node.state_dir)
 
     now = node.pids()["worker"]
+    node.wait_log("restarted")
     events = [(line["event"], line.get("pid")) for line in node.logs() if line.get("role") == "worker"]
     assert [(step.slot, step.former, step.pid) for step in steps if step.pid] == [
         (0, former[0], now[0]),
@@ -104,8 +105,8 @@ def test_a_successor_that_fails_ends_the_restart(node: FakeNode) -> None:
     assert "exit code 7; the former one stays; 2 of 2 workers were not replaced" in steps[-1].reason
     assert node.pids()["worker"] == former
     wait_until(lambda: node.ready()[1]["degraded"] == [], "nothing to complain about")
-    assert len(node.logs("started")) == 5  # two workers, comparer, control and the successor, once
     assert node.wait_log("restart_failed")[0]["message"] == steps[-1].reason
+    assert len(node.logs("started")) == 5  # two workers, comparer, control and the successor, once
 
 
 def test_a_successor_of_another_protocol_never_takes_over(node: FakeNode) -> None:
@@ -237,7 +238,7 @@ def test_restarts_lose_no_request(tmp_path: Path) -> None:
             lambda: product.totals()["counts"]["requests|-|undeclared|old|2xx"] == load.requests + secure.requests + 16,
             "every count",
         )
-        workers, replaced = product.pids()["worker"], product.logs("replaced")
+        workers, replaced = product.pids()["worker"], product.wait_log("replaced", 4)
         for client in idle:
             client.close()
 

@@ -55,7 +55,7 @@ def test_the_log_writes_every_line() -> None:
     log = AccessLog(writer, Counts())
     for _ in range(100):
         log.append(RECORD)
-    log.close()
+    log.close(60)
     os.close(writer)
     with os.fdopen(reader, "rb") as file:
         lines = file.read().splitlines()
@@ -77,7 +77,7 @@ def test_a_blocked_log_drops_and_counts() -> None:
             log.flush()
         assert appended < 100_000
     os.close(reader)
-    log.close()
+    log.close(60)
     os.close(writer)
 
     assert appended > 10_000
@@ -90,7 +90,7 @@ def test_the_time_is_rfc_3339() -> None:
     try:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", log.now())
     finally:
-        log.close()
+        log.close(60)
         os.close(fd)
 
 
@@ -107,7 +107,7 @@ def test_the_log_knows_what_it_holds_whatever_its_threads_do() -> None:
             log.flush()
     finally:
         sys.setswitchinterval(before)
-        log.close()
+        log.close(60)
         os.close(fd)
 
     assert log._lines.waiting_bytes == 0

@@ -169,7 +169,7 @@ def test_an_upgrade_whose_head_is_cut_anywhere_keeps_its_tail(legacy: Recorder, 
     legacy.answer = lambda request: ECHO if request.target == b"/api/ws" else answer(b"first")
     upgrade = request_bytes(target="/api/ws", headers=UPGRADE)
     for missing in (1, 2, 3, 4, 5):
-        with worker_of(legacy, new) as worker, worker.client(timeout_s=3.0) as client:
+        with worker_of(legacy, new) as worker, worker.client() as client:
             client.send(request_bytes(target="/api/a") + upgrade[:-missing])
             assert client.read_response().body == b"first"
             client.send(upgrade[-missing:] + b"abc")
@@ -185,14 +185,14 @@ def test_a_tunnel_that_opens_after_a_rollback_is_closed(legacy: Recorder) -> Non
     with (
         Recorder([gate, SWITCH, Echo()]) as new,
         worker_of(legacy, new, Stage.LIVE) as worker,
-        worker.client(timeout_s=3.0) as client,
+        worker.client() as client,
     ):
         client.send(request_bytes(target="/api/ws", headers=UPGRADE))
         new.wait_requests(1)
         worker.hold(link.HoldItem(route="orders"))
         gate.open()
         assert client.read_head().status == 101
-        assert client.ending(3.0) == "eof"
+        assert client.ending() == "eof"
 
 
 def test_a_tunnel_end_that_nobody_reads_frees_its_descriptor(legacy: Recorder, new: Recorder) -> None:
@@ -208,7 +208,7 @@ def test_a_tunnel_end_that_nobody_reads_frees_its_descriptor(legacy: Recorder, n
             client.read_head()
 
         legacy.wait_until(lambda: len(legacy.requests) == 20, "20 upgrades")
-        worker.wait(lambda: worker.open_fds() <= before + 1, "descriptors to come back", 5.0)
+        worker.wait(lambda: worker.open_fds() <= before + 1, "descriptors to come back")
 
 
 def test_tunnels_count_against_the_limit_of_connections(legacy: Recorder, new: Recorder) -> None:

@@ -396,7 +396,7 @@ def test_a_killed_comparer_has_answered_everything_before_the_pair_in_hand(runni
 def test_a_pair_over_the_wall_clock_ends_the_process_and_costs_itself(state_dir: Path) -> None:
     """A pair that takes too long ends the comparer by SIGALRM, with the verdicts of all pairs before it sent."""
     frames = (*(framed(number, b"1", b"2") for number in range(1, 4)), sly_pair(4), framed(5, b"1", b"2"))
-    one = Running(state_dir, wall_clock_s=0.2)
+    one = Running(state_dir, wall_clock_s=1.0)
 
     try:
         worker = one.worker()
@@ -409,7 +409,7 @@ def test_a_pair_over_the_wall_clock_ends_the_process_and_costs_itself(state_dir:
 
 def test_the_wall_clock_counts_pairs_and_not_their_number(state_dir: Path) -> None:
     """A stream of small pairs that lasts longer than the wall clock is never cut."""
-    one = Running(state_dir, wall_clock_s=0.75)
+    one = Running(state_dir, wall_clock_s=1.5)
 
     try:
         worker = one.worker()

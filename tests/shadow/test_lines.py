@@ -38,7 +38,7 @@ def test_what_was_taken_is_written_before_the_end(pipe: tuple[int, int]) -> None
     lines = Lines(pipe[1])
     for line in numbered(100):
         assert lines.write(line)
-    lines.close()
+    lines.close(60)
 
     assert os.read(pipe[0], 65_536) == b"".join(numbered(100))
     assert (lines.dropped, lines.waiting_bytes) == (0, 0)
@@ -71,7 +71,7 @@ def test_a_non_blocking_descriptor_tears_no_line(pipe: tuple[int, int]) -> None:
 
     assert found.splitlines(keepends=True) == expected
     assert lines.dropped == 0
-    lines.close()
+    lines.close(60)
 
 
 def test_a_closed_pipe_is_counted_and_ends_nothing(pipe: tuple[int, int]) -> None:
@@ -80,7 +80,7 @@ def test_a_closed_pipe_is_counted_and_ends_nothing(pipe: tuple[int, int]) -> Non
     lines = Lines(pipe[1])
     for line in numbered(10):
         lines.write(line)
-    lines.close()
+    lines.close(60)
 
     assert lines.dropped == 10
 
@@ -91,7 +91,7 @@ def test_a_full_disk_is_counted() -> None:
     fd = os.open("/dev/full", os.O_WRONLY)
     lines = Lines(fd)
     lines.write(b"one\ntwo\n")
-    lines.close()
+    lines.close(60)
     os.close(fd)
 
     assert lines.dropped == 2
@@ -111,7 +111,7 @@ def test_many_threads_lose_nothing() -> None:
             thread.join()
     finally:
         sys.setswitchinterval(before)
-        lines.close(5)
+        lines.close(60)
         os.close(fd)
 
     assert (lines.waiting_bytes, lines.dropped) == (0, 0)

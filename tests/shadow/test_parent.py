@@ -27,9 +27,9 @@ class Supervisor:
     messages: list[link.Any] = field(default_factory=list)
 
     async def hear(self, count: int) -> list[link.Any]:
-        """Read until *count* messages have arrived, within five seconds."""
+        """Read until *count* messages have arrived, within a minute."""
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.messages) < count:
                 data = await loop.sock_recv(self.socket, 65536)
                 assert data, "the child closed its end"
@@ -90,7 +90,7 @@ def test_a_child_hears_its_supervisor_and_its_end(make_loop: Callable[[], asynci
         await parent.open()
         supervisor.socket.sendall(link.frame(link.LameDuck()) + link.frame(link.Drain(deadline_ns=7)))
         supervisor.socket.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await gone.wait()
         parent.close()
         await asyncio.sleep(0)
@@ -116,7 +116,7 @@ def test_a_child_that_closes_first_is_not_told_of_its_supervisors_death(
         parent.ready(ok=False, detail="the database cannot be opened")
         parent.close()
         messages = await supervisor.hear(3)
-        end = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(supervisor.socket, 1), 5)
+        end = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(supervisor.socket, 1), 60)
 
         assert messages[-1] == link.Ready(ok=False, detail="the database cannot be opened")
         assert end == b""
@@ -142,7 +142,7 @@ def test_a_supervisor_that_reads_nothing_is_as_good_as_gone(
         while parent.send(big):
             sent += 1
             assert sent < 100
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await gone.wait()
 
         assert sent * 100_000 < 4 << 20
@@ -160,7 +160,7 @@ def test_a_supervisor_that_breaks_the_framing_is_left() -> None:
         parent = ParentLink(fd, "worker", 0, "e", lambda _: None, gone.set)
         await parent.open()
         supervisor.socket.sendall(b"\xff" * 64)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await gone.wait()
 
     run(asyncio.new_event_loop, main())
@@ -187,7 +187,7 @@ def test_an_error_in_the_child_costs_one_message(
         parent = ParentLink(fd, "worker", 0, "e1", on_message, lambda: heard.append("lost"))
         await parent.open()
         supervisor.socket.sendall(link.frame(link.LameDuck()) + link.frame(link.Reload()))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await done.wait()
         parent.close()
 

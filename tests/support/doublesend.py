@@ -173,7 +173,7 @@ class Services:
                 writer.transport.abort()
                 reader = writer = None
                 continue
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 answer = await reader.readuntil(b"\r\n\r\n")
                 size = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
                 body = await reader.readexactly(size)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -38,9 +39,9 @@ class FakeChild:
         self.held: list[str] = []
         self.lame_duck = False
         self.end = asyncio.Event()
-        self.busy = 0
+        self.busy: set[asyncio.Task[None]] = set()
         lies = (self.state_dir / f"lie-{self.role}-{flags.slot}").exists()
-        self.servers: list[asyncio.Server] = []
+        self.listening: list[socket.socket] = []
         self.parent = ParentLink(
             flags.parent_fd,
             "stranger" if lies else self.role,
@@ -48,7 +49,7 @@ class FakeChild:
             f"{self.role}{os.getpid()}",
             self.hear,
             self.end.set,
-            beat_state=lambda: link.Beat(accepting=self.role == "worker" and bool(self.servers), revision=0),
+            beat_state=lambda: link.Beat(accepting=self.role == "worker" and bool(self.listening), revision=0),
         )
 
     def hear(self, message: link.Any) -> None:
@@ -71,27 +72,36 @@ class FakeChild:
         """Serve until told to drain, or until the supervisor is gone."""
         await self.parent.open()
         for fd in self.flags.listen_fd or ():
-            self.servers.append(await asyncio.start_server(self.serve, sock=socket.socket(fileno=fd)))
+            one = socket.socket(fileno=fd)
+            one.setblocking(False)
+            self.listening.append(one)
+            asyncio.get_running_loop().add_reader(one, self.accept, one)
         self.parent.ready(ok=True, detail="127.0.0.1:1" if self.role == "control" else "")
         await self.end.wait()
-        for server in self.servers:
-            server.close()
-        while self.busy:  # noqa: ASYNC110 - a fake may poll
-            await asyncio.sleep(0.01)
+        for one in self.listening:
+            asyncio.get_running_loop().remove_reader(one)
+            one.close()
+        await asyncio.gather(*self.busy)
         self.parent.close()
         await asyncio.sleep(0)
         return 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, listening: socket.socket) -> None:
+        """Take a connection; at once, because asyncio's server loses those that it has taken when it is closed."""
+        with contextlib.suppress(BlockingIOError):  # somebody else in the slot was first
+            task = asyncio.create_task(self.serve(listening.accept()[0]))
+            self.busy.add(task)
+            task.add_done_callback(self.busy.discard)
+
+    async def serve(self, connection: socket.socket) -> None:
         """Answer one request per connection."""
-        self.busy += 1
+        reader, writer = await asyncio.open_connection(sock=connection)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             await self.answer(head.split(b" ")[1].decode(), writer)
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            self.busy -= 1
             writer.close()
 
     async def answer(self, path: str, writer: asyncio.StreamWriter) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL_TIMEOUT_S = 300.0
 """pip on a slow network; uv needs two seconds."""
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 """The bar is 1.5 s; this bound only keeps a broken start from hanging a busy machine."""
 STOP_TIMEOUT_S = 40.0
 
@@ -119,7 +119,7 @@ def wait_ready(process: subprocess.Popen[str], health: str, log: Path) -> None:
     """Poll the health listener until it says ready."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
-        with contextlib.suppress(OSError), opener().open(health, timeout=2) as answer:
+        with contextlib.suppress(OSError), opener().open(health, timeout=10) as answer:
             if answer.status == 200:
                 return
         assert process.poll() is None, f"serve ended with exit code {process.returncode}:\n{log.read_text()}"
@@ -135,7 +135,7 @@ def opener() -> urllib.request.OpenerDirector:
 def fetch(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """Ask once; give status and body, of an error too."""
     try:
-        with opener().open(urllib.request.Request(url, headers=dict(headers or {})), timeout=10) as answer:
+        with opener().open(urllib.request.Request(url, headers=dict(headers or {})), timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -166,6 +166,7 @@ class OneWorker:
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._sockets: list[socket.socket] = []
+        self._servers: list[socket.socket] = []
         self._control: socket.socket | None = None
         self._pair_connections: list[socket.socket] = []
         self._ready = False
@@ -245,16 +246,17 @@ class OneWorker:
         if self.process.poll() is None:
             try:
                 self.parent(link.Drain(deadline_ns=200_000_000))
-                self.process.wait(5)
+                self.process.wait(WAIT_S)
             except (OSError, subprocess.TimeoutExpired):
                 self.process.kill()
                 self.process.wait()
-        for one in self._sockets:
+        for server in self._servers:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                server.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(WAIT_S)  # what the worker said last is read before the links are closed
+        for one in self._sockets:
+            one.close()
         self._directory.cleanup()
 
     def errors(self) -> str:
@@ -265,7 +267,8 @@ class OneWorker:
         """Wait for *count* lines of the access log and give them."""
 
         def lines() -> list[dict[str, object]]:
-            return [json.loads(line) for line in self._log.read_bytes().splitlines()]
+            whole = self._log.read_bytes().rpartition(b"\n")[0]  # of a line that is being written: nothing
+            return [json.loads(line) for line in whole.splitlines()]
 
         self.wait(lambda: len(lines()) >= count, f"{count} lines in the access log")
         return lines()
@@ -342,6 +345,11 @@ class OneWorker:
         self.wait(lambda: bool(self.tallies) and until(self.tallies[-1].counts), what)
         return self.tallies[-1].counts
 
+    def final(self) -> link.Tally:
+        """Wait for the last tally of a worker that ends, and give it."""
+        self.wait(lambda: bool(self.tallies) and self.tallies[-1].final, "the final tally")
+        return self.tallies[-1]
+
     def settled(self, what: str = "every copy and pair to settle") -> dict[str, int]:
         """Wait until two tallies in a row agree and nothing is in flight or queued; give the counts."""
 
@@ -393,6 +401,7 @@ class OneWorker:
         server.bind(os.path.join(self.state_dir, name))
         server.listen(8)
         self._sockets.append(server)
+        self._servers.append(server)
 
         def accept() -> None:
             while True:

@@ -57,10 +57,20 @@ def admin_port(product: Product) -> int:
 
 def ask(product: Product, authority: Authority, method: str, path: str) -> httpx2.Response:
     """Call the admin API over TLS."""
-    with httpx2.Client(timeout=15, trust_env=False, verify=authority.client_context()) as client:
+    with httpx2.Client(timeout=60, trust_env=False, verify=authority.client_context()) as client:
         return client.request(
             method, f"https://localhost:{admin_port(product)}{path}", json={} if method == "POST" else None
         )
+
+
+def counted(product: Product, authority: Authority, result: str) -> str:
+    """Wait until a renewal with this result is counted, and give the metrics."""
+
+    def metrics() -> str:
+        text = ask(product, authority, "GET", "/metrics").text
+        return text if f'matapalo_certificate_renewals_total{{result="{result}"}}' in text else ""
+
+    return wait_until(metrics, f"a renewal that is {result}, in the metrics")
 
 
 def test_a_replaced_certificate_is_taken_over_by_itself(product: Product, authority: Authority) -> None:
@@ -71,12 +81,7 @@ def test_a_replaced_certificate_is_taken_over_by_itself(product: Product, author
         authority.issue("listener")
         wait_until(lambda: shown(product.port, authority) != first, "the new certificate")
         assert client.exchange(request_bytes(target="/api/a")).status == 200
-
-    def counted() -> bool:
-        return 'matapalo_certificate_renewals_total{result="taken"}' in ask(product, authority, "GET", "/metrics").text
-
-    wait_until(counted, "the renewal in the metrics")
-    metrics = ask(product, authority, "GET", "/metrics").text
+    metrics = counted(product, authority, "taken")
     assert f'matapalo_certificate_expiry_timestamp_seconds{{listener="127.0.0.1:{product.port}"}}' in metrics
     assert product.pids()["worker"] == workers
 
@@ -103,8 +108,7 @@ def test_a_broken_pair_is_said_and_the_former_stays(product: Product, authority:
         return " ".join(ask(product, authority, "GET", "/api/v1/status").json()["degraded"])
 
     wait_until(lambda: "does not belong to the certificate" in degraded(), "the refusal in the status")
-    metrics = ask(product, authority, "GET", "/metrics").text
-    assert 'matapalo_certificate_renewals_total{result="refused"}' in metrics
+    assert counted(product, authority, "refused")
     assert shown(product.port, authority) == before
     held = product.run(
         "rollback", "orders", "--url", f"https://127.0.0.1:{admin_port(product)}", "--ca", _ca(authority)

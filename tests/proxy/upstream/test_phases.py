@@ -139,7 +139,8 @@ def test_who_cannot_be_reached_is_502(world: World, name: str, phase: str) -> No
         return told[0].status
 
     assert world.one_more(name, phase, call) == 502
-    assert f'"backend": "{name}", "phase": "{phase}"' in world.worker.errors()
+    line = f'"backend": "{name}", "phase": "{phase}"'
+    world.worker.wait(lambda: line in world.worker.errors(), "the line about it")
     assert not re.search(rb"255|no-such|127|refused|certificate|Errno", told[0].body)
 
 
