@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from config.spec import RouteSpec
+from console.builds import Word, ask_new
 from console.recorder import Recorder
 from console.state import ControlState
 from rules.distinct import estimate
@@ -65,6 +67,19 @@ class EvidenceReader:
     def current_build(self, route: str) -> str:
         """Name the build of new that a route compares now; empty: nobody says."""
         return self._recorder.builds_of_new(time.time())(route)
+
+    async def ask_build(self, route: RouteSpec, heard_s: float) -> Word:
+        """Let new say which build it is, unless its answers said so on this route within *heard_s*.
+
+        Shape: what new says is from then on :meth:`current_build`.
+        Bound: :data:`console.builds.ASK_S`.
+        """
+        if time.time() - self._recorder.heard_at(route.name) <= heard_s:
+            return Word()
+        known, word = self.current_build(route.name), await ask_new(self._state.config, route)
+        if word.build:
+            self._recorder.hear({route.name: word.build})
+        return word if not known or word.build != known else Word()
 
     def current_basis(self, route: str) -> str:
         """Name what a route compares with what now."""

@@ -7,6 +7,8 @@ Rules of this file:
    what stands against them.
 2. Nothing is known that cannot be read: a broken evidence file makes every gate inconclusive, not open.
 3. What a flip was allowed on, or went over, stands in its audit entry.
+4. A pass is of the build that new runs now. Comparisons name it too late for whoever deploys and flips at once, so new
+   is asked first (:mod:`console.builds`); one that cannot be asked passes nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from config.cohort import is_everybody
 from config.spec import GateSpec, RouteSpec
+from console.builds import Word, unasked_note
 from console.journal import moment_text
 from console.problem import ProblemError
 from console.shapes import Json
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 
 FRESH_S: Final = 1.0
 """How old a verdict may be that a flip rests on."""
+
+HEARD_S: Final = 10.0
+"""How old new's own word on its build may be for who only looks at a gate; before a flip new is always asked."""
 
 SHOWN_S: Final = 5.0
 """How old one may be that is only shown."""
@@ -66,6 +72,10 @@ class Evidence(Protocol):
 
     def current_basis(self, route: str) -> str:
         """Name what a route compares with what now (:mod:`rules.basis`)."""
+        ...
+
+    async def ask_build(self, route: RouteSpec, heard_s: float) -> Word:
+        """Let new say which build it is now, unless it said so within *heard_s*."""
         ...
 
     async def gate_evidences(self, route: str, build: str, sinces: Sequence[float]) -> Sequence[GateEvidence]:
@@ -143,7 +153,7 @@ class Gates:
 
         Raises: ProblemError ``unknown-route``.
         """
-        return await self._judge(self._state.route(route), age_s)
+        return await self._judge_now(self._state.route(route), age_s, HEARD_S)
 
     async def shown(self, routes: Sequence[str]) -> dict[str, Judged]:
         """Give the verdicts for a list, older the more routes there are.
@@ -199,7 +209,7 @@ class Gates:
             elif time.monotonic() >= ends:
                 judged.append(_unjudged(route, f"many gates were asked at once, for {ASK_S:g} s"))
             else:
-                judged.append(await self._judge(route, FRESH_S))
+                judged.append(await self._judge_now(route, FRESH_S, 0.0))
         return Admission(judged=tuple(judged))
 
     def forget(self, routes: Iterable[str]) -> None:
@@ -232,6 +242,19 @@ class Gates:
         self._judged[route.name] = rests_on, judged
         return judged
 
+    async def _judge_now(self, route: RouteSpec, age_s: float, heard_s: float) -> Judged:
+        """Judge the build that new says it is now (rule 4)."""
+        if route.gate is None or route.legacy is None:
+            return await self._judge(route, age_s)
+        word = await self._evidence.ask_build(route, heard_s)
+        judged = await self._judge(route, age_s)
+        verdict = judged.verdict
+        if word.trouble and verdict.result == "pass":
+            verdict = replace(verdict, result="inconclusive", sentence=f"{word.trouble}; {verdict.sentence}")
+        elif word.note:
+            verdict = replace(verdict, sentence=f"{verdict.sentence}; {word.note}")
+        return replace(judged, verdict=verdict)
+
     async def _judge_anew(self, route: RouteSpec, spec: GateSpec, now: float) -> Judged:
         name = route.name
         build = self._evidence.current_build(name)
@@ -251,6 +274,9 @@ class Gates:
             today=time.strftime("%Y-%m-%d", time.gmtime(now)),
         )
         said = f"{verdict.sentence}{self._since_reset(name, now)}"
+        backend = next((one for one in self._state.config.backends if one.name == route.new), None)
+        if verdict.result == "pass" and (note := unasked_note(backend, build)):
+            said = f"{said}; {note}"
         return Judged(
             route=name, spec=spec, verdict=replace(verdict, sentence=said), evidence=evidence, leg=leg, at=now
         )

@@ -80,6 +80,10 @@ class Recorder:
         for route, build in builds.items():
             self._hear(route, build, now)
 
+    def heard_at(self, route: str) -> float:
+        """Say when new named its build on a route last, in Unix time; 0.0: it never did."""
+        return self._said.get(route, (0.0, ""))[0]
+
     def _hear(self, route: str, build: str, at: float) -> None:
         if build and at >= self._said.get(route, (0.0, ""))[0]:
             self._said[route] = (at, build)

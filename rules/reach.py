@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 
-from config.spec import ConfigSpec
+from config.spec import ConfigSpec, RouteSpec
 from rules.index import Candidate, Index, candidates_of
-from rules.path import Kind, Template
+from rules.path import Kind, Template, path_of
 from rules.sticky import FieldList
 
 METHODS: Final = (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS", b"TRACE")
@@ -61,14 +61,24 @@ def unreachable(config: ConfigSpec) -> list[Unreachable]:
     return found
 
 
-def _takers(index: Index[str], template: Template, candidate: Candidate[str]) -> Iterator[str]:
-    """Yield the route that takes each witness of one match."""
+def witness_of(route: RouteSpec) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    """Make a target and header fields that a route's first match asks for."""
+    template, candidate = next(iter(candidates_of(route, route.name)))
+    return _witness(template, candidate)
+
+
+def _witness(template: Template, candidate: Candidate[str]) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
     path = b"".join(b"/" + (literal or _SAMPLES.get(kind, b"")) for kind, literal in template.shape)
     query = "&".join(f"{quote(name)}={quote(value)}" for name, value in candidate.query).encode()
-    target = path + b"?" + query if query else path
     host = b"witness.invalid" if candidate.host is None else candidate.host
     # The match's own headers first: one that asks for another Host than `host` contradicts itself.
-    fields = FieldList((*candidate.headers, (b"host", host)))
+    return path + b"?" + query if query else path, (*candidate.headers, (b"host", host))
+
+
+def _takers(index: Index[str], template: Template, candidate: Candidate[str]) -> Iterator[str]:
+    """Yield the route that takes each witness of one match."""
+    target, pairs = _witness(template, candidate)
+    path, fields = path_of(target), FieldList(pairs)
     for method in sorted(candidate.methods) or METHODS:
         if (taker := index.find(path, method, target, fields)) is not None:
             yield taker

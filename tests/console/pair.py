@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from config.spec import ConfigSpec
+from config.spec import ConfigSpec, RouteSpec
 from console.beginning import Places
+from console.builds import Word
 from console.commits import Caller
 from console.flips import Flips
 from console.gates import Gates
@@ -53,6 +54,10 @@ class Unread:
     def current_basis(self, _route: str) -> str:
         """Name no basis."""
         return ""
+
+    async def ask_build(self, _route: RouteSpec, _heard_s: float) -> Word:
+        """Ask nobody."""
+        return Word()
 
     async def gate_evidences(self, _route: str, _build: str, _sinces: Sequence[float]) -> list[GateEvidence]:
         """Fail."""

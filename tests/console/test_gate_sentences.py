@@ -123,7 +123,8 @@ async def test_every_reason_has_its_sentence(tmp_path: Path) -> None:
     results = {name: (one["result"], one["sentence"]) for name, one in found.items()}
     assert results["hidden"] == (
         "pass",
-        "0 divergent of 6,000: at most 0.067 % (limit 0.2 %), 84 % tolerated by 3 rules",
+        "0 divergent of 6,000: at most 0.067 % (limit 0.2 %), 84 % tolerated by 3 rules; no build is known, so "
+        "a deploy that nobody tells of is not seen (`version_header`)",
     )
     assert results["few"][0] == "inconclusive"
     assert results["few"][1].endswith(" of 200 different requests")

@@ -15,13 +15,15 @@ import httpx2
 import pytest
 
 from config.spec import GateSpec, MatchSpec, RouteSpec
-from console.gates import Gates, judged_as_json, not_passed
+from console.builds import Word
+from console.gates import HEARD_S, Gates, judged_as_json, not_passed
 from console.problem import ProblemError
 from console.state import ControlState
 from rules.flag import Flag, Stage
 from rules.gate import GateEvidence
 from store.database import StoreError
 from tests.support.controlnode import DEADLINE_S, ControlNode, FakeWorker, running
+from tests.support.recorder import Recorder, answer
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +31,13 @@ SMALL = "{comparisons: 200, distinct_requests: 3, divergent_max: 5%, error_delta
 CANARY = {"stage": "canary", "percent": 5}
 
 
-def compare(worker: FakeWorker, *routes: str, pairs: int = 400, divergent: int = 0) -> None:
+def compare(
+    worker: FakeWorker,
+    *routes: str,
+    pairs: int = 400,
+    divergent: int = 0,
+    builds: dict[str, str] | None = None,
+) -> None:
     """Tell of comparisons as a worker does."""
     counts: dict[str, int] = {}
     for route in routes:
@@ -48,7 +56,7 @@ def compare(worker: FakeWorker, *routes: str, pairs: int = 400, divergent: int =
         for side in ("legacy", "new")
     }
     bits = {route: array("H", range(50)).tobytes() for route in routes}
-    worker.tally(counts, histograms=bins, distinct=bits)
+    worker.tally(counts, histograms=bins, distinct=bits, builds=builds or {})
 
 
 async def gate_of(node: ControlNode, route: str = "orders") -> dict[str, Any]:
@@ -159,6 +167,7 @@ class FakeEvidence:
     def __init__(self, evidence: GateEvidence, *, build: str = "v1") -> None:
         self.evidence, self.build, self.asked = evidence, build, 0
         self.basis = "here"
+        self.word, self.words = Word(), list[float]()
         self.broken = False
 
     def current_build(self, route: str) -> str:
@@ -168,6 +177,12 @@ class FakeEvidence:
     def current_basis(self, route: str) -> str:
         """Give the basis that a test says."""
         return self.basis
+
+    async def ask_build(self, route: RouteSpec, heard_s: float) -> Word:
+        """Say what a test says, and which build new is from then on."""
+        self.words.append(heard_s)
+        self.build = self.word.build or self.build
+        return self.word
 
     async def gate_evidences(self, route: str, build: str, sinces: Sequence[float]) -> list[GateEvidence]:
         """Give the evidence that a test says, or break."""
@@ -192,7 +207,7 @@ def gates_over(evidence: FakeEvidence, **route: Any) -> tuple[Gates, Any]:  # an
     )
     state: Any = SimpleNamespace(  # what the gates read of control's state
         notes={},
-        config=SimpleNamespace(routes=(spec,), tolerate=(), cohorts=()),
+        config=SimpleNamespace(routes=(spec,), tolerate=(), cohorts=(), backends=()),
         spec=SimpleNamespace(tolerate=()),
         route=lambda _: state.config.routes[0],
         flag=lambda _: state.now,
@@ -317,6 +332,93 @@ async def test_only_what_legacy_answered_clients_is_held_against_the_pairs() -> 
 
     assert dict(judged.evidence.clients) == {("", "2xx"): 1_000}
     assert (judged.evidence.asked, judged.evidence.comparable) == (1_500, 250)
+
+
+def passing() -> FakeEvidence:
+    """Make evidence on which a gate of few wishes passes, whoever asks."""
+    now = time.time()
+    seen = GateEvidence(
+        build="v1",
+        since=now - 600,
+        until=now,
+        identical=10_000,
+        eligible=10_000,
+        distinct=500,
+        classes={("GET", "2xx", "2xx"): 10_000},
+        latency={side: [0] * 40 + [10_000] for side in ("legacy", "new")},
+    )
+    return FakeEvidence(seen)
+
+
+@pytest.mark.parametrize(
+    ("word", "result", "said"),
+    [
+        (Word(), "pass", "0 divergent"),
+        (Word(build="v1"), "pass", "0 divergent"),
+        (
+            Word(build="v2", note="it says v2"),
+            "inconclusive",
+            "new runs v2; it has to be compared first; it",
+        ),
+        (Word(note="it sent no X-Build"), "pass", "it sent no X-Build"),
+        (Word(trouble="fresh could not be asked"), "inconclusive", "fresh could not be asked; 0 divergent"),
+    ],
+)
+async def test_a_pass_is_of_the_build_that_new_says_it_is(word: Word, result: str, said: str) -> None:
+    """Before a flip new is asked which build it is: another one, or one that cannot be asked, passes nothing."""
+    evidence = passing()
+    gates, state = gates_over(evidence, gate=GateSpec(p95_ratio_max=10.0))
+    evidence.word = word
+
+    asked = await gates.ask(state.config.routes, {"orders": state.now}, LIVE)
+
+    assert [one.verdict.result for one in asked.judged] == [result]
+    assert said in asked.judged[0].verdict.sentence
+    assert evidence.words == [0.0]
+
+
+async def test_a_list_asks_new_nothing() -> None:
+    """Lists show what is known; who looks at one gate takes a recent word of new, and no gate asks for nothing."""
+    evidence, unasked = passing(), passing()
+    gates, _ = gates_over(evidence, gate=GateSpec(p95_ratio_max=10.0))
+    off, _ = gates_over(unasked, gate=None)
+
+    await gates.shown(["orders"])
+    before = list(evidence.words)
+    await gates.judge("orders")
+    await off.judge("orders")
+
+    assert (before, evidence.words, unasked.words) == ([], [HEARD_S], [])
+
+
+async def test_a_silent_deploy_does_not_pass_on_the_evidence_of_the_build_before(tmp_path: Path) -> None:
+    """New names its build in every answer, another one is deployed and nobody says so: the next flip is refused, though
+    nothing was compared since; a new that is away passes nothing either, and the route back to the first build does."""
+    build = ["v1"]
+    routes = "  - {name: orders, match: {path: '/orders/{id:int}', methods: [GET]}}\n"
+    with Recorder(lambda _: answer(b"", status=404, headers=(("X-Build", build[0]),))) as new:
+        fresh = f'{{url: "{new.url}", version_header: X-Build}}'
+        async with running(tmp_path, gate=SMALL, routes=routes, fresh=fresh) as node:
+            worker = await node.worker()
+            compare(worker, "orders", builds={"orders": "v1"})
+            await says(node, "pass")
+            build[0] = "v2"
+            silent = await flip(node, CANARY)
+            build[0] = "v1"
+            back = await flip(node, CANARY)
+            new.close()
+            away = await flip(node, CANARY | {"percent": 10})
+            lower = await flip(node, {"stage": "shadow"})
+
+    asked = new.requests[0]
+    assert (asked.method, asked.target, asked.values("x-matapalo-shadow")) == (b"OPTIONS", b"/orders/918273645", [b"1"])
+    assert silent.status_code == 409
+    assert "nothing of build v2 was compared yet" in silent.json()["detail"]
+    assert "fresh says v2 when asked" in silent.json()["detail"]
+    assert back.status_code == 200, back.text
+    assert (away.status_code, away.json()["gates"][0]["result"]) == (409, "inconclusive")
+    assert "fresh could not be asked which build it is" in away.json()["detail"]
+    assert lower.status_code == 200
 
 
 async def test_live_and_a_cohort_of_everybody_ask_the_gate(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ workers: {workers}
 {top}
 backends:
   old: {{url: "http://127.0.0.1:{old_port}"}}
-  fresh: {{url: "http://127.0.0.1:7"}}
+  fresh: {fresh}
 defaults: {{legacy: old, new: fresh, sticky: ["header:X-User-Id"], gate: {gate}}}
 routes:
 {routes}
@@ -158,6 +158,7 @@ class ControlNode:
         admin: str = "",
         top: str = "",
         old_port: int = 9,
+        fresh: str = '{url: "http://127.0.0.1:7"}',
         workers: int = 1,
         gate: str = "off",
         as_shipped: bool = False,
@@ -172,6 +173,8 @@ class ControlNode:
         self._as_shipped = as_shipped
         self.config = directory / "matapalo.yaml"
         self._admin, self._top, self._old_port, self._workers = admin, top, old_port, workers
+        self._fresh = fresh
+        """The new backend, as YAML."""
         self.write(routes)
         self.holds: dict[str, link.HoldItem] = {}
         self.supervisor_answers = True
@@ -186,7 +189,7 @@ class ControlNode:
 
     def write(self, routes: str, **changed: str) -> None:
         """Write the configuration anew."""
-        values = {"admin": self._admin, "top": self._top, "gate": self.gate, **changed}
+        values = {"admin": self._admin, "top": self._top, "gate": self.gate, "fresh": self._fresh, **changed}
         text = CONFIG.format(
             state_dir=self.state_dir, routes=routes, old_port=self._old_port, workers=self._workers, **values
         )
