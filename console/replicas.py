@@ -226,7 +226,7 @@ class Replicas:
             change = announcement(state.config, await store.load(), self.name)
             if change is not None:
                 try:
-                    await state.commit(change, state.spec)
+                    await commit(state, change, state.spec)
                 except (ProblemError, OvertakenError):
                     return  # the next look tries again, on what is there then
         self._is_announced = True
