@@ -18,10 +18,11 @@ from tests.support.installed import (
     build_wheel,
     clean_environ,
     fetch,
-    free_port,
     new_environment,
     serving,
 )
+from tests.support.ports import free_port
+from tests.support.product import wait_until
 from tests.support.recorder import Recorder, answer
 
 TEXT = (ROOT / "Dockerfile").read_text()
@@ -113,11 +114,11 @@ def test_what_the_image_would_be_answers_and_is_healthy(image: Environment, tmp_
 
         with serving([binary, "serve", "-c", "m.yaml"], tmp_path, f"http://127.0.0.1:{health}/readyz", **environ):
             answered = fetch(f"http://127.0.0.1:{listen}/anything")
-            healthy = check_health(image, health)
+            # Docker asks again, too (--retries): a busy machine may be late with one answer.
+            wait_until(lambda: check_health(image, health) == 0, "its own HEALTHCHECK agrees")
         sick = check_health(image, health)
 
     assert answered == (200, b"hello")
-    assert healthy == 0
     assert sick != 0
 
 
@@ -128,7 +129,7 @@ def check_health(image: Environment, port: int) -> int:
     assert command[0] == "python"
     words = [str(image.python), *(word.replace("8082", str(port)) for word in command[1:])]
     environ = clean_environ() | {"http_proxy": "http://127.0.0.1:1"}
-    return subprocess.run(words, env=environ, capture_output=True, timeout=20, check=False).returncode
+    return subprocess.run(words, env=environ, capture_output=True, timeout=60, check=False).returncode
 
 
 def test_the_default_configuration_asks_for_its_two_addresses(image: Environment) -> None:
@@ -138,7 +139,7 @@ def test_the_default_configuration_asks_for_its_two_addresses(image: Environment
         env={name: value for name, value in clean_environ().items() if name not in ("LEGACY_URL", "NEW_URL")},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

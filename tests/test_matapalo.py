@@ -17,10 +17,10 @@ from tests.support.installed import (
     build_wheel,
     clean_environ,
     fetch,
-    free_port,
     new_environment,
     serving,
 )
+from tests.support.ports import free_port
 from tests.support.recorder import Recorder, answer
 
 DECOYS = ("config.py", "rules.py", "shadow.py", "click.py", "store/__init__.py", "proxy/__init__.py", "console.py")

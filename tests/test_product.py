@@ -221,7 +221,7 @@ def test_answers_and_last_hits_survive_restarts(legacy: Recorder, new: Recorder)
         product.start()
         product.wait_ready()
         after = product.admin("GET", ORDERS)
-        share = product.admin("GET", "/api/v1/share?route=orders&window=1h")
+        share = product.admin("GET", "/api/v1/share?route=orders&window=2h")
 
     assert before["last_legacy"] is not None
     assert after["last_legacy"] == before["last_legacy"]

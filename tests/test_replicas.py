@@ -166,7 +166,7 @@ def test_counts_are_summed_over_the_nodes(cluster: Cluster) -> None:
         return sum(shown.values())
 
     def shares(node: ClusterNode) -> int:
-        shown: dict[str, int] = node.admin("GET", "/api/v1/share?route=cart&window=1h")["total"]["sides"]
+        shown: dict[str, int] = node.admin("GET", "/api/v1/share?route=cart&window=2h")["total"]["sides"]
         return sum(shown.values())
 
     before = requests(first)

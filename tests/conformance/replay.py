@@ -138,7 +138,7 @@ def _running(title: str, python: str, folder: str) -> Iterator[tuple[str, int]]:
     cores = sorted(os.sched_getaffinity(0))
     program = Program(command, log=place / "output.log", cores=cores, env=environment, cwd=place)
     try:
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 60.0
         while True:
             program.require_running()
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):

@@ -33,7 +33,7 @@ async def test_an_acknowledged_flip_survives_a_kill_at_any_instant(tmp_path: Pat
             assert kept in (acknowledged, asked), f"{acknowledged} was acknowledged, {asked} was asked, {kept} was kept"
             acknowledged = asked = kept
             killer = asyncio.get_running_loop().call_later(dice.uniform(0.0, 0.12), node.kill)
-            async with httpx2.AsyncClient(base_url=node.url, timeout=5, trust_env=False, verify=False) as client:
+            async with httpx2.AsyncClient(base_url=node.url, timeout=60, trust_env=False, verify=False) as client:
                 try:
                     while True:
                         asked = acknowledged % 99 + 1

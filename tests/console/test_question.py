@@ -29,7 +29,7 @@ async def test_the_request_is_the_clients_marked_as_a_copy() -> None:
         spec = backend(
             "new", recorder.url, path_strip="/api", headers_set=(("X-Env", "prod"),), headers_remove=("accept",)
         )
-        found = await ask(spec, ASKED, stripped=(), deadline_s=5)
+        found = await ask(spec, ASKED, stripped=(), deadline_s=60)
 
     (request,) = recorder.requests
     assert (found.status, found.body, found.error) == (200, b"ok", "")
@@ -46,7 +46,7 @@ async def test_a_declared_read_travels_with_its_body() -> None:
     """A body is sent whole, with its length."""
     with Recorder(answer(b"ok")) as recorder:
         asked = replace(ASKED, method="POST", body=b"query")
-        await ask(backend("new", recorder.url), asked, stripped=(), deadline_s=5)
+        await ask(backend("new", recorder.url), asked, stripped=(), deadline_s=60)
 
     assert (recorder.requests[0].method, recorder.requests[0].body) == (b"POST", b"query")
 
@@ -55,7 +55,7 @@ async def test_an_answer_is_taken_as_it_came() -> None:
     """No coding is undone and no redirect followed: the bytes are those that a client would get."""
     body = gzip.compress(b"x" * 500)
     with Recorder(answer(body, status=302, headers=(("Content-Encoding", "gzip"), ("Location", "/b")))) as recorder:
-        found = await ask(backend("new", recorder.url), ASKED, stripped=(), deadline_s=5)
+        found = await ask(backend("new", recorder.url), ASKED, stripped=(), deadline_s=60)
 
     assert (found.status, found.body, found.head.body_bytes) == (302, body, len(body))
     assert len(recorder.requests) == 1
@@ -65,8 +65,8 @@ async def test_a_large_answer_is_known_by_its_digest() -> None:
     """Of a body beyond the bound length and digest are kept, and compared."""
     body = b"x" * (MAX_BODY + 1)
     with Recorder(answer(body)) as one, Recorder(answer(body[:-1] + b"y")) as other:
-        legacy = await ask(backend("legacy", one.url), ASKED, stripped=(), deadline_s=20)
-        new = await ask(backend("new", other.url), ASKED, stripped=(), deadline_s=20)
+        legacy = await ask(backend("legacy", one.url), ASKED, stripped=(), deadline_s=60)
+        new = await ask(backend("new", other.url), ASKED, stripped=(), deadline_s=60)
 
     assert (legacy.body, legacy.head.body_bytes) == (None, len(body))
     assert is_same(legacy, legacy, ())

@@ -35,7 +35,7 @@ async def test_a_reload_is_taken_over_and_audited_with_its_diff(tmp_path: Path) 
     assert any("/basket" in line for line in body["diff"])
     assert entry["kind"] == "reload"
     assert entry["after"]["diff"] == body["diff"]
-    assert together - alone > 0.9
+    assert together - alone > 0.5  # a second, less what this process itself was late to see the first one
     assert len(first.pushes) == 3
     assert len(second.pushes) == 2
 
@@ -185,12 +185,14 @@ async def test_a_storm_of_reloads_ends_with_the_last_valid_file(tmp_path: Path) 
     async with running(tmp_path) as node:
         worker = await node.worker()
 
+        began = time.monotonic()
         for number, text in enumerate(good):
             node.write(text if number % 4 else "routes: [", top="" if number % 8 else "listen: nowhere")
             if number % 4 == 2:
                 node.config.write_bytes(node.config.read_bytes()[:-30])
             node.tell(link.Reload())
             await asyncio.sleep(0.01)
+        took = time.monotonic() - began
         await until(lambda: worker.spec.config.routes[1].match[0].path == "/basket-99", "the last file")
         answer = await node.post("/-/reload")
         seen = {spec.config.routes[1].match[0].path for spec in map(decode, (push[1] for push in worker.pushes))}
@@ -198,7 +200,7 @@ async def test_a_storm_of_reloads_ends_with_the_last_valid_file(tmp_path: Path) 
 
     assert not answer.json()["changed"]
     assert seen <= {"/cart", *(f"/basket-{number}" for number in range(100))}
-    assert len([entry for entry in entries if entry["kind"] == "reload"]) < 20
+    assert len([entry for entry in entries if entry["kind"] == "reload"]) < 5 + took  # each tries for a second
 
 
 async def test_watch_reloads_when_the_files_change(tmp_path: Path) -> None:

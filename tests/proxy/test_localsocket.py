@@ -34,7 +34,7 @@ def talk(path: Path, sent: bytes, *, answers: int) -> list[link.Any]:
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(sent)
         frames, found = link.FrameReader(), list[link.Any]()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(found) < answers and (data := await reader.read(65_536)):
                 found += [message for message, _ in frames.feed(data)]
         writer.close()

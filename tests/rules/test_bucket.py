@@ -132,7 +132,7 @@ def test_envoy_places_the_same_clients_on_new(part_path: Callable[[str], Path], 
 
 def sides_of(port: int, path: str, keys: list[str]) -> list[str]:
     """Ask Envoy for each user over one connection, and read which side answered."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         sides = []
         for key in keys:
@@ -160,7 +160,7 @@ def running_envoy(envoy: Path, folder: Path, shares: tuple[int, ...]) -> Iterato
         yield proxy_port(process, addresses, log)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def proxy_port(process: subprocess.Popen[bytes], addresses: Path, log: Path) -> int:
@@ -170,7 +170,7 @@ def proxy_port(process: subprocess.Popen[bytes], addresses: Path, log: Path) -> 
         assert process.poll() is None, log.read_text()
         if addresses.exists() and (written := addresses.read_text()):
             host, _, port = written.rpartition(":")
-            connection = http.client.HTTPConnection(host, int(port), timeout=5)
+            connection = http.client.HTTPConnection(host, int(port), timeout=60)
             try:
                 connection.request("GET", "/listeners?format=json")
                 found = json.loads(connection.getresponse().read()).get("listener_statuses", [])
@@ -180,7 +180,7 @@ def proxy_port(process: subprocess.Popen[bytes], addresses: Path, log: Path) -> 
             if ports:
                 return int(ports["proxy"])
         time.sleep(0.05)  # polling another program's start: there is nothing to wait on
-    raise AssertionError(f"Envoy did not listen within 20 s: {log.read_text()}")
+    raise AssertionError(f"Envoy did not listen within a minute: {log.read_text()}")
 
 
 def envoy_config(shares: tuple[int, ...]) -> dict[str, object]:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from store.flags import FlagStore
-from store.nodes import AWAY_S, FORGET_S, LEASE_S, NodeSeen, NodeStore
+from store.nodes import AWAY_S, FORGET_S, LEASE_S, SKEW_S, NodeSeen, NodeStore
 from store.schema import meta, nodes
 
 pytestmark = pytest.mark.anyio
@@ -100,7 +100,7 @@ async def test_clocks_that_agree_are_not_said_to_differ(place: str) -> None:
     beat = await NodeStore(store.database).beat(A)
     await store.close()
 
-    assert abs(beat.ahead_s) < 0.1
+    assert abs(beat.ahead_s) < SKEW_S
 
 
 async def test_goodbye_gives_the_lead_away_at_once(place: str) -> None:

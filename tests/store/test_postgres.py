@@ -108,7 +108,7 @@ async def test_silence_ends_at_the_deadline(
 ) -> None:
     """A network that swallows everything costs one deadline, then a sentence; when it is back, so are we."""
     name = migrated_url.rpartition("/")[2]
-    with FaultProxy(("127.0.0.1", postgres_server.port)) as network, short(monkeypatch, 0.5):
+    with FaultProxy(("127.0.0.1", postgres_server.port)) as network, short(monkeypatch, 1.5):
         database = await open_database(postgres_server.url(name, port=network.port), "flags")
         await put(database, "before")
         network.to_client = Faults(cut_after=0, cut="blackhole")
@@ -142,8 +142,8 @@ async def test_a_lock_that_somebody_holds_costs_one_deadline(migrated_url: str, 
     await database.close()
 
     assert all(isinstance(one, StoreError) and "holds its lock" in str(one) for one in found), found
-    assert together_s < 2.5
-    assert again_s < 0.5
+    assert together_s < 2 * 1.5, "not one after the other"
+    assert again_s < 1.2, "not after a deadline of its own"
 
 
 async def test_a_commit_whose_answer_is_lost_says_that_the_outcome_is_unknown(
@@ -197,7 +197,7 @@ async def test_a_node_that_hangs_inside_a_transaction_loses_it(
 
 async def test_slow_statements_are_ended(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement that takes longer than the deadline is ended by the server or by us, and the next one works."""
-    with short(monkeypatch, 0.5):
+    with short(monkeypatch, 1.5):
         database = await open_database(migrated_url, "flags")
         with pytest.raises(StoreError, match=r"look at the server's load|did not answer in time"):
             await database.rows(text("SELECT pg_sleep(60)"))

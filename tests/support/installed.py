@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -86,12 +85,6 @@ def new_environment(home: Path) -> Environment:
     else:
         run([sys.executable, "-m", "venv", str(home)])
     return Environment(home=home)
-
-
-def free_port() -> int:
-    """Find a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
 
 
 @contextlib.contextmanager

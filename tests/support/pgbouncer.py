@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tests.support.postgres import PASSWORD, PostgresServer, free_port, unprivileged
+from tests.support.ports import free_port
+from tests.support.postgres import PASSWORD, PostgresServer, unprivileged
 
-START_S: Final = 20.0
+START_S: Final = 60.0
 
 _SETTINGS: Final = """[databases]
 * = host=127.0.0.1 port={server}

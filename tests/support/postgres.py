@@ -20,7 +20,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -29,7 +28,9 @@ from typing import Final
 
 import psycopg
 
-START_S: Final = 30.0
+from tests.support.ports import free_port
+
+START_S: Final = 60.0
 """A server that recovers after ``kill -9``, on a machine that does something else, too."""
 
 PASSWORD: Final = "s3cret-of-the-tests"
@@ -180,11 +181,3 @@ def unprivileged() -> tuple[int, int]:
             found = pwd.getpwnam(name)
             return found.pw_uid, found.pw_gid
     raise AssertionError("neither a user postgres nor nobody: PostgreSQL does not run as root")
-
-
-def free_port() -> int:
-    """Find a port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
