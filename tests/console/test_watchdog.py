@@ -101,6 +101,8 @@ async def test_new_that_fails_is_taken_back_with_its_value_in_the_audit(tmp_path
         await is_state(node, "quiet", "off")
 
         await trips(node, traffic, "cart", new_5xx=30, legacy_2xx=30)
+        # A hold stands before its entry is written, and is written before it is logged.
+        await until(lambda: node.log.read_text().count('"watchdog.tripped"') == 2, "both trips are written")
         status = (await node.get("/api/v1/status")).json()["watchdog"]
         metrics = (await node.get("/metrics")).text
         audit = (await node.get("/api/v1/audit")).json()["entries"]
@@ -231,9 +233,10 @@ async def test_a_trip_works_without_a_database_and_never_leads_to_a_dead_legacy(
 
         def fails_still() -> bool:
             traffic.add("done", new_5xx=10, legacy_2xx=10)
-            return "watchdog.failed" in node.log.read_text()
+            log = node.log.read_text()
+            return "watchdog.failed" in log and "watchdog.tripped" in log
 
-        await until(fails_still, "the watchdog says that it cannot")
+        await until(fails_still, "the watchdog says what it cannot, and what it did")
         status = (await node.get("/api/v1/status")).json()
         held = dict(node.holds)
         await node.unlink()
