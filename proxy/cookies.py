@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING
 
+from proxy import wire
 from rules.flag import Side
 from rules.pin import Pin, without_pins
 
@@ -39,10 +40,10 @@ def _came_by_tls(exchange: Exchange) -> bool:
     return (said or peer.scheme).lower() == b"https"
 
 
-def without_pins_in(lines: list[bytes]) -> list[bytes]:
-    """Take our pins out of a request's Cookie lines; a line that held nothing else goes as a whole."""
+def without_pins_in(text: bytes) -> bytes:
+    """Take our pins out of the Cookie lines of a head's text; a line that held nothing else goes as a whole."""
     kept = []
-    for line in lines:
+    for line in wire.lines_of(text):
         name, _, value = line.partition(b": ")
         if name.lower() == b"cookie":
             rest = without_pins(value)
@@ -50,4 +51,4 @@ def without_pins_in(lines: list[bytes]) -> list[bytes]:
                 continue
             line = b"%b: %b" % (name, rest)
         kept.append(line)
-    return kept
+    return wire.text_of(kept)

@@ -108,7 +108,9 @@ class Exchange:
         if head.via and forward.is_loop(head.via, worker.node):
             self.refuse(508, "loop")
             return
-        decision, self.bucket = applied.snapshot.decide(head.method, head.target, head.fields, address, request_id)
+        decision, self.bucket = applied.snapshot.decide(
+            head.method, head.target, head.fields, address, request_id, head.text
+        )
         self.decision = decision
         if decision.ambiguous:
             worker.counts.totals["refused", "ambiguous_target_reported"] += 1
@@ -119,7 +121,7 @@ class Exchange:
         self.side = decision.side
         self.lane = lane = applied.lanes[decision.backend]
         if decision.shows_pins:
-            head.lines = cookies.without_pins_in(head.lines)
+            head.text = cookies.without_pins_in(head.text)
         self.own_lines = b"X-Request-Id: %b\r\n%b" % (request_id, peer.forwarding_lines(head))
         if head.via:
             self.own_lines = forward.via_line(head.via) + self.own_lines

@@ -35,9 +35,9 @@ def request_bytes(head: wire.RequestHead, target: Target, own_lines: bytes) -> b
     """Write the head that one backend gets.
 
     Shape: *own_lines* are our complete lines (request id, forwarding fields), each with its line end.
-    Cost: one join; 0.6 microseconds for ten fields.
+    Cost: one formatting, 0.3 microseconds; a backend that must not see some field takes 0.2 more per field.
     """
-    lines = head.lines
+    text = head.text
     path = head.target
     host = head.host
     if not target.plain:
@@ -45,24 +45,15 @@ def request_bytes(head: wire.RequestHead, target: Target, own_lines: bytes) -> b
         if target.host is not None:
             host = target.host
         if target.remove:
-            lines = [line for line in lines if line[: line.index(b":")].lower() not in target.remove]
+            text = wire.without(target.remove, text)
         if target.set_lines:
-            lines = lines + target.set_lines
+            text += wire.text_of(target.set_lines)
     framing = b"Transfer-Encoding: chunked\r\n" if head.chunked else b""
     if head.upgrade:
         framing += b"Connection: Upgrade\r\nUpgrade: " + head.upgrade + b"\r\n"
     elif head.trailers_welcome:
         framing += b"TE: trailers\r\nConnection: TE\r\n"
-    if lines:
-        return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n%b%b\r\n" % (
-            head.method,
-            path,
-            host,
-            b"\r\n".join(lines),
-            framing,
-            own_lines,
-        )
-    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (head.method, path, host, framing, own_lines)
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%b\r\n" % (head.method, path, host, text, framing, own_lines)
 
 
 def copy_bytes(
@@ -90,7 +81,7 @@ def copy_bytes(
     ):
         return primary_bytes[:-2] + SHADOW_LINE + b"\r\n\r\n"
     lines: list[bytes] = []
-    for line in head.lines:
+    for line in wire.lines_of(head.text):
         kind = wire.kind_of(line[: line.index(b":")])
         if kind in (wire.CONDITIONAL, wire.EXPECT):
             continue
@@ -103,7 +94,7 @@ def copy_bytes(
         lines.append(b"Authorization: " + authorization)
     if head.chunked:
         lines.append(b"Content-Length: %d" % body_length)
-    changed = wire.RequestHead(head.method, head.target, head.host, head.fields, lines)
+    changed = wire.RequestHead(head.method, head.target, head.host, head.fields, wire.text_of(lines))
     return request_bytes(changed, target, b"%b%b\r\n" % (own_lines, SHADOW_LINE))
 
 

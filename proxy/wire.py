@@ -9,13 +9,14 @@ Rules of this file:
    nothing of one answer can reach the next one.
 3. Reject, don't repair. What zttp lets through although two readers may
    disagree about it is refused here.
-4. A request's head becomes lines that are ready to be joined, an answer's head stays
+4. A request's head becomes one text of the lines that go on, an answer's head stays
    as it came but for the lines of this hop: names keep their case, order and duplicates.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Final
@@ -203,16 +204,16 @@ def request_parser() -> Parser:
 class RequestHead:
     """Hold one client request's head, ready to be sent to a backend.
 
-    Shape: ``lines`` are ``Name: value`` without line ends, in received order,
-    without Host, hop-by-hop, forwarding and control fields; the body's framing
-    is in ``length`` (-1: none stated) and ``chunked``.
+    Shape: ``text`` is ``Name: value`` per line, each with its line end, in received
+    order, without Host, hop-by-hop, forwarding and control fields; the body's
+    framing is in ``length`` (-1: none stated) and ``chunked``.
     """
 
     method: bytes
     target: bytes
     host: bytes
     fields: Fields
-    lines: list[bytes]
+    text: bytes
     minor: int = 1
     """1 for HTTP/1.1, 0 for HTTP/1.0."""
     length: int = -1
@@ -223,10 +224,10 @@ class RequestHead:
     trailers_welcome: bool = False
     request_id: bytes = b""
     forwarded: bool = False
-    """Some forwarding field is there (and was left out of ``lines``)."""
+    """Some forwarding field is there (and was left out of ``text``)."""
     asks_side: bool = False
     marks: int = 0
-    """The kinds up to 64 that ``lines`` hold, as bits: what a copy may have to change, or must not be made of."""
+    """The kinds up to 64 that ``text`` holds, as bits: what a copy may have to change, or must not be made of."""
     via: bytes = b""
     """The nodes that this request has passed, comma separated; empty: it comes from a client."""
 
@@ -309,6 +310,7 @@ def read_request(event: Request) -> RequestHead:
         _check_host(host)
     if chunked and (length >= 0 or not minor):
         raise RefusedError(400, "framing")
+    lines.append(b"")
     if marks & UNDERSCORED:
         _check_twins(fields)
     if method not in _METHODS and method.upper() in _FORBIDDEN:
@@ -322,7 +324,7 @@ def read_request(event: Request) -> RequestHead:
         target,
         host,
         fields,
-        lines,
+        b"\r\n".join(lines),
         minor,
         length,
         chunked,
@@ -339,6 +341,21 @@ def read_request(event: Request) -> RequestHead:
     if options:
         _read_request_options(head, options)
     return head
+
+
+def without(names: Set[bytes], text: bytes) -> bytes:
+    """Take the fields called *names* (lower case) out of the text of a request's head."""
+    return text_of([line for line in lines_of(text) if line[: line.index(b":")].lower() not in names])
+
+
+def lines_of(text: bytes) -> list[bytes]:
+    """Take the text of a request's head apart, into lines without their ends."""
+    return text.split(b"\r\n")[:-1]
+
+
+def text_of(lines: list[bytes]) -> bytes:
+    """Join lines to the text of a request's head."""
+    return b"\r\n".join([*lines, b""])
 
 
 def _length(digits: bytes) -> int:
@@ -358,7 +375,7 @@ def _read_request_options(head: RequestHead, options: list[bytes]) -> None:
             head.upgrade = tokens[0]
     listed = stripped - _OPTIONS - _NEVER_LISTED
     if listed:
-        head.lines = [line for line in head.lines if line[: line.index(b":")].lower() not in listed]
+        head.text = without(listed, head.text)
 
 
 def _check_twins(fields: Fields) -> None:

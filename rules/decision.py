@@ -24,7 +24,7 @@ from rules.bucket import bucket_salt, sample_salt
 from rules.cohort import Clues, Cohort, clues_of
 from rules.flag import BUCKETS, DEFAULT_SAMPLE_BP, FOR_EVERYBODY, Flag, Hold, Side, Stage
 from rules.pin import Pin, ended_after, pin_of
-from rules.sticky import Fields, Source, sources_from
+from rules.sticky import Fields, Source, header_from, sources_from
 
 SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 """RFC 9110 section 9.2.1."""
@@ -117,7 +117,10 @@ AMBIGUOUS: Final = Ambiguity.AMBIGUOUS
 class Canary:
     """Hold what a canary route needs to place a client."""
 
+    header: bytes
+    """The header that is asked first; empty: there is none."""
     sources: tuple[Source, ...]
+    """All that are asked, that header among them."""
     salt: bytes
     threshold: int
     """The first bucket of new."""
@@ -392,6 +395,7 @@ def _canary(maker: _Maker, flag: Flag, pin: Pin | None) -> Canary:
 
     def canary(pinned: Mapping[Side, Choice], pin: Pin | None, writing: Canary | None = None) -> Canary:
         return Canary(
+            header=header_from(spec.sticky),
             sources=sources,
             salt=bucket_salt(flag.salt),
             threshold=BUCKETS - flag.percent_bp,
@@ -419,6 +423,7 @@ def _live_with_pins(maker: _Maker, flag: Flag) -> Canary:
     """Make of a live route a canary that places everybody on new, key or not, but hears who is pinned to legacy."""
     new = maker.choice(Side.NEW, maker.stage_reason)
     return Canary(
+        header=b"",
         sources=(),
         salt=bucket_salt(flag.salt),
         threshold=0,

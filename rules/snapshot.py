@@ -31,7 +31,6 @@ from rules.decision import (
     AMBIGUOUS,
     NO_BUCKET,
     Ambiguity,
-    Choice,
     Decision,
     FixedChoice,
     Outcome,
@@ -42,9 +41,9 @@ from rules.decision import (
 from rules.flag import BUCKETS, Flag, Hold
 from rules.index import Index, candidates_of, problems
 from rules.path import PLAIN, canonical, is_suspicious, path_of, readings
-from rules.pin import keys_of, pins_in
+from rules.pin import PIN_COOKIE, keys_of, pins_in
 from rules.stage import initial_flag
-from rules.sticky import Fields
+from rules.sticky import Fields, Source
 
 __all__ = [
     "AMBIGUOUS",
@@ -319,9 +318,19 @@ class Snapshot:
         decision = self._undeclared[0]
         return frozenset(((decision.status, decision.backend),))
 
-    def decide(self, method: bytes, target: bytes, fields: Fields, client_ip: str, request_id: bytes) -> Outcome:
+    def decide(
+        self,
+        method: bytes,
+        target: bytes,
+        fields: Fields,
+        client_ip: str,
+        request_id: bytes,
+        text: bytes = PIN_COOKIE,
+    ) -> Outcome:
         """Decide one request, with the client's bucket or -1 where none was needed.
 
+        Shape: *text* holds the Cookie fields as they came, whatever else is in it: what is not in there is not looked
+        for in *fields*.
         Cost: 1 to 2 microseconds whatever the number of routes (bench/rules.py).
         """
         ambiguous = False
@@ -335,7 +344,8 @@ class Snapshot:
         if route is None:
             outcome, pins = self._undeclared, b""
         else:
-            pins = b"" if route.pin is None else pins_in(fields)
+            # `in` would first raise and forget a TypeError.
+            pins = b"" if route.pin is None or text.find(PIN_COOKIE) < 0 else pins_in(fields)
             outcome = self._decide_on(route, method, target, fields, client_ip, request_id, pins)
         if ambiguous or pins:
             decision, bucket = outcome
@@ -369,41 +379,29 @@ class Snapshot:
             if method not in route.copied_methods:
                 return fixed[0]
             return fixed[2] if self._samples(route, request_id) else fixed[1]
-        choice, bucket = self._place(route, method, target, fields, client_ip, request_id, pins)
-        if method not in route.copied_methods:
-            return choice[0], bucket
-        return choice[2] if self._samples(route, request_id) else choice[1], bucket
-
-    def _place(
-        self,
-        route: Route,
-        method: bytes,
-        target: bytes,
-        fields: Fields,
-        client_ip: str,
-        request_id: bytes,
-        pins: bytes,
-    ) -> tuple[Choice, int]:
-        """Find the client's pin or bucket on a canary route, and the choice that follows from it."""
         canary = route.canary
         assert canary is not None, "a route without a fixed choice is a canary"
+        choice = None
+        bucket = NO_BUCKET
         pin = route.pin
         if pin is not None:
             if method not in pin.reads:
                 canary = canary.writing or canary
-            elif pins:
-                side = pin.side(pins, self._clock)
-                if side is not None and side in canary.pinned:
-                    return canary.pinned[side], NO_BUCKET
-        for source in canary.sources:
-            key = source(target, fields, client_ip)
+            elif pins and (side := pin.side(pins, self._clock)) is not None:
+                choice = canary.pinned.get(side)
+        if choice is None:
+            key = fields.get(canary.header) or _first_key(canary.sources, target, fields, client_ip)
             if key is not None:
                 bucket = xxh64_intdigest(canary.salt + key) % BUCKETS
-                return (canary.new if bucket >= canary.threshold else canary.legacy), bucket
-        if canary.issued is None:
-            return canary.no_key, NO_BUCKET
-        bucket = xxh64_intdigest(canary.salt + request_id) % BUCKETS
-        return canary.issued[bucket >= canary.threshold], bucket
+                choice = canary.new if bucket >= canary.threshold else canary.legacy
+            elif canary.issued is None:
+                choice = canary.no_key
+            else:
+                bucket = xxh64_intdigest(canary.salt + request_id) % BUCKETS
+                choice = canary.issued[bucket >= canary.threshold]
+        if method not in route.copied_methods:
+            return choice[0], bucket
+        return choice[2] if self._samples(route, request_id) else choice[1], bucket
 
     @staticmethod
     def _overridden(override: Override, route: Route, fields: Fields) -> FixedChoice | None:
@@ -421,6 +419,14 @@ class Snapshot:
         if sample_bp <= 0 or sample_bp >= BUCKETS:
             return sample_bp > 0
         return xxh64_intdigest(route.sample_salt + request_id) % BUCKETS < sample_bp
+
+
+def _first_key(sources: tuple[Source, ...], target: bytes, fields: Fields, client_ip: str) -> bytes | None:
+    for source in sources:
+        key = source(target, fields, client_ip)
+        if key is not None:
+            return key
+    return None
 
 
 def _undeclared_decision(config: ConfigSpec) -> Decision:

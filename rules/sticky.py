@@ -77,6 +77,16 @@ def sources_from(sticky: tuple[str, ...]) -> tuple[Source, ...]:
     return tuple(map(source_from, sticky))
 
 
+@lru_cache(maxsize=MAX_SHARED)
+def header_from(sticky: tuple[str, ...]) -> bytes:
+    """Name the header that a ``sticky`` list begins with, empty where it begins with something else.
+
+    It is what nearly every list begins with, and asked without a call of its source.
+    """
+    kind, _, name = sticky[0].partition(":") if sticky else ("", "", "")
+    return name.lower().encode() if kind == "header" else b""
+
+
 def source_from(text: str) -> Source:
     """Compile one entry of a ``sticky`` list.
 

@@ -54,8 +54,12 @@ def snapshot(
 def decide(
     one: Snapshot, headers: FieldList | None = None, method: str = "GET", client_ip: str = "192.0.2.7"
 ) -> Decision:
-    """Decide a request as a worker does."""
-    return one.decide(method.encode(), b"/orders", headers or fields(), client_ip, ID)[0]
+    """Decide a request as a worker does, which has the text of the head; without it nothing is decided otherwise."""
+    headers = headers or fields()
+    text = b"".join(b"Cookie: %b\r\n" % raw_cookie for raw_cookie in headers.getall(b"cookie"))
+    found = one.decide(method.encode(), b"/orders", headers, client_ip, ID, text)
+    assert one.decide(method.encode(), b"/orders", headers, client_ip, ID) == found
+    return found[0]
 
 
 def pinned(side: Side, salt: str = "salt", **more: str) -> FieldList:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules import FieldList, StickyError
-from rules.sticky import cookie_value, query_value, source_from
+from rules.sticky import cookie_value, header_from, query_value, source_from
 from tests.rules.made import NO_FIELDS, fields
 
 
@@ -39,6 +39,14 @@ def test_a_header_sent_twice_counts_by_its_first_value() -> None:
     twice = FieldList([(b"X-User", b"1"), (b"x-user", b"2")])
 
     assert source_from("header:x-user")(b"/", twice, "") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("sticky", "header"), [(("header:X-User", "ip"), b"x-user"), (("ip", "header:x-user"), b""), ((), b"")]
+)
+def test_a_header_is_asked_first_only_where_it_stands_first(sticky: tuple[str, ...], header: bytes) -> None:
+    """A header may be asked before its list where that changes no key: at the list's head."""
+    assert header_from(sticky) == header
 
 
 def test_present_and_empty_is_present() -> None:

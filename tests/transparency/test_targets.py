@@ -52,5 +52,5 @@ def test_the_route_of_a_request_is_the_route_of_what_the_backend_gets(
 
     again = read(forward.request_bytes(head, BACKEND, b""))
 
-    assert (again.method, again.target, again.host, again.lines) == (method, target, host, head.lines)
+    assert (again.method, again.target, again.host, again.text) == (method, target, host, head.text)
     assert ONE.match(again.method, again.target, again.fields) is ONE.match(method, target, head.fields)
