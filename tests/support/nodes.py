@@ -73,7 +73,7 @@ class ClusterNode(Follower):
     """Be one of several nodes over a database."""
 
     def __init__(self, name: str, network: Network, database: str, config: Mapping[str, Any]) -> None:  # Any: YAML
-        super().__init__(config)
+        super().__init__(config, as_shipped=True)
         self.name, self.network = name, network
         self._environment |= {"MP_STATE": str(self.state_dir), "MP_DATABASE": database, "MP_NODE": name}
 
