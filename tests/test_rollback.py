@@ -103,7 +103,6 @@ def await_answers(product: Product, side: str, wanted: int, what: str) -> None:
     wait_until(lambda: so_far() - before >= wanted, what)
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     ("stage", "more"), [("canary", {"percent": 50}), ("live", {})], ids=["canary", "live, 1 % copied"]
 )

@@ -6,8 +6,6 @@ import os
 import signal
 from typing import Any
 
-import pytest
-
 from tests.support.load import Load
 from tests.support.product import Product, wait_until
 from tests.support.recorder import Recorder, answer
@@ -54,7 +52,6 @@ def said(product: Product) -> str:
     return str(product.admin("GET", ORDERS)["autopilot"]["sentence"])
 
 
-@pytest.mark.alone
 def test_a_route_walks_to_live_on_evidence_and_back_when_it_differs() -> None:
     """It waits while its gate is inconclusive, takes each step when it passes, goes on where it was when control has
     died, pauses when a person flips, and goes back to shadow when new begins to differ."""
