@@ -126,11 +126,17 @@ class PostgresServer:
         """Kill the server and everything it started, at once and without a word."""
         assert self._guard is not None
         server = int((self.data / "postmaster.pid").read_text().split()[0])
+        os.kill(server, signal.SIGSTOP)  # from here on it starts nobody
         # Its children lead sessions of their own, and would finish what they are at before they miss it.
         children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-        for pid in (server, *map(int, children), self._guard.pid):
+        killed = (server, *map(int, children), self._guard.pid)
+        for pid in killed:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # On busy cores the last one may take its time to go, and the next server refuses its shared memory until then.
+        deadline = time.monotonic() + START_S
+        while any(map(_lives, killed)) and time.monotonic() < deadline:
+            time.sleep(0.005)
         # Until somebody reaps it, the next server would take the dead one for living.
         for left in (self.data / "postmaster.pid", *self.directory.glob(".s.PGSQL.*")):
             left.unlink()
@@ -172,6 +178,14 @@ class PostgresServer:
             words, cwd=self.directory, capture_output=True, text=True, check=False, user=self._user, group=self._group
         )
         assert made.returncode == 0, f"initdb failed: {made.stderr}"
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process still has anything; a dead one that nobody has reaped has nothing."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def unprivileged() -> tuple[int, int]:
