@@ -38,6 +38,7 @@ from console.gates import Gates
 from console.holds import Holds
 from console.journal import Journal, now_text
 from console.keyring import Keyring
+from console.neighbours import Neighbours
 from console.nodes import Nodes
 from console.ofrep import Ofrep
 from console.openfeature import Provided
@@ -192,7 +193,8 @@ class Control:
         # Before Ready: whoever kills us from now on must find this configuration at the next start.
         await state.at_rest.write()
         flips, webhooks = Flips(state), Webhooks(state)
-        watchdog = Watchdog(state, Holds(state), on_trip=partial(tell_of_trip, webhooks))
+        neighbours = None if state.replicas is None else Neighbours(state)
+        watchdog = Watchdog(state, Holds(state), neighbours=neighbours, on_trip=partial(tell_of_trip, webhooks))
         autopilot = Autopilot(state, flips, state.gates, webhooks)
         keyring = Keyring()
         tokens = Tokens(state, keyring)
@@ -224,6 +226,8 @@ class Control:
             self._keep("replicas", state.replicas.follow)
             self._keep("notices", partial(hear, partial(notices, places.flags), state.replicas.stir, self._deaf))
             self._keep("nodes", state.replicas.live)
+        if neighbours is not None:
+            self._keep("neighbours", neighbours.run)
         self._keep("watch", self._reloads.watch)
         self._keep("signals", self._reload_when_asked)
         self._keep("tokens", tokens.run)

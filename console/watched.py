@@ -99,12 +99,12 @@ def _grown(now: Sequence[int], before: Sequence[int]) -> list[int]:
     return [max(0, count - (before[at] if at < len(before) else 0)) for at, count in enumerate(now)]
 
 
-def window_as_json(counted: Counted) -> Json:
+def window_as_json(seen: Window) -> Json:
     """Show what was counted in a window, as it was judged."""
-    seen = window_of(counted, {})
     return {
         "seconds": seen.seconds,
-        "covers_s": round(counted.covers_s, 1),
+        "covers_s": round(seen.covers_s, 1),
+        "nodes": len(seen.parts) or 1,
         "new": seen.new,
         "new_failed": seen.new_failed,
         "fallbacks": seen.fallbacks,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from config.spec import WatchdogSpec
-from rules.chance import CHANCE, at_least, excess
-from rules.window import Seen, Window, counts, legacy_now, new_seen
+from rules.chance import CHANCE, at_least, excess, excess_over
+from rules.window import Seen, Window, legacy_now, new_seen, strata
 
 P95: Final = 0.95
 
@@ -41,7 +41,7 @@ def certain(spec: WatchdogSpec, window: Window, bounds: Sequence[float], *, has_
 def _errors(spec: WatchdogSpec, window: Window) -> Finding | None:
     """Hold what clients got from new against what legacy answers now."""
     new, legacy = new_seen(window), legacy_now(window)
-    if not is_much(spec, new, legacy.share) or excess(new.failed, new.requests, *counts(legacy)) >= CHANCE:
+    if not is_much(spec, new, legacy.share) or excess_over(strata(window)) >= CHANCE:
         return None
     return fails(spec, window, legacy, f"{percent(legacy.share)} of {legacy.requests} of legacy")
 
@@ -171,7 +171,8 @@ def new_fails(window: Window) -> str:
 
 def within(window: Window) -> str:
     """Say what a window spans."""
-    return f"within {window.seconds:.3g} s"
+    nodes = f" on {len(window.parts)} nodes" if window.parts else ""
+    return f"within {window.seconds:.3g} s{nodes}"
 
 
 def percent(share: float) -> str:

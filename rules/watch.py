@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from config.spec import WatchdogSpec
-from rules.chance import CHANCE, at_least, excess
+from rules.chance import CHANCE, at_least, excess, excess_over
 from rules.findings import Finding, certain, fails, is_much, new_fails, percent, within
 from rules.flag import CohortFlag, Flag, Stage
-from rules.window import Known, Seen, Window, counts, legacy_now, new_seen
+from rules.window import Known, Seen, Window, counts, legacy_now, new_seen, strata
 
 DOUBT: Final = 1e-3
 """When legacy's past already says that new is at fault, its present must be this unlikely to be as bad as new."""
@@ -110,7 +110,7 @@ def _by_the_past(
                 return _too_little(spec, window, past)
             continue
         words = f"{percent(past.share)} of legacy so far ({past.requests} requests)"
-        if _is_absolved(new, now, flag, suspicious_s, spec):
+        if _is_absolved(window, flag, suspicious_s, spec):
             seen = f", {now.failed} of {now.requests} now" if now.requests else ", which is not asked now"
             return _told(fails(spec, window, past, words + seen), flag)
         return Judgement(
@@ -137,12 +137,12 @@ def _is_sick(now: Seen, past: Seen, new: Seen, spec: WatchdogSpec) -> bool:
     return now.share - past.share > limit and excess(now.failed, now.requests, *counts(past)) < HINT
 
 
-def _is_absolved(new: Seen, now: Seen, flag: Flag, suspicious_s: float, spec: WatchdogSpec) -> bool:
+def _is_absolved(window: Window, flag: Flag, suspicious_s: float, spec: WatchdogSpec) -> bool:
     """Tell whether legacy does not have what new has: its present says so, or nobody can say in time.
 
     Theory: without copies there is nothing to wait for; with few of them we wait one window, then the past decides.
     """
-    if excess(new.failed, new.requests, *counts(now)) < DOUBT:
+    if excess_over(strata(window)) < DOUBT:
         return True
     if not any(part.sample_bp for part in _parts(flag)):
         return True

@@ -27,7 +27,7 @@ OWN: Final = ("schema_floor", "leader")
 DEADLINE_S: Final = 600.0
 """For one half: 256 MiB of evidence over a slow network."""
 
-LEFT: Final = ("nodes",)
+LEFT: Final = ("nodes", "node_counts")
 """Tables that say what is now."""
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.sql.expression import FunctionElement
 
 from store.database import Database, Transaction
 from store.flags import remember
-from store.schema import meta, nodes
+from store.schema import meta, node_counts, nodes
 
 AWAY_S: Final = 5.0
 """A node silent for longer is away; it speaks every second."""
@@ -132,7 +132,7 @@ class NodeStore:
             surplus = max(0, len(others) + 1 - MAX_NODES)
             lost = [one.name for place, one in enumerate(silent) if place < surplus or one.age_s > FORGET_S]
             for name in lost:
-                await tx.run(delete(nodes).where(nodes.c.name == name))
+                await _strike(tx, name)
             leader = await _lead(tx, node, now)
         kept = [one for one in others if one.name not in lost]
         return Beat(
@@ -158,7 +158,7 @@ class NodeStore:
         """
         async with self._database.transaction() as tx:
             found = [one for one in (await _read(tx))[1] if one.name == name]
-            await tx.run(delete(nodes).where(nodes.c.name == name))
+            await _strike(tx, name)
             if goodbye and (await _leads(tx))[0].partition("\n")[0] == name:
                 await tx.run(delete(meta).where(meta.c.key == _LEADER))
         return bool(found)
@@ -181,6 +181,12 @@ def _beyond(theirs: float, asked_at: float, answered_at: float) -> float:
 def _one(node: NodeSeen) -> str:
     """Name one start of a node: two processes under one name must not both lead."""
     return f"{node.name}\n{node.started_at!r}"
+
+
+async def _strike(tx: Transaction, name: str) -> None:
+    """Take a node off every list."""
+    await tx.run(delete(nodes).where(nodes.c.name == name))
+    await tx.run(delete(node_counts).where(node_counts.c.node == name))
 
 
 async def _leads(tx: Transaction) -> tuple[str, float]:

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Float, ForeignKey, Index, LargeBinary, MetaData, 
 
 from store.dialect import Number
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest revision of the chain in ``store/migrations``; at it, Alembic (0.4 s to import) is not needed."""
 
 FLOOR: Final = "0004"
@@ -126,6 +126,14 @@ nodes = Table(
     Column("revision", Number, nullable=False),
     Column("config", String, nullable=False),
     Column("workers", Text, nullable=False),
+)
+
+node_counts = Table(
+    "node_counts",
+    FLAGS,
+    Column("node", String, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("body", LargeBinary, nullable=False),
 )
 
 evidence_meta = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import threading
@@ -25,9 +26,17 @@ PATH = "/api/orders/7"
 LEGACY, NEW = b'{"side":"legacy"}', b'{"side":"new"}'
 
 
+FAILS_NEW = (b"/api/pay", b"/api/mail", b"/api/mixed/new")
+FAILS_LEGACY = (b"/api/mixed/legacy",)
+
+
 def _new(request: RecordedRequest) -> bytes:
     """Answer as new does, which cannot take payments."""
-    return answer(b"", status=500) if request.target == b"/api/pay" else answer(NEW, headers=JSON)
+    return answer(b"", status=500) if request.target in FAILS_NEW else answer(NEW, headers=JSON)
+
+
+def _legacy(request: RecordedRequest) -> bytes:
+    return answer(b"", status=500) if request.target in FAILS_LEGACY else answer(LEGACY, headers=JSON)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +49,7 @@ def cluster(
     """
     with (
         PostgresServer(part_path("postgres").resolve().parent) as server,
-        Recorder(answer(LEGACY, headers=JSON), keep_bytes=0) as legacy,
+        Recorder(_legacy, keep_bytes=0) as legacy,
         Recorder(_new, keep_bytes=0) as new,
     ):
         config: dict[str, Any] = {  # Any: YAML
@@ -51,6 +60,8 @@ def cluster(
                 {"name": "orders", "match": {"path": "/api/orders/{id}"}, "watchdog": "off"},
                 {"name": "cart", "match": {"path": "/api/cart"}, "watchdog": "off"},
                 {"name": "pay", "match": {"path": "/api/pay"}},
+                {"name": "mail", "match": {"path": "/api/mail"}},
+                {"name": "mixed", "match": {"path": "/api/mixed/{side}"}},
             ],
         }
         with Cluster(server, config) as running:
@@ -128,6 +139,48 @@ def test_nodes_that_trip_apart_from_each_other_roll_back_once(cluster: Cluster) 
     assert alone != hold(one)
     assert [entry["kind"] for entry in entries if entry["actor"] == "watchdog"] == ["rollback"]
     assert one.stage("pay") == two.stage("pay") == "legacy"
+
+
+def test_what_no_node_sees_enough_of_is_judged_by_the_sum(cluster: Cluster) -> None:
+    """Where each of three nodes has less traffic than a judgement needs, the sum is judged: new that fails is taken
+    back once, before any node has enough; while legacy fails on one node and new on another, nothing is."""
+    first, *_ = cluster.nodes
+    for route in ("mail", "mixed"):
+        first.flip("live", route, sample=100)
+        cluster.wait_stage("live", route)
+
+    def watched(node: ClusterNode, route: str) -> Any:  # Any: JSON
+        return node.admin("GET", f"/api/v1/routes/{route}")["watchdog"]
+
+    def is_enough(node: ClusterNode) -> bool:
+        window = watched(node, "mixed")["window"]
+        return bool(window["nodes"] == 3 and window["new"] >= 130)
+
+    with contextlib.ExitStack() as running:
+
+        def loads(*targets: str) -> list[Load]:
+            asked = zip(cluster.nodes, targets, strict=True)
+            return [
+                running.enter_context(Load(node.port, clients=1, gap_s=0.15, target=target)) for node, target in asked
+            ]
+
+        loads("/api/mixed/well", "/api/mixed/legacy", "/api/mixed/new")
+        loads(*["/api/mail"] * 3)
+        wait_until(lambda: any(watched(node, "mail")["state"] == "tripped" for node in cluster.nodes), "it goes back")
+        wait_until(lambda: all(is_enough(node) for node in cluster.nodes), "every node sees the sum of the other route")
+        mixed = [watched(node, "mixed") for node in cluster.nodes]
+    wait_until(lambda: all(watched(node, "mail")["state"] == "tripped" for node in cluster.nodes), "all hold it")
+    cluster.wait_well()
+    entries = first.admin("GET", "/api/v1/audit?route=mail")["entries"]
+    first.admin("POST", "/api/v1/routes/mail/release", {})
+
+    made = [entry for entry in entries if entry["actor"] == "watchdog"]
+    assert [entry["kind"] for entry in made] == ["rollback"]
+    assert " on 3 nodes against " in made[0]["reason"]
+    assert made[0]["evidence"]["window"]["nodes"] == 3
+    assert {one["state"] for one in mixed} <= {"watching", "alert"}
+    assert first.admin("GET", "/api/v1/routes/mixed")["hold"] is None
+    assert first.stage("mail") == "legacy"
 
 
 def test_a_node_needs_six_connections(cluster: Cluster) -> None:
