@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -39,9 +40,13 @@ from console.problem import ProblemError, unknown
 from console.reloads import Reloads
 from console.resets import Resets
 from console.state import ControlState
+from store.database import patience
 
 MAX_BODY: Final = 64 << 10
 BODY_S: Final = 10.0
+READ_S: Final = 2.0
+"""How long a call that only reads waits for a database: who looks at 3 am would rather know that it is silent."""
+
 CALL_S: Final = 60.0
 """The longest call is a reload: 20 s to read the files, 3 s for the first worker, 2 s for the others."""
 
@@ -207,8 +212,9 @@ class Api:
             last_event=request.headers.get("last-event-id", ""),
             may_still=lambda: self._may_still(call, request),
         )
-        async with asyncio.timeout(CALL_S):
-            reply = await self._handlers[call.name](asked)
+        with patience(READ_S if call.method == "GET" else math.inf):
+            async with asyncio.timeout(CALL_S):
+                reply = await self._handlers[call.name](asked)
         return _response(reply)
 
     def _admit(self, call: Call, request: Request) -> Visitor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Final
@@ -17,7 +18,7 @@ from console.state import ControlState
 from rules.basis import bases_of, takes_of
 from shadow.link import Finding, Repeated, Seen
 from shadow.ranks import Rank, rank_of_pair
-from store.database import StoreError
+from store.database import StoreError, patience
 from store.evidence import EvidenceStore
 from store.gatehours import this_hour
 from store.groups import Example, Sighting
@@ -28,6 +29,9 @@ BATCH_S: Final = 2.0
 
 FRESH_S: Final = 0.25
 """A reader gets evidence no older than this; workers tally as often."""
+
+FLUSH_S: Final = 1.0
+"""How long a reader waits for that: half of what a reading call has for the database."""
 
 OTHERS_S: Final = 1.0
 """For how long what other nodes reported is taken for new; they report every two seconds."""
@@ -162,7 +166,14 @@ class Recorder:
             await self.write()
 
     async def flush(self) -> None:
-        """Write now if the evidence is older than a quarter of a second; who reads does not wait for a reopening."""
+        """Write now if the evidence is older than a quarter of a second; who reads waits neither for a reopening nor,
+        longer than :data:`FLUSH_S`, for a database that is stuck: then it reads what was written.
+        """
+        with patience(math.inf):
+            work = self._state.start(self._flush(), "flush")
+        await asyncio.wait({work}, timeout=FLUSH_S)
+
+    async def _flush(self) -> None:
         async with self._turn:
             if self._state.evidence is not None and time.monotonic() - self._written_at > FRESH_S:
                 await self._write(self._state.evidence)

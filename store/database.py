@@ -6,14 +6,18 @@ Rules of this file:
 2. One transaction writes at a time: in SQLite because of its lock, in PostgreSQL because :meth:`Database.transaction`
    takes one, too, over all nodes. What is read inside a transaction is therefore true until it ends, and a sum may be
    read, added to and written back.
-3. Every await has a deadline.
+3. Every await has a deadline. Who reads for people who wait gives all reads together one of their own
+   (:func:`patience`); only a server can be silent, so only there it counts.
 4. A driver is imported when somebody opens its kind of database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, Literal, Protocol
 
 from sqlalchemy.sql import ClauseElement
@@ -25,6 +29,8 @@ Row = tuple[Any, ...]  # Any: a column's type is known by the caller, who wrote 
 
 DEADLINE_S: Final = 5.0
 """For one transaction or query; a database that needs longer is broken, and operators wait in front of it."""
+
+_PATIENCE_ENDS: Final[ContextVar[float]] = ContextVar("patience_ends", default=math.inf)
 
 _ELSEWHERE: Final = ("postgresql://", "postgres://", "env:", "file:")
 
@@ -103,6 +109,24 @@ class Database(Protocol):
     async def close(self) -> None:
         """Close the connections; a second call does nothing."""
         ...
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Let all that is read inside, together, wait no longer than that for a server; ``math.inf``: as usual.
+
+    Tasks that begin inside have it, too.
+    """
+    token = _PATIENCE_ENDS.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _PATIENCE_ENDS.reset(token)
+
+
+def patience_left_s() -> float:
+    """Say how much longer a read may wait; ``math.inf``: nobody said."""
+    return max(0.0, _PATIENCE_ENDS.get() - time.monotonic())
 
 
 def is_elsewhere(where: str) -> bool:

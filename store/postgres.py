@@ -12,7 +12,8 @@ Rules of this file:
 4. A lost connection is made again by whoever needs it; a statement is sent twice only if the first one cannot have
    written.
 5. One deadline is all that a database which is stuck (away, silent, behind somebody's lock) costs its callers: those
-   who waited behind the one who found out, and those of the next :data:`AGAIN_S`, get the same sentence at once.
+   who waited behind the one who found out, and those of the next :data:`AGAIN_S`, get the same sentence at once. Who
+   reads with less patience (:func:`store.database.patience`) waits for as long as that, and tells nobody else.
 6. No message holds a password, or the text of a URL.
 7. The schema is never changed here (``matapalo db migrate`` does); one that does not fit is a sentence.
 """
@@ -22,9 +23,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -32,7 +34,7 @@ from sqlalchemy.sql import ClauseElement
 
 from config.errors import SecretError
 from config.secret import resolve
-from store.database import DEADLINE_S, File, Row, StoreError
+from store.database import DEADLINE_S, File, Row, StoreError, patience_left_s
 from store.dialect import storable
 from store.schema import EVIDENCE, FLAGS, HEAD
 
@@ -118,8 +120,8 @@ class PostgresDatabase:
         self.deadline_s = DEADLINE_S if deadline_s is None else deadline_s
         self._away = ""
         self.is_closed = False
-        self._writer = _Link(self)
-        self._reader = _Link(self)
+        self._writer = _Link(self, lambda: math.inf)
+        self._reader = _Link(self, patience_left_s)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
@@ -155,7 +157,7 @@ class PostgresDatabase:
         """
         async with self._reader.turn():
             connection = await self._reader.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            with self._reader.translated(connection), severing(connection, self.deadline_s):
+            with self._reader.translated(connection), severing(connection, self._reader.deadline_s):
                 try:
                     yield PostgresTransaction(connection)
                 finally:
@@ -200,15 +202,16 @@ class PostgresDatabase:
         self.is_closed = True
         await asyncio.gather(self._reader.close(), self._writer.close())
 
-    async def connect(self) -> psycopg.AsyncConnection[Row]:
+    async def connect(self, within_s: float = CONNECT_S) -> psycopg.AsyncConnection[Row]:
         """Make one more connection, with the schema looked at and every time limit set; its user closes it.
 
         Raises: StoreError.
         """
         if self.is_closed:
             self.check()
+        durable = "off" if self._file == "evidence" else "on"
         try:
-            connection = await _connect(self._where, "off" if self._file == "evidence" else "on", self.deadline_s)
+            connection = await _connect(self._where, durable, self.deadline_s, within_s)
         except StoreError as error:
             self._away = str(error)
             raise
@@ -230,21 +233,28 @@ class _Deadline:
 
 
 class _Link:
-    """Keep one connection, and make it again when it is lost."""
+    """Keep one connection, and make it again when it is lost; *patience_s* says how long its user is ready to wait."""
 
-    def __init__(self, database: PostgresDatabase) -> None:
-        self._database = database
+    def __init__(self, database: PostgresDatabase, patience_s: Callable[[], float]) -> None:
+        self._database, self._patience_s = database, patience_s
         self._connection: psycopg.AsyncConnection[Row] | None = None
         self._lock = asyncio.Lock()
         self._failed_at = float("-inf")
         self._failure = ""
 
+    @property
+    def deadline_s(self) -> float:
+        """Say how long the next step may take."""
+        return min(self._database.deadline_s, self._patience_s())
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Be the only one who uses the connection."""
         asked_at = _now()
+        if not self.deadline_s:
+            raise StoreError(sentence(self._database.name, TimeoutError()))
         try:
-            async with asyncio.timeout(self._database.deadline_s):
+            async with asyncio.timeout(self.deadline_s):
                 await self._lock.acquire()
         except TimeoutError as error:
             raise StoreError(f"{self._database.name} is busy with the query before; try again") from error
@@ -274,7 +284,7 @@ class _Link:
         is_new = self._connection is None or self._connection.closed
         connection = await self._connected()
         try:
-            with self.translated(connection), severing(connection, self._database.deadline_s):
+            with self.translated(connection), severing(connection, self.deadline_s):
                 return await connection.execute(text.encode(), values)
         except StoreError:
             if is_new or not connection.closed:
@@ -311,7 +321,7 @@ class _Link:
             _sever(self._connection)  # somebody was cancelled in the middle of leaving a transaction
             await self._connection.close()
         try:
-            self._connection = await self._database.connect()
+            self._connection = await self._database.connect(min(CONNECT_S, self.deadline_s))
         except StoreError as error:
             self._fail(str(error))
             raise
@@ -336,25 +346,28 @@ class _Link:
             raise StoreError(said) from error
 
     def _fail(self, said: str) -> None:
-        self._failed_at, self._failure = _now(), said
+        if self._patience_s() == math.inf:
+            self._failed_at, self._failure = _now(), said
 
 
 # ---- connections ---------------------------------------------------------------------------------------------------
 
 
-async def _connect(where: str, durable: str, deadline_s: float) -> psycopg.AsyncConnection[Row]:
+async def _connect(
+    where: str, durable: str, deadline_s: float, within_s: float = CONNECT_S
+) -> psycopg.AsyncConnection[Row]:
     """Connect, look at the schema, and set what holds for every statement."""
     parameters = parameters_of(where)
     name = _name(parameters)
     try:
-        async with asyncio.timeout(CONNECT_S):
+        async with asyncio.timeout(within_s):
             connection = await psycopg.AsyncConnection.connect(
                 **parameters, autocommit=True, prepare_threshold=None, row_factory=psycopg.rows.tuple_row
             )
     except (psycopg.Error, OSError, TimeoutError) as error:
         raise StoreError(sentence(name, error)) from error
     try:
-        with severing(connection):
+        with severing(connection, within_s):
             await _begin_session(connection, durable, deadline_s)
             await _prove(connection, name)
     except (psycopg.Error, OSError) as error:

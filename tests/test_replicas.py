@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -307,6 +308,38 @@ def test_a_node_without_the_database_serves_and_rolls_back(cluster: Cluster) -> 
         assert [crowd.ask(0) for crowd in everywhere] == [LEGACY] * 3
     first.admin("POST", "/api/v1/routes/orders/release", {"reason": "found"})
     wait_until(lambda: all(not node.admin("GET", "/api/v1/status")["holds"] for node in cluster.nodes), "all let go")
+    cluster.wait_well()
+
+
+READS = ("share", "routes", "routes/orders", "status", "nodes", "audit", "divergences", "routes/orders/gate")
+
+
+def test_behind_a_silent_database_every_reading_call_answers_soon(cluster: Cluster) -> None:
+    """A database that swallows everything costs who reads two seconds, then a 503 that names it, or what is known."""
+    node = cluster.nodes[0]
+    asked: dict[str, tuple[float, dict[str, Any]]] = {}
+
+    def ask(call: str) -> None:
+        began = time.monotonic()
+        body = node.admin("GET", f"/api/v1/{call}", status=None)
+        asked[call] = (time.monotonic() - began, body)
+
+    node.network.silence()
+    try:
+        for calls in (READS, ("share", "divergences", "audit")):
+            threads = [threading.Thread(target=ask, args=(call,)) for call in calls]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert {call: took_s for call, (took_s, _) in asked.items() if took_s > 3.0} == {}
+    finally:
+        node.network.heal()
+
+    refused = [asked[call][1] for call in ("share", "divergences", "audit")]
+    assert all(body["status"] == 503 and "postgresql://matapalo@" in body["detail"] for body in refused), refused
+    assert asked["status"][1]["degraded"]
+    assert [route["name"] for route in asked["routes"][1]["routes"]] == ["orders", "cart", "pay"]
     cluster.wait_well()
 
 

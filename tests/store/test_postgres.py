@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, insert, select, text
 
 from store import postgres
-from store.database import Database, File, StoreError, open_database
+from store.database import Database, File, StoreError, open_database, patience
 from store.migrate import upgrade_postgres
 from store.postgres import LOCKS, SCHEMA, PostgresDatabase, misfit, named, parameters_of, sentence
 from store.schema import FLOOR, HEAD, meta
@@ -123,6 +123,29 @@ async def test_silence_ends_at_the_deadline(
 
     assert found[0] == "before"
     assert waited_s < 5
+
+
+async def test_who_reads_with_patience_waits_no_longer(postgres_server: PostgresServer, migrated_url: str) -> None:
+    """All reads of one who waits cost one patience, and who has more of it is not told that the server is stuck."""
+    name = migrated_url.rpartition("/")[2]
+    with FaultProxy(("127.0.0.1", postgres_server.port)) as network:
+        database = await open_database(postgres_server.url(name, port=network.port), "flags")
+        await put(database, "before")
+        await keys_of(database)
+        network.to_client = Faults(cut_after=0, cut="blackhole")
+        network.accept = "blackhole"
+        began = time.monotonic()
+        with patience(0.5):
+            for _ in range(3):
+                with pytest.raises(StoreError, match="did not answer in time"):
+                    await keys_of(database)
+        waited_s = time.monotonic() - began
+        network.to_client, network.accept = Faults(), "connect"
+        found = await keys_of(database)
+        await database.close()
+
+    assert found == ["before"]
+    assert waited_s < 3
 
 
 @pytest.mark.parametrize("words", [f"SELECT pg_advisory_lock({LOCKS['flags']})", "LOCK TABLE meta"])

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from tests.support.faultproxy import FaultProxy
+from tests.support.faultproxy import FaultProxy, Faults
 from tests.support.postgres import PostgresServer
 from tests.support.product import Product, wait_until
 
@@ -41,8 +41,13 @@ class Network(FaultProxy):
         self.refuse()
         self.end_all(reset=True)
 
+    def silence(self) -> None:
+        """Take what comes and answer nothing, as a stopped server does."""
+        self.to_client, self.accept = Faults(cut_after=0, cut="blackhole"), "blackhole"
+
     def heal(self) -> None:
         """Let everything through again."""
+        self.to_client, self.accept = Faults(), "connect"
         self.resume()
 
 
