@@ -27,6 +27,7 @@ PATH = "/api/orders/7"
 LEGACY, NEW = b'{"side":"legacy"}', b'{"side":"new"}'
 
 
+WALK = {"steps": ["1%", "5%", "25%", "100%"], "bake": "1s", "to": "live"}
 FAILS_NEW = (b"/api/pay", b"/api/mail", b"/api/mixed/new")
 FAILS_LEGACY = (b"/api/mixed/legacy",)
 
@@ -41,13 +42,25 @@ def _legacy(request: RecordedRequest) -> bytes:
 
 
 @pytest.fixture(scope="module")
+def hook(nothing_is_left_behind_by_the_module: None) -> Iterator[Recorder]:
+    """Be the webhook of all nodes."""
+    with Recorder(answer(b"", status=204, reason="No Content")) as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
 def cluster(
-    postgres_server: PostgresServer, part_path: Callable[[str], Path], nothing_is_left_behind_by_the_module: None
+    postgres_server: PostgresServer,
+    part_path: Callable[[str], Path],
+    hook: Recorder,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
     """Run three nodes with two workers each, once for all tests of this file, over a server that may be killed.
 
     The server of the session only has to be there before anybody looks at what this module leaves behind.
     """
+    secret = tmp_path_factory.mktemp("hook") / "secret"
+    secret.write_text("key")
     with (
         PostgresServer(part_path("postgres").resolve().parent) as server,
         Recorder(_legacy, keep_bytes=0) as legacy,
@@ -57,11 +70,15 @@ def cluster(
             "backends": {"old": {"url": legacy.url}, "shop": {"url": new.url}},
             "defaults": {"legacy": "old", "new": "shop", "sticky": ["header:X-User-Id"], "gate": "off"},
             "workers": 2,
+            "webhooks": [
+                {"url": hook.url, "secret": f"file:{secret}", "events": ["autopilot.before", "autopilot.after"]}
+            ],
             "routes": [
                 {"name": "orders", "match": {"path": "/api/orders/{id}"}, "watchdog": "off"},
                 {"name": "cart", "match": {"path": "/api/cart"}, "watchdog": "off"},
                 {"name": "pay", "match": {"path": "/api/pay"}},
                 {"name": "mail", "match": {"path": "/api/mail"}},
+                {"name": "walk", "match": {"path": "/api/walk"}, "watchdog": "off", "autopilot": WALK},
                 {"name": "mixed", "match": {"path": "/api/mixed/{side}"}},
             ],
         }
@@ -182,6 +199,43 @@ def test_what_no_node_sees_enough_of_is_judged_by_the_sum(cluster: Cluster) -> N
     assert {one["state"] for one in mixed} <= {"watching", "alert"}
     assert first.admin("GET", "/api/v1/routes/mixed")["hold"] is None
     assert first.stage("mail") == "legacy"
+
+
+def test_the_autopilot_makes_each_step_once_whoever_leads(cluster: Cluster, hook: Recorder) -> None:
+    """Three nodes walk a canary up as one: each step is made and told once, in order, also when the leader is killed
+    amid the walk and another one goes on."""
+    first, *_ = cluster.nodes
+    leads = next(node["name"] for node in first.admin("GET", "/api/v1/nodes")["nodes"] if node["leader"])
+    leader = next(node for node in cluster.nodes if node.name == leads)
+    other = next(node for node in cluster.nodes if node is not leader)
+
+    def told(event: str) -> list[tuple[str, float]]:
+        whole = [one for one in hook.requests if one.complete]
+        bodies = [json.loads(one.body) for one in whole if one.values("x-matapalo-event") == [event.encode()]]
+        return [(body["to"]["stage"], body["to"]["percent"]) for body in bodies]
+
+    other.flip("canary", "walk", percent=1)
+    hook.wait_until(lambda: len(told("autopilot.after")) >= 1, "the first step", 40)
+    leader.murder()
+    wait_until(lambda: other.stage("walk") == "live", "another node goes on to the end", 40)
+    hook.wait_until(lambda: told("autopilot.after")[-1:] == [("live", 0)], "the last step is told", 20)
+    leader.start()
+    leader.wait_ready()
+    cluster.wait_well()
+    entries = other.admin("GET", "/api/v1/audit?route=walk&limit=100")["entries"]
+
+    steps = [("canary", 5), ("canary", 25), ("canary", 100), ("live", 0)]
+    made = [
+        entry["evidence"]["autopilot"]["to"]
+        for entry in entries
+        if entry["actor"] == "autopilot" and entry["kind"] == "flip"
+    ]
+    assert [(step["stage"], step["percent"]) for step in reversed(made)] == steps
+    assert told("autopilot.after") == steps
+    before = told("autopilot.before")  # the question of the one that was killed may have been asked again
+    assert list(dict.fromkeys(before)) == steps
+    assert len(before) <= len(steps) + 1
+    assert {node.stage("walk") for node in cluster.nodes} == {"live"}
 
 
 def test_a_node_needs_six_connections(cluster: Cluster) -> None:
