@@ -115,6 +115,8 @@ class Admin:
                 response = client.request(
                     method, self.url.rstrip("/") + path, params=parameters, json=body, headers=headers
                 )
+        except UnicodeEncodeError as error:
+            raise click.UsageError("an argument is not UTF-8, so it cannot be sent; write it anew") from error
         except (httpx2.RequestError, httpx2.InvalidURL, ValueError, TlsError) as error:
             raise OutOfReachError(self._out_of_reach(error)) from error
         return self._answer_from(response)
@@ -150,8 +152,16 @@ class Admin:
 
 
 def segment(name: str) -> str:
-    """Write a name as one segment of a path, whatever is in it."""
-    return quote(name, safe="")
+    """Write a name as one segment of a path.
+
+    Raises: UsageError for what can be none: no name has a slash, and a path is not climbed by one.
+    """
+    if name in ("", ".", "..") or "/" in name:
+        raise click.UsageError(f"{name!r} is no name; expected one without a slash, such as orders")
+    try:
+        return quote(name, safe="")
+    except UnicodeEncodeError as error:
+        raise click.UsageError(f"{name!r} is not UTF-8; write it anew") from error
 
 
 def _sentence(problem: JsonObject) -> str:

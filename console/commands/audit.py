@@ -68,7 +68,9 @@ def audit(
 
 @click.command()
 @click.argument("audit_id")
-@click.option("--force", is_flag=True, help="Although a flag has changed since.")
+@click.option(
+    "--force", is_flag=True, help="Although a flag has changed since, or a gate does not pass; needs --reason."
+)
 @click.option("--if-revision", type=int, help="Only if nothing else has changed since this revision.")
 @reason_option
 @admin_options

@@ -111,7 +111,8 @@ def _report(
     if found:
         click.echo(f"{len(found)} problem{'s' if len(found) > 1 else ''} in {path}.", err=True)
     elif warnings:
-        click.echo(f"{path} is valid, with {len(warnings)} warning{'s' if len(warnings) > 1 else ''}.")
+        counted = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}"
+        click.echo(f"{path} is valid, with {counted}" + (", which --strict does not let pass." if strict else "."))
     else:
         click.echo(f"{path} is valid.")
     return int(not ok)

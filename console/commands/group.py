@@ -7,6 +7,7 @@ second, while ``status`` may use rich and ``check`` may use PyYAML.
 
 from __future__ import annotations
 
+import errno
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -160,4 +161,14 @@ def run(arguments: Sequence[str], door: Door) -> int:
     except click.Abort:
         click.echo("Stopped.", err=True)
         return 130  # 128 + SIGINT, what a shell expects
+    except OSError as error:
+        # A file that a command writes by name it reports by name; what is left is what it prints.
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        click.echo(
+            "Error: no space is left where this prints to; free some, and look at `matapalo status` before repeating a "
+            "change: it may have been made",
+            err=True,
+        )
+        return 1
     return result if isinstance(result, int) else 0

@@ -89,11 +89,12 @@ def _names(target: Target, snapshot: SnapshotSpec | None) -> list[str]:
         kind, name = "backend", target.backend or ""
     if not found:
         known = ", ".join(route.name for route in snapshot.config.routes) or "none"
-        raise click.ClickException(f"no route belongs to {kind} {name!r}; the routes are: {known}")
+        belongs = f"there is no route {name!r}" if kind == "route" else f"no route belongs to {kind} {name!r}"
+        raise click.ClickException(f"{belongs}; the routes are: {known}")
     names = [route.name for route in found if route.legacy is not None]
     if not names:
         raise click.ClickException(
-            f"{kind} {name!r} has no legacy side to roll back to; stop copying with `shadow off`"
+            f"{kind} {name!r} has no legacy side to roll back to; stop copying with `matapalo shadow off`"
         )
     return names
 

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from console.commands.admin import Answer, JsonObject
 
-PIPE_COLUMNS = 240
-"""A pipe has no width: wide enough that no cell of a usual table is folded, so that grep finds it."""
+PIPE_COLUMNS = 10_000
+"""A pipe has no width: wide enough that no cell is folded (a reason has 2,000 characters), so that grep finds it."""
 
 
 def print_json(value: JsonObject) -> None:

@@ -112,10 +112,28 @@ def test_absent_values_are_not_sent(admin: StandIn) -> None:
 
 def test_a_name_stays_one_segment() -> None:
     """A route's name cannot leave its place in the path."""
-    assert segment("a/b?c") == "a%2Fb%3Fc"
+    assert segment("a b?c") == "a%20b%3Fc"
 
 
 def test_errors_carry_their_exit_codes() -> None:
     """Out of reach is 3, refused is 1, and a refusal keeps the problem."""
     assert OutOfReachError("x").exit_code == 3
     assert RefusedError({"detail": "no"}).problem == {"detail": "no"}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../status", "a/b"])
+def test_what_can_be_no_name_is_wrong_usage_and_asks_nobody(cli: Cli, admin: StandIn, name: str) -> None:
+    """A name with a slash, or one that climbs a path, is refused before anything is sent."""
+    printed = cli("routes", name, at=admin)
+
+    assert (printed.code, admin.asked) == (2, [])
+    assert f"{name!r} is no name" in printed.err
+
+
+@pytest.mark.parametrize("words", [("hold", "orders", "--reason", "\udcff"), ("hold", "\udcff")])
+def test_an_argument_that_is_not_utf_8_is_wrong_usage(cli: Cli, admin: StandIn, words: tuple[str, ...]) -> None:
+    """What a terminal of another encoding sent is said to be that, and not a server out of reach."""
+    printed = cli(*words, at=admin)
+
+    assert (printed.code, admin.asked) == (2, [])
+    assert "not UTF-8" in printed.err

@@ -111,6 +111,8 @@ def test_strict_makes_warnings_problems(cli: Cli, tmp_path: Path) -> None:
     lenient, strict = cli("check"), cli("check", "--strict")
 
     assert (lenient.code, strict.code) == (0, 1)
+    assert lenient.out == "matapalo.yaml is valid, with 1 warning.\n"
+    assert "which --strict does not let pass" in strict.out
     assert "backends.idle: no route uses it" in lenient.err
 
 

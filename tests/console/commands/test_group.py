@@ -94,6 +94,24 @@ def test_exit_codes_of_the_group(words: list[str], code: int, sentence: str) -> 
     assert sentence in done.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
+def test_output_on_a_full_disk_is_one_sentence() -> None:
+    """A command whose output finds no space says so, with exit code 1, and nobody reads a traceback."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "matapalo", "causes"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: no space is left where this prints to")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_can_complete(shell: str) -> None:
     """``_MATAPALO_COMPLETE=bash_source matapalo`` prints a completion script, as CONTRIBUTING and --help promise."""

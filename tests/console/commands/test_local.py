@@ -126,7 +126,7 @@ def test_journeys_and_backends_come_from_the_snapshot_at_rest(
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["nosuch"], "no route belongs to route 'nosuch'; the routes are: orders, carts, fresh"),
+        (["nosuch"], "there is no route 'nosuch'; the routes are: orders, carts, fresh"),
         (["--journey", "nosuch"], "no route belongs to journey 'nosuch'"),
         (["fresh"], "has no legacy side"),
     ],

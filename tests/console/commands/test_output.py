@@ -28,7 +28,7 @@ def test_no_share_is_not_zero() -> None:
 
 def test_a_pipe_gets_whole_cells_and_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal nothing is cut, coloured or read as markup, so grep and awk work."""
-    long = "x" * 150
+    long = "x" * 2_000
 
     print_table(["NAME", "WHAT"], [["[red]orders", long]])
 
