@@ -18,14 +18,14 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from config.spec import ConfigSpec, MatchSpec, RouteSpec
-from rules.path import ADMITS, Kind, Template, TemplateError, query_of, template_from
+from rules.path import ADMITS, PLAIN, Kind, Template, TemplateError, query_of, template_from
 from rules.sticky import Fields, StickyError, source_from
 
 T = TypeVar("T")
@@ -154,7 +154,7 @@ class Node(Generic[T]):
 class Index(Generic[T]):
     """Answer which route takes a request; built once, then only read."""
 
-    __slots__ = ("_exact", "_root")
+    __slots__ = ("_exact", "_root", "ends")
 
     def __init__(self, entries: Iterable[tuple[Template, Candidate[T]]]) -> None:
         places: defaultdict[tuple[tuple[Kind, bytes], ...], list[Candidate[T]]] = defaultdict(list)
@@ -170,6 +170,24 @@ class Index(Generic[T]):
             self._plant(shape, leaf)
             if templates[shape].is_exact():
                 self._exact[templates[shape].exact_path()] = leaf
+        self.ends: Final = dict(self._sure_ends())
+        """The path before a last segment, to the route that takes whatever it is, and the literals that others take.
+
+        With such a segment a target of letters, digits and dashes has one reading, and is asked neither for others
+        nor for a way through the tree.
+        """
+
+    def _sure_ends(self) -> Iterator[tuple[bytes, tuple[T, Mapping[bytes, Node[T]]]]]:
+        """Find where paths end in a parameter that takes anything, as nearly all of an API do (``/orders/{id}``)."""
+        waiting = [(b"", self._root)]
+        while waiting:
+            before, node = waiting.pop()
+            waiting += [(b"%b/%b" % (before, literal), child) for literal, child in node.literals.items()]
+            admits, child = node.patterns[0] if node.patterns else (None, node)
+            if admits is ADMITS[Kind.PARAM] and child.leaf is not None and PLAIN.match(before + b"/0") is not None:
+                only = child.leaf.only
+                if only is not None:
+                    yield before, (only, node.literals)
 
     def _plant(self, shape: tuple[tuple[Kind, bytes], ...], leaf: Leaf[T]) -> None:
         node = self._root

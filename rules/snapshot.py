@@ -237,6 +237,7 @@ class Snapshot:
     __slots__ = (
         "_ambiguous",
         "_clock",
+        "_ends",
         "_index",
         "_override",
         "_reports",
@@ -266,6 +267,7 @@ class Snapshot:
         self._index: Final[Index[Route]] = Index(
             entry for route in routes.values() for entry in candidates_of(route.spec, route)
         )
+        self._ends: Final = self._index.ends
         answers = frozenset[tuple[int, str | None]]().union(
             self._answers_of(None), *(route.answers for route in routes.values())
         )
@@ -331,11 +333,15 @@ class Snapshot:
 
         Shape: *text* holds the Cookie fields as they came, whatever else is in it: what is not in there is not looked
         for in *fields*.
-        Cost: 1 to 2 microseconds whatever the number of routes (bench/rules.py).
+        Cost: 0.3 to 2 microseconds whatever the number of routes (bench/rules.py).
         """
         ambiguous = False
-        plain = PLAIN.match(target)
-        if plain is not None:
+        before, _, last = target.rpartition(b"/")
+        end = self._ends.get(before)
+        route: Route | None
+        if end is not None and (last.isalnum() or last.replace(b"-", b"").isalnum()) and last not in end[1]:
+            route = end[0]
+        elif (plain := PLAIN.match(target)) is not None:
             route = self._index.find(plain[1], method, target, fields)
         else:
             route, ambiguous = self.locate(method, target, fields)

@@ -329,6 +329,46 @@ def test_no_bytes_of_a_client_raise(method: bytes, target: bytes, pairs: list[tu
         assert -1 <= bucket < 10_000
 
 
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("/files/7", "file"),
+        ("/files/0f1e2d3c-4b5a", "file"),
+        ("/files/7?next=/files/search", "file"),
+        ("/files/search", "search"),
+        ("/files/search?a=/7", "search"),
+        ("/files/1.txt", "file"),
+        ("/files/", "-"),
+        ("/files/7/", "-"),
+        ("/files/caf%C3%A9", "file"),
+        ("/files/..", "ambiguous"),
+        ("/files/%2e%2e", "ambiguous"),
+        ("/files/..;7", "ambiguous"),
+        ("/numbers/7", "number"),
+        ("/numbers/x7", "word"),
+        ("/7", "top"),
+        ("/-", "top"),
+    ],
+)
+def test_a_path_that_ends_in_a_parameter_is_read_as_any_other(target: str, name: str) -> None:
+    """The short way for ``/files/{name}`` takes no literal sibling, and nothing that has a second reading."""
+    one = snapshot(
+        route("file", "/files/{name}"),
+        route("search", "/files/search"),
+        route("number", "/numbers/{n:int}"),
+        route("word", "/numbers/{word}"),
+        route("top", "/{any}"),
+        route("root", "/", legacy="other"),
+        strict="refuse",
+    )
+
+    decision = decide(one, target)[0]
+    matched = one.match(b"GET", target.encode(), NO_FIELDS)
+
+    assert ("ambiguous" if decision.ambiguous else decision.route) == name
+    assert (AMBIGUOUS if name == "ambiguous" else one.routes.get(name)) is matched
+
+
 ESCAPED = st.lists(
     st.sampled_from((b"/", b"public", b"admin", b"%70ublic", b"a%2Fb", b"%7e", b"%7E", b"%C3%A9")), max_size=6
 )
