@@ -25,6 +25,20 @@ def protect(table: str) -> None:
     )
 
 
+def refuse_replacing(table: str) -> None:
+    """Refuse to put a row in the place of another one.
+
+    SQLite's REPLACE deletes what is in the way, and asks triggers of DELETE only under ``recursive_triggers``, which
+    each connection sets for itself. PostgreSQL's ``ON CONFLICT DO UPDATE`` is an UPDATE, which is refused already.
+    """
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "  # noqa: S608 - our own tables
+            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE rowid = NEW.rowid) "
+            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        )
+
+
 def lay_open(table: str) -> None:
     """Let a migration change rows of a table; :func:`protect` it again."""
     if op.get_bind().dialect.name == "sqlite":

@@ -17,7 +17,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.dialects import sqlite
 
 from store.database import StoreError
-from store.schema import EVIDENCE, FLAGS, meta
+from store.schema import EVIDENCE, FLAGS, HEAD, meta
 from store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +103,7 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     other.commit()
     other.close()
 
-    with pytest.raises(StoreError, match="'0999', this version knows revisions up to '0004'"):
+    with pytest.raises(StoreError, match=f"'0999', this version knows revisions up to '{HEAD}'"):
         await SqliteDatabase.open(str(path), "flags")
 
 
