@@ -414,7 +414,7 @@ class Control:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LAST_TALLY_S)
         await state.peers.close()
-        await self._recorder.write()
+        await self._recorder.write(last=True)
         if state.replicas is not None and state.evidence is not None:
             await state.replicas.goodbye()
         await state.close()

@@ -1,12 +1,14 @@
 """The ledger: when legacy last answered a route, and whether it is quiet enough to be let go.
 
-What nobody watched was not quiet: the time before the evidence began, a time in which Matapalo was off, requests that
-the route did not take then (:mod:`store.watched`), nodes and workers that have not reported.
+What nobody watched was not quiet: the time before the evidence began, a time in which Matapalo was off or the clock ran
+ahead, requests that the route did not take then (:mod:`store.watched`), nodes and workers that have not reported, and
+workers that ended without their last counts.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -17,11 +19,17 @@ from console.problem import ProblemError
 from console.state import ControlState
 from rules.basis import takes_of
 from rules.flag import Stage
+from rules.stage import stages_of
 from store.database import StoreError
+from store.evidence import EvidenceStore
 from store.nodes import NodeStore
+from store.watched import GAP_S, WatchStore
 
 REPORT_S: Final = 10.0
 """A node whose last report is older may have answered with legacy since; it reports every two seconds."""
+
+HOLE_SHARE: Final = 1 / 24
+"""The longest hole in the watch, as a share of ``quiet``: an hour of the day that is the default."""
 
 HISTORY: Final = 500
 """Audit entries of a route that are looked through for the moment it went live."""
@@ -39,10 +47,14 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
     # Up to the oldest of the nodes' reports: what a node did since is not known, so it cannot have been quiet.
     now = time.time() - age_s
     # What happened before the evidence began is not known, so it cannot have been quiet.
-    began = await _watched_since(state, route.name)
-    known = None if live_since is None or began is None or missing else max(live_since, began, last_legacy or 0.0)
     quiet_s, quiet = route.quiet_ns // 10**9, format_duration(route.quiet_ns)
-    if known is not None and now - known >= quiet_s:
+    watched = await _watched(state)
+    began = None if watched is None else watched.since(route.name, min(GAP_S, quiet_s * HOLE_SHARE))
+    lost = 0.0 if watched is None else watched.lost(route.name)
+    known = None if live_since is None or began is None or missing else max(live_since, began, lost, last_legacy or 0.0)
+    unwatched_s = 0.0 if known is None or watched is None else watched.unwatched_s(known)
+    quiet_for_s = None if known is None else now - known - unwatched_s
+    if quiet_for_s is not None and quiet_for_s >= quiet_s:
         return
     if live_since is None:
         why = (
@@ -54,10 +66,16 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
         why = f"Whether legacy still answers route {route.name!r} is not known: {missing}"
     elif last_legacy is not None and last_legacy == known:
         why = f"Legacy still answered route {route.name!r} at {moment_text(last_legacy)}; expected quiet for {quiet}"
+    elif lost and lost == known:
+        why = (
+            f"A worker ended without its last counts at {moment_text(lost)}, and legacy may have answered route "
+            f"{route.name!r} until then; expected quiet for {quiet}"
+        )
     else:
         assert known is not None
+        but = f", and {unwatched_s:.0f} s of that nobody watched" if unwatched_s >= 1 else ""
         why = (
-            f"Route {route.name!r} has been watched without legacy only since {moment_text(known)}; "
+            f"Route {route.name!r} has been watched without legacy only since {moment_text(known)}{but}; "
             f"expected quiet for {quiet}"
         )
     raise ProblemError(
@@ -67,22 +85,49 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
             "evidence": {
                 "last_legacy": None if last_legacy is None else moment_text(last_legacy),
                 "live_since": None if live_since is None else moment_text(live_since),
-                "quiet_for_s": None if known is None else max(0, int(now - known)),
+                "quiet_for_s": None if quiet_for_s is None else max(0, int(quiet_for_s)),
+                "counts_lost": moment_text(lost) if lost else None,
                 "needed_s": quiet_s,
             }
         },
     )
 
 
-async def _watched_since(state: ControlState, name: str) -> float | None:
-    """Say since when every answer of legacy on a route was seen; ``None``: nobody knows."""
+async def _watched(state: ControlState) -> WatchStore | None:
+    """Say what is known of the watch, on all nodes; ``None``: nothing."""
     if state.evidence is None:
         return None
     try:
-        await state.evidence.watched.note(time.time(), takes_of(state.config), time.monotonic())
+        await watch(state, state.evidence, takes_of(state.config), anew=True)
     except StoreError:
         return None
-    return state.evidence.watched.since(name)
+    return state.evidence.watched
+
+
+async def watch(state: ControlState, evidence: EvidenceStore, takes: Mapping[str, str], *, anew: bool = False) -> None:
+    """Note that we watch, what each route takes, and on which routes a worker may have taken counts along.
+
+    Raises: StoreError.
+    """
+    is_lossy, state.totals.is_lossy = state.totals.is_lossy, False
+    lost = [route.name for route in state.config.routes if is_lossy and _may_reach_legacy(state, route)]
+    try:
+        await evidence.watched.note(time.time(), takes, time.monotonic(), lost=lost, anew=anew)
+    except StoreError:
+        state.totals.is_lossy = state.totals.is_lossy or is_lossy
+        raise
+
+
+def _may_reach_legacy(state: ControlState, route: RouteSpec) -> bool:
+    """Tell whether legacy may answer a live route: under a hold, for an override, a pin or a cohort.
+
+    In the stages before ``live`` it does anyway, and quiet has not begun.
+    """
+    flag, config = state.flag(route), state.config
+    if flag.stage is not Stage.LIVE or route.legacy is None:
+        return False
+    pins = route.pin_ns is not None and bool(config.pins)
+    return route.name in state.holds or config.override is not None or pins or stages_of(flag) != {Stage.LIVE}
 
 
 async def _reported(state: ControlState, name: str) -> tuple[float | None, str, float]:

@@ -14,6 +14,7 @@ import msgspec
 from config.spec import ConfigSpec
 from console.deploys import builds_of, version_at
 from console.epochs import Record, records_of
+from console.ledger import watch
 from console.state import ControlState
 from rules.basis import bases_of, takes_of
 from shadow.link import Finding, Repeated, Seen
@@ -178,15 +179,15 @@ class Recorder:
             if self._state.evidence is not None and time.monotonic() - self._written_at > FRESH_S:
                 await self._write(self._state.evidence)
 
-    async def write(self) -> None:
-        """Write one batch; what cannot be written is kept for the next one."""
+    async def write(self, *, last: bool = False) -> None:
+        """Write one batch; what cannot be written is kept for the next one, unless it is the *last*."""
         async with self._turn:
             if self._state.evidence is None:
                 await self._reopen()
             if self._state.evidence is not None:
-                await self._write(self._state.evidence)
+                await self._write(self._state.evidence, last=last)
 
-    async def _write(self, evidence: EvidenceStore) -> None:
+    async def _write(self, evidence: EvidenceStore, *, last: bool = False) -> None:
         state, now = self._state, time.time()
         pending = state.totals.batch(now, self.builds_of_new(now), self.basis_of, self._mark_of)
         kept = state.config.evidence
@@ -197,7 +198,7 @@ class Recorder:
             written = True
             self._written_at = time.monotonic()
             self._look()
-            await evidence.watched.note(now, self._takes, time.monotonic())
+            await watch(state, evidence, self._takes, anew=last)
         except StoreError as error:
             state.evidence, state.evidence_error = None, str(error)
             state.journal.say("evidence.failed", str(error))

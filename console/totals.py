@@ -98,6 +98,8 @@ class Totals:
         self._gone: set[str] = set()
         self._last_hits: dict[str, float] = {}
         self.refused = 0
+        self.is_lossy = False
+        """A worker ended without its final tally since :mod:`console.ledger` took note of it."""
         self._has_gathered = False
         """Before the first look a file that opens late knows what it has of an epoch; afterwards we do."""
         for body in records:
@@ -322,6 +324,7 @@ class Totals:
         if state.record.epoch != FOLDED and not state.record.ended:
             state.record.ended = True
             state.changed = True
+            self.is_lossy = self.is_lossy or not state.record.final
 
     def _fold(self, now: float) -> None:
         """Fold the oldest ended epochs whose requests the evidence already has."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from config.spec import MatchSpec, RouteSpec
+from config.spec import MatchSpec, OverrideSpec, RouteSpec
 from console.flips import FlipAsk
 from console.journal import moment_text
 from console.ledger import require_quiet
@@ -18,7 +20,7 @@ from console.problem import ProblemError
 from console.state import ControlState
 from console.totals import Totals
 from rules.basis import takes_of
-from rules.flag import flag_as_json
+from rules.flag import CohortFlag, Hold, Stage, flag_as_json
 from shadow.link import Tally
 from store.entries import Entry
 from store.evidence import EvidenceStore
@@ -26,6 +28,7 @@ from store.watched import GAP_S, WatchStore
 from tests.console.pair import OPS, pair
 from tests.rules.made import config, flag, route
 from tests.support.controlnode import ROUTES, running
+from tests.support.product import Product, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -80,6 +83,7 @@ async def test_a_node_is_taken_for_quiet_only_up_to_its_last_report(tmp_path: Pa
         one.state.totals.hello("e0", 0, 0.0)
         one.state.totals.take(Tally(epoch="e0", sequence=1, counts={}, gauges={}, histograms={}, last_legacy={}))
         one.state.evidence = await EvidenceStore.open(str(tmp_path / "evidence.db"), node="a")
+        await one.state.evidence.watched.note(time.time(), takes_of(one.state.config), time.monotonic())
         await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
         said = {}
         for age_s in (0.0, 5.0, 60.0):
@@ -107,12 +111,13 @@ async def test_quiet_that_nobody_watched_is_none(tmp_path: Path, broken: str) ->
     off: each refuses complete, though legacy answered nothing that anybody saw."""
     now, ticked, orders = time.time(), time.monotonic(), route("orders", "/orders/{id}")
     evidence = await EvidenceStore.open(str(tmp_path / "evidence.db"))
-    evidence.watched = WatchStore(evidence.database, now - 9 * 86_400)
+    evidence.watched = WatchStore(evidence.database, now - 0.9 * 48 * GAP_S)
     state: Any = SimpleNamespace(  # what the ledger reads of control's state
         config=config(orders),
         spec=SimpleNamespace(flags={"orders": flag("live")}),
         flag_store=SimpleNamespace(entries=_live_for_ten_days),
         evidence=evidence,
+        holds={},
         totals=Totals(),
         replicas=None,
     )
@@ -126,15 +131,131 @@ async def test_quiet_that_nobody_watched_is_none(tmp_path: Path, broken: str) ->
     if broken == "match":
         state.config = config(replace(orders, match=(MatchSpec(path="/orders/**"),)))
     else:
-        await evidence.watched.note(
-            now - 2 * GAP_S, takes_of(state.config), ticked - 2 * GAP_S
-        )  # the last word before it went off
+        # Off for an hour, and on again half an hour ago.
+        for hours in (2.0, 0.5):
+            evidence.watched = WatchStore(evidence.database, now - 9 * 86_400)
+            await evidence.watched.note(now - hours * GAP_S, takes_of(state.config), ticked - hours * GAP_S)
     unwatched = await _refusal(cast(ControlState, state), orders)
     await evidence.close()
 
     assert "worker 0 has not reported what it answered" in unheard
     assert quiet == ""
     assert "watched without legacy only since" in unwatched
+
+
+def lived(evidence: EvidenceStore | None, orders: RouteSpec) -> Any:
+    """Make what the ledger reads of control's state: a route that is live for ten days, and a worker that tells."""
+    state: Any = SimpleNamespace(
+        config=config(orders),
+        spec=SimpleNamespace(flags={orders.name: flag("live")}),
+        flag=lambda _: state.spec.flags[orders.name],
+        flag_store=SimpleNamespace(entries=_live_for_ten_days),
+        evidence=evidence,
+        holds={},
+        totals=Totals(),
+        replicas=None,
+    )
+    state.totals.hello("e0", 0, 0.0)
+    state.totals.take(Tally(epoch="e0", sequence=1, counts={}, gauges={}, histograms={}, last_legacy={}))
+    return state
+
+
+@pytest.mark.parametrize(
+    ("quiet_s", "on_s", "off_s", "refused"),
+    [
+        (86_400, 90_000, 3_000, False),  # the day was watched, without the hole
+        (86_400, 88_000, 3_000, True),  # the hole is no part of the day
+        (86_400, 180_000, 3_700, True),  # a hole of more than an hour ends the watch
+        (1_800, 7_200, 60, False),
+        (1_800, 7_200, 80, True),  # and of half an hour one of more than 75 s
+        (120, 1_000, 6, True),
+    ],
+)
+async def test_quiet_is_what_was_watched(tmp_path: Path, quiet_s: int, on_s: int, off_s: int, refused: bool) -> None:
+    """Time in which Matapalo was off counts for nothing, and a hole of more than a part in 24 of `quiet` ends the
+    watch: a short quiet is as honest as a day."""
+    now, ticked = time.time(), time.monotonic()
+    orders = replace(route("orders"), quiet_ns=quiet_s * 10**9)
+    evidence = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    state = lived(evidence, orders)
+    for ago in map(float, (on_s, 60 + off_s, 60)):
+        if ago != 60.0 + off_s:  # a process that begins
+            evidence.watched = WatchStore(evidence.database, now - on_s)
+        await evidence.watched.note(now - ago, takes_of(state.config), ticked - ago, anew=True)
+
+    said = await _refusal(cast(ControlState, state), orders)
+    await evidence.close()
+
+    assert (said != "") is refused
+    if refused:
+        assert "watched without legacy only since" in said
+
+
+@pytest.mark.parametrize("exposed", ["", "override", "pin", "cohort", "hold"])
+async def test_a_worker_that_takes_its_counts_along_ends_the_quiet(tmp_path: Path, exposed: str) -> None:
+    """A worker that ended without its last tally may have answered with legacy last: on a live route with an override,
+    a pin, a cohort of its own or a hold that moment counts as an answer, on any other live route it cannot have."""
+    now, orders = time.time(), replace(route("orders"), pin_ns=10**9 if exposed == "pin" else None)
+    evidence = await EvidenceStore.open(str(tmp_path / "evidence.db"))
+    state, past = lived(evidence, orders), 9 * 86_400
+    evidence.watched = WatchStore(evidence.database, now - past)
+    await evidence.watched.note(now - past, takes_of(state.config), time.monotonic() - past)
+    if exposed == "override":
+        state.config = replace(state.config, override=OverrideSpec(header="x-side", token="env:X"))
+    elif exposed == "pin":
+        state.config = replace(state.config, pins=("env:X",))
+    elif exposed == "cohort":
+        state.spec.flags["orders"] = replace(flag("live"), cohorts={"staff": CohortFlag(stage=Stage.SHADOW)})
+    elif exposed == "hold":
+        state.holds = {"orders": Hold(route="orders")}
+
+    quiet = await _refusal(cast(ControlState, state), orders)
+    state.totals.take(Tally(epoch="e0", sequence=2, counts={}, gauges={}, histograms={}, last_legacy={}, final=True))
+    state.totals.hello("e1", 0, 1.0)
+    state.totals.take(Tally(epoch="e1", sequence=1, counts={}, gauges={}, histograms={}, last_legacy={}))
+    clean = await _refusal(cast(ControlState, state), orders)
+    state.totals.lost("e1", 2.0)
+    state.totals.hello("e2", 0, 3.0)
+    state.totals.take(Tally(epoch="e2", sequence=1, counts={}, gauges={}, histograms={}, last_legacy={}))
+    said = await _refusal(cast(ControlState, state), orders)
+    state.holds = {}
+    later = await _refusal(cast(ControlState, state), orders)
+    await evidence.close()
+
+    assert (quiet, clean) == ("", "")
+    assert said == later
+    assert said.startswith("A worker ended without its last counts at 20") is (exposed != "")
+
+
+def test_a_killed_worker_shows_in_the_ledger() -> None:
+    """A rolling restart keeps the ledger as it was; after `kill -9` of one, routes whose clients may still
+    reach legacy show when its last counts were lost, and complete is refused for it."""
+    routes = [{"name": name, "match": {"path": f"/{name}"}, "initial_stage": "live"} for name in ("orders", "cart")]
+    routes[0] |= {"pin": "30s"}
+    config = {
+        "backends": {"old": {"url": "http://127.0.0.1:9"}, "shop": {"url": "http://127.0.0.1:7"}},
+        "defaults": {"legacy": "old", "new": "shop", "quiet": "1m"},
+        "pins": {"secret": "env:TEST_PIN"},
+        "routes": routes,
+    }
+    with Product(config, environment={"TEST_PIN": "pinned"}) as product:
+
+        def lost() -> list[bool]:
+            """Ask for complete, and whether the ledger shows lost counts."""
+            paths = [f"/api/v1/routes/{name}/flip" for name in ("orders", "cart")]
+            refusals = [product.admin("POST", path, {"stage": "complete"}, status=409) for path in paths]
+            return [one["evidence"]["counts_lost"] is not None for one in refusals]
+
+        before, former = lost(), product.pids()["worker"]
+        assert product.process is not None
+        product.process.send_signal(signal.SIGUSR2)
+        product.wait_log("restarted")
+        restarted, successors = lost(), product.wait_replaced("worker", former)
+        os.kill(successors[0], signal.SIGKILL)
+        product.wait_replaced("worker", successors)
+        killed = wait_until(lambda: found if any(found := lost()) else None, "lost counts in the ledger")
+
+    assert (before, restarted, killed) == ([False, False], [False, False], [True, False])
 
 
 async def _live_for_ten_days(**_: object) -> list[Entry]:
