@@ -18,7 +18,7 @@ from config.spec import BackendSpec, BackendTlsSpec, ConfigSpec
 from config.tls import TlsError, client_context, read_tls
 from config.tolerance import WARN_DAYS, days_left
 from config.warnings import Warned, sifted, warnings_of
-from console.commands.options import ca_option, config_option, json_option
+from console.commands.options import ca_option, config_option, json_option, token_option
 from console.commands.output import print_json
 from rules.index import problems as route_problems
 from rules.reach import unreachable
@@ -35,7 +35,7 @@ ENDING_S = 14 * 86_400
 @click.option("--probe", is_flag=True, help="Connect to every backend, with TLS where it has TLS.")
 @click.option("--strict", is_flag=True, help="Warnings are problems too.")
 @click.option("--against", metavar="URL", help="Print what a reload of the server at this admin URL would change.")
-@click.option("--token", envvar="MATAPALO_TOKEN", show_envvar=True, help="With --against: token of the admin API.")
+@token_option("With --against: token of the admin API.")
 @ca_option
 @json_option
 def check(

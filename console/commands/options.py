@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from config.errors import UnfitError
+from config.errors import SecretError, UnfitError
+from config.secret import resolve
 from config.units import percent_bp
 from console.commands.admin import Admin, RefusedError, problem_text
 
@@ -45,6 +46,34 @@ class Header(click.ParamType[tuple[str, str]]):
         if not colon or not name.strip():
             self.fail(f"found {value!r}, expected 'Name: value', for example 'X-User-Id: 42'", param, ctx)
         return name.strip(), text.strip()
+
+
+class TokenValue(click.ParamType[str]):
+    """Read a token: itself, or ``env:NAME`` or ``file:PATH``, as the configuration names secrets."""
+
+    name = "token"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Fetch what is only named; what cannot be fetched is a usage error that shows no token."""
+        text = str(value)
+        if not text.startswith(("env:", "file:")):
+            return text
+        try:
+            return resolve(text)
+        except SecretError as error:
+            self.fail(str(error), param, ctx)
+
+
+def token_option(what: str) -> Callable[[Command], Command]:
+    """Add ``--token``."""
+    return click.option(
+        "--token",
+        type=TokenValue(),
+        envvar="MATAPALO_TOKEN",
+        show_envvar=True,
+        metavar="env:NAME|file:PATH|TOKEN",
+        help=f"{what} Others on this machine see a TOKEN given here in `ps`: name where it is, or use the variable.",
+    )
 
 
 def json_option(command: Command) -> Command:
@@ -102,7 +131,7 @@ def admin_options(command: Command) -> Command:
     decorated: Command = call
     for option in (
         json_option,
-        click.option("--token", envvar="MATAPALO_TOKEN", show_envvar=True, help="Token of the admin API."),
+        token_option("Token of the admin API."),
         ca_option,
         click.option(
             "--url",

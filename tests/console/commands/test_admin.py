@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,17 @@ def test_the_token_travels_as_bearer(cli: Cli, admin: StandIn, monkeypatch: pyte
 
     assert admin.asked[0].headers["authorization"] == "Bearer s3cret"
     assert admin.asked[0].headers["idempotency-key"]
+
+
+def test_a_token_may_lie_in_a_file(cli: Cli, admin: StandIn, tmp_path: Path) -> None:
+    """--token file:PATH sends what the file holds, and the help says what a literal costs."""
+    (tmp_path / "token").write_text("s3cret\n")
+
+    cli("hold", "orders", "--token", f"file:{tmp_path / 'token'}", at=admin)
+    helped = " ".join(cli("routes", "--help").out.split())
+
+    assert admin.asked[0].headers["authorization"] == "Bearer s3cret"
+    assert "see a TOKEN given here in `ps`" in helped
 
 
 def test_a_proxy_in_the_environment_is_not_asked(admin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
