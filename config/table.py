@@ -83,7 +83,7 @@ SIZE: Final = Word(
 
 def duration(low_ns: int, high_ns: int) -> Word:
     """Make the kind of a duration between two bounds."""
-    words = f"a duration from {units.format_duration(low_ns)} to {units.format_duration(high_ns)}, such as 1s"
+    words = f"a duration from {units.format_duration(low_ns)} to {units.format_duration(high_ns)}"
 
     def parse(text: str) -> int:
         value = units.duration_ns(text)

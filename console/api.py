@@ -408,7 +408,7 @@ def _caller(visitor: Visitor, call: Call, request: Request, raw_body: bytes) -> 
 
 
 def _no_call(request: Request) -> ProblemError:
-    known = unknown("route", request.url.path, (call.path for call in CALLS))
+    known = unknown("route", request.url.path, {call.path for call in CALLS})
     return ProblemError(
         "not-found",
         f"There is no call {request.url.path[:200]!r}; GET /api/v1/openapi.json lists all.",

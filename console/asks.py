@@ -68,7 +68,7 @@ PAGE: Final = (
 
 
 EXPECTED: Final[Mapping[Kind, str]] = {
-    "text": f"a text of at most {MAX_TEXT} characters",
+    "text": f"a text of at most {MAX_TEXT} characters, none of them a control character or a change of direction",
     "choice": "one of the known values",
     "flag": "true or false",
     "percent": "a share from 0 to 100 in steps of 0.01, such as 12.5",

@@ -217,7 +217,9 @@ class Flips(Changing):
         """
         if entry.kind not in UNDONE or not entry.before:
             instead = NO_WAY_BACK.get(entry.kind, "it changed no flag, no switch and no tolerance")
-            raise ProblemError("undo", f"a-{entry.id} is a {entry.kind}, which undo does not take back: {instead}.")
+            raise ProblemError(
+                "undo", f"a-{entry.id} is of the kind {entry.kind}, which undo does not take back: {instead}."
+            )
         if "copying" in entry.before:
             return self._undo_shadow
         return self._undo_tolerance if all(name.startswith("t-") for name in entry.before) else self._undo_flags
@@ -300,7 +302,7 @@ def _cohort_notes(ask: FlipAsk, after: Mapping[str, Flag], *, gated: bool) -> tu
     if ask.cohort is not None:
         return (
             (f"no gate was asked: cohort {ask.cohort} is few people who know what they try",)
-            if after and not gated
+            if after and not gated and ask.stage in (Stage.CANARY.value, Stage.LIVE.value)
             else ()
         )
     return tuple(

@@ -116,7 +116,24 @@ class Holds(Changing):
         with state.changing(route.name for route in routes):
             changed = await self._change_holds(add=holds)
             done = await self._write_rollback(routes, ask, caller)
-        return await self.answer(replace(done, notes=(*notes, *done.notes)), changed)
+        return await self.answer(replace(done, notes=(*notes, *self._left_behind(routes), *done.notes)), changed)
+
+    def _left_behind(self, routes: Sequence[RouteSpec]) -> tuple[str, ...]:
+        """Say which routes of a journey still have clients on new while others of it were taken back."""
+        state = self.state
+        journeys = {route.journey for route in routes if route.journey}
+        behind = [
+            route
+            for route in state.config.routes
+            if route.journey in journeys
+            and route.name not in state.holds
+            and state.flag(route).stage in (Stage.CANARY, Stage.LIVE, Stage.COMPLETE)
+        ]
+        return tuple(
+            f"route {route.name} of journey {route.journey} still is {state.flag(route).stage.value}; "
+            f"`matapalo rollback --journey {route.journey}` takes all of it back"
+            for route in behind
+        )
 
     async def _write_rollback(self, routes: Sequence[RouteSpec], ask: RollbackAsk, caller: Caller) -> Done:
         """Let the flags follow the holds that are already in force."""

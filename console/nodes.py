@@ -41,6 +41,13 @@ class Nodes:
             nodes = replicas.nodes if state.flag_store is None else await NodeStore(state.flag_store.database).list()
         except StoreError as failure:
             nodes, error = replicas.nodes, str(failure)
+        # Ours is known without the database, where it stands as of the last second.
+        nodes = tuple(
+            replace(node, revision=state.revision, config=state.config.digest, workers=state.worker_revisions())
+            if node.name == replicas.name
+            else node
+            for node in nodes
+        )
         shown = [
             node_as_json(
                 node, revision=state.revision, config=state.config.digest, own=replicas.name, leader=replicas.leader

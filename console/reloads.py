@@ -291,9 +291,10 @@ async def _load(path: str) -> ConfigSpec:
             return await asyncio.to_thread(load, path)
     except ConfigError as error:
         faults = [Fault(where=problem.where, detail=str(problem)) for problem in error.problems]
+        counted = f"{len(faults)} problem{'s' if len(faults) > 1 else ''}"
         raise ProblemError(
             "config",
-            f"{path} has {len(faults)} problems, the previous configuration is in force; first: {faults[0]['detail']}",
+            f"{path} has {counted}, the previous configuration is in force; first: {faults[0]['detail']}",
             faults=faults,
         ) from error
     except TimeoutError as error:

@@ -189,7 +189,7 @@ class Tokens(Changing):
             )
         held = [token for token in self._keyring.made if token.name == name]
         if must_be and not any(not token.is_former for token in held):
-            raise unknown("token", name, {token.name for token in self._keyring.made})
+            raise unknown("token", name, {token.name for token in self._keyring.made}, where="among the made tokens")
         return held
 
     async def _write(

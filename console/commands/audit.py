@@ -206,6 +206,8 @@ def _what(entry: JsonObject) -> str:
     before, after = entry.get("before") or {}, entry.get("after") or {}
     if entry["kind"] == "token":
         return "; ".join(f"{name}: {_token_words(before.get(name), token)}" for name, token in after.items())
+    if entry["kind"] == "deployed":
+        return "; ".join(f"{backend} runs {version}" for backend, version in after.items())
     changes = [
         f"{route}: {flag_words(before[route])} → {flag_words(flag)}"
         for route, flag in after.items()

@@ -92,8 +92,8 @@ def print_change(answer: Answer, *, as_json: bool) -> int:
         facts.append(f"audit {body['audit_id']}")
     if body.get("undid"):
         facts.append(f"undid {body['undid']}")
-    # A rollback has two sets of acknowledgements; what protects the clients is the hold's.
-    workers = body.get("holds") or body.get("workers") or {}
+    # A rollback has two sets of acknowledgements; what protects the clients is the hold's, if there is a new one.
+    workers = (body.get("changed") and body.get("holds")) or body.get("workers") or {}
     facts.append(f"in force on {_count(workers.get('acked') or (), 'worker')}")
     click.echo(" · ".join(facts))
     if gate := body.get("gate"):

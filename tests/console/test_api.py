@@ -48,11 +48,14 @@ async def test_an_unknown_route_is_404_with_the_nearest_name(tmp_path: Path) -> 
         get = await node.get("/api/v1/routes/oders")
         post = await node.post("/api/v1/routes/oders/flip", {"stage": "live"})
         share = await node.get("/api/v1/share?route=oders")
+        nowhere = (await node.get("/api/v1/roots")).json()
 
     for answer in (get, post, share):
         assert answer.status_code == 404
         assert answer.json()["did_you_mean"] == "orders"
         assert answer.json()["known"] == ["beta", "cart", "orders", "pay"]
+    assert nowhere["did_you_mean"] == "/api/v1/routes"
+    assert len(nowhere["known"]) == len({*nowhere["known"]})
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,9 @@ async def test_every_kind_of_entry_is_undone_or_names_its_way_back(tmp_path: Pat
             said[kind] = (caught.value.kind, caught.value.detail)
 
     assert {kind for kind, _ in said.values()} == {"undo"}
-    assert all(f"is a {kind}, which undo does not take back: {NO_WAY_BACK[kind]}" in said[kind][1] for kind in said)
+    assert all(
+        f"is of the kind {kind}, which undo does not take back: {NO_WAY_BACK[kind]}" in said[kind][1] for kind in said
+    )
 
 
 async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_path: Path) -> None:

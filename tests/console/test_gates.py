@@ -429,12 +429,14 @@ async def test_live_and_a_cohort_of_everybody_ask_the_gate(tmp_path: Path) -> No
     async with running(tmp_path, gate=SMALL, top=top) as node:
         everybody = await flip(node, {"stage": "live", "cohort": "all"})
         staff = await flip(node, {"stage": "live", "cohort": "staff"})
+        ended = await flip(node, {"stage": "none", "cohort": "staff"})
         whole = await flip(node, {"stage": "canary", "percent": 100} | forced)
         live = await flip(node, {"stage": "live"})
         over = await flip(node, {"stage": "live", "cohort": "all"} | forced)
 
     assert (everybody.status_code, everybody.json()["type"]) == (409, "urn:matapalo:problem:gate")
     assert "no gate was asked" in staff.json()["notes"][0]
+    assert ended.json()["notes"] == []
     assert (whole.status_code, live.status_code) == (200, 409)
     assert (over.status_code, over.json()["gate"]["forced"]) == (200, True)
     assert not any("no gate was asked" in note for note in over.json()["notes"])

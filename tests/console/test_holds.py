@@ -110,6 +110,7 @@ async def test_routes_are_chosen_by_exactly_one_of_four(tmp_path: Path) -> None:
 
     assert [none.status_code, both.status_code] == [422, 422]
     assert journey.json()["held"] == ["cart", "pay"]
+    assert not journey.json()["notes"]
     assert backend.json()["held"] == ["orders", "cart", "pay"]
     assert stranger.json()["did_you_mean"] == "fresh"
 
@@ -141,3 +142,17 @@ async def test_a_route_without_legacy_cannot_be_rolled_back(tmp_path: Path) -> N
 
     assert [back.status_code, flip.status_code] == [409, 409]
     assert "legacy: none" in back.json()["detail"]
+
+
+async def test_a_rollback_of_one_route_names_those_of_its_journey_that_go_on(tmp_path: Path) -> None:
+    """Half a journey on legacy is possible in an emergency; the answer says which half is not, and how to take it."""
+    async with running(tmp_path) as node:
+        await node.post("/api/v1/journeys/checkout/flip", {"stage": "live"})
+
+        half = (await node.post("/api/v1/routes/cart/rollback")).json()
+        rest = (await node.post("/api/v1/routes/pay/rollback")).json()
+
+    assert half["notes"] == [
+        "route pay of journey checkout still is live; `matapalo rollback --journey checkout` takes all of it back"
+    ]
+    assert rest["notes"] == []

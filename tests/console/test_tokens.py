@@ -91,6 +91,7 @@ async def test_the_life_of_a_token(tmp_path: Path) -> None:
     assert (away, cannot.status_code) == ([200, 200, 401], 503)
     assert (revoked.status_code, over) == (200, [401, 401, 401])
     assert (unknown.status_code, of_file.status_code) == (404, 409)
+    assert "is not among the made tokens" in unknown.json()["detail"]
     changes = [one for one in audit if one["kind"] == "token"]
     shapes = [(one["before"]["ci"] is None, one["after"]["ci"] is None) for one in changes]
     assert shapes == [(False, True), (False, False), (False, False), (True, False)]

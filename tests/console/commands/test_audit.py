@@ -46,6 +46,20 @@ def page(entries: list[dict[str, Any]], following: str | None = None) -> dict[st
     return {"entries": [{**one, "id": f"a-{one['id']}"} for one in reversed(entries)], "next": following}
 
 
+def test_a_deploy_is_told_by_its_version(cli: Cli, admin: StandIn) -> None:
+    """What a deploy changed is what runs now; the routes behind it are many and say nothing."""
+    deploy = {
+        **ENTRY,
+        "kind": "deployed",
+        "routes": ["orders", "cart"],
+        "before": {"shop": "v1"},
+        "after": {"shop": "v2"},
+    }
+    admin.answers["*"] = (200, {"entries": [deploy], "next": None})
+
+    assert "deployed  shop runs v2" in cli("audit", at=admin).out
+
+
 def test_the_trail_is_a_table(cli: Cli, admin: StandIn) -> None:
     """Each entry is one line with id, moment, who, kind, what and why; the next page is named."""
     hold = {**ENTRY, "id": "a-41", "kind": "hold", "before": {"route": None}, "after": {"route": {}}, "reason": None}

@@ -51,3 +51,12 @@ def test_nothing_changed_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert print_change(answer, as_json=False) == 0
     assert "already so" in capsys.readouterr().out
+
+
+def test_a_release_of_nothing_is_in_force_on_those_who_serve(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no hold was taken away nobody had to acknowledge it, and all workers serve what they served."""
+    body = {"changed": False, "revision": 7, "workers": {"acked": [0, 1]}, "holds": {"acked": []}}
+
+    print_change(Answer(status=200, body=body), as_json=False)
+
+    assert "revision 7 · in force on 2 workers" in capsys.readouterr().out
