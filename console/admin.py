@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import time
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,6 +17,7 @@ from starlette.types import ASGIApp
 from config.spec import AddressSpec, TlsSpec
 from config.tls import Identity, TlsError, identity, stamps
 from console.connection import MAX_CONNECTIONS, Connection
+from console.greeting import Greeting
 from console.journal import Journal
 
 BACKLOG: Final = 256
@@ -53,6 +52,7 @@ class Admin:
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._identity: Identity | None = None
+        self._greetings: dict[Greeting, None] = {}
 
     def open(self, address: AddressSpec) -> str:
         """Listen and serve; returns the address as ``host:port``.
@@ -73,7 +73,7 @@ class Admin:
         _speak_through(self._journal)
         config = uvicorn.Config(
             self._app,
-            http=partial(Connection, self._refusals),  # type: ignore[arg-type]  # called like the class
+            http=self._answer,  # type: ignore[arg-type]  # called like the class
             ws="none",
             loop="none",
             lifespan="off",
@@ -86,18 +86,17 @@ class Admin:
             timeout_graceful_shutdown=STOP_S,
         )
         config.load()
-        if self._identity is not None:
-            config.ssl = self._identity.context
-            # A handshake begins with the context of the start, and goes on with the one in use.
-            config.ssl.sni_callback = self._show_newest
         self._server = _Server(config)
         self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]), name="admin")
         host, port = listener.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def _show_newest(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        assert self._identity is not None
-        handshake.context = self._identity.context
+    def _answer(self, **given: Any) -> asyncio.Protocol:  # Any: uvicorn's own
+        """Receive one connection; uvicorn itself would give a handshake a minute."""
+        connection = Connection(self._refusals, **given)
+        if self._identity is None:
+            return connection
+        return Greeting(connection, self._identity.context, self._greetings, self._refusals)
 
     async def renew(self, pair: TlsSpec) -> None:
         """Use the certificate again whenever its files are replaced; what cannot be used is said, the former stays.
@@ -124,6 +123,8 @@ class Admin:
         if self._server is None or self._task is None:
             return
         self._server.should_exit = True
+        for greeting in list(self._greetings):
+            greeting.end()
         try:
             async with asyncio.timeout(2 * STOP_S):
                 await self._task
