@@ -33,7 +33,7 @@ from console.shapes import Json
 from console.state import ControlState
 from console.watchdog import cools_down_until
 from console.webhooks import Webhooks
-from rules.autopilot import Move, Progress, Step, begun, next_move, step_after
+from rules.autopilot import Move, Progress, Step, begun, due_at, next_move, step_after
 from rules.flag import Stage
 from rules.gate import GateVerdict
 from store.flags import Commit
@@ -285,6 +285,13 @@ class Autopilot(Changing):
 
     def _caller(self) -> Caller:
         return Caller(actor=ACTOR, source=ACTOR)
+
+    def walk(self, route: RouteSpec) -> tuple[str, float]:
+        """Name a route's phase, empty where there is none, and the Unix time at which its step has baked, or 0.0."""
+        progress = progress_of(self.state.notes, route.journey or route.name)
+        if route.autopilot is None or progress is None:
+            return "", 0.0
+        return progress.phase, due_at(route.autopilot, self.state.flag(route), progress)
 
     def shown(self, name: str) -> Json | None:
         """Show what the autopilot of a route does; ``None``: it has none."""

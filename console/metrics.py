@@ -24,6 +24,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from console.epochs import Record, Sums, sum_up
+from rules.autopilot import PHASES
 from rules.flag import Stage
 from rules.watch import STATES
 from shadow.link import DURATION_BOUNDS_S
@@ -55,6 +56,10 @@ class RouteScene:
     """A hold keeps the route from what its flag asks for."""
     watchdog: str = ""
     """The watchdog's state; empty: it has not looked yet."""
+    autopilot: str = ""
+    """The autopilot's phase; empty: there is none, or nothing is known of it."""
+    due_at: float = 0.0
+    """Unix time at which its step has baked; 0.0: no step follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,8 @@ class Scene:
     degraded: int
     webhooks: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(event, outcome) to messages."""
+    tolerances: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """(route or ``*``, tolerance) to the Unix time at which it ends."""
 
 
 def _counter(name: str, labels: str, text: str) -> Family:
@@ -149,6 +156,11 @@ FAMILIES: Final = (
         "route severity",
         "Divergences that need work, open or regressed, by their worst difference.",
     ),
+    _gauge(
+        "matapalo_tolerance_expiry_timestamp_seconds",
+        "route tolerance",
+        "Unix time at which the tolerance hides nothing any more; route * is every route.",
+    ),
     _counter("matapalo_tolerance_hits_total", "route tolerance", "Differing pairs in which a tolerance hid something."),
     _counter(
         "matapalo_undecided_total", "route reason", "Unequal pairs without a verdict: dropped, lost, killed, limit."
@@ -172,6 +184,18 @@ FAMILIES: Final = (
         "route state",
         "1 for what the watchdog makes of the route, 0 for the others: off, idle (new answers nobody), watching, blind "
         "(too little traffic, or nothing known of legacy), suspicious, alert, tripped.",
+    ),
+    _gauge(
+        "matapalo_autopilot_phase",
+        "route phase",
+        "1 for what the route's autopilot does, 0 for the others: waiting (for somebody who flips to canary), baking "
+        "(a step, or waiting for its gate after that), paused, done.",
+    ),
+    _gauge(
+        "matapalo_autopilot_due_timestamp_seconds",
+        "route",
+        "Unix time at which the present step has baked; beyond it the autopilot waits for its gate. Absent where no "
+        "step follows.",
     ),
     _counter(
         "matapalo_flips_total",
@@ -393,6 +417,10 @@ def _add_scene(series: Series, scene: Scene) -> None:
             _add(series, "matapalo_route_stage", (route, stage.value), stage is shown.stage)
         for watched in STATES if shown.watchdog else ():
             _add(series, "matapalo_watchdog_state", (route, watched), watched == shown.watchdog)
+        for phase in PHASES if shown.autopilot else ():
+            _add(series, "matapalo_autopilot_phase", (route, phase), phase == shown.autopilot)
+        if shown.due_at:
+            _add(series, "matapalo_autopilot_due_timestamp_seconds", (route,), shown.due_at)
         _add(series, "matapalo_route_new_weight_ratio", (route,), shown.new_share)
         _add(series, "matapalo_route_held", (route,), shown.held)
         _add(series, "matapalo_route_drift", (route,), shown.drifts)
@@ -423,6 +451,8 @@ def _add_scene(series: Series, scene: Scene) -> None:
     _add(series, "matapalo_degraded", (), scene.degraded)
     for labels, count in scene.webhooks.items():
         _add(series, "matapalo_webhooks_total", labels, count)
+    for labels, ends_at in scene.tolerances.items():
+        _add(series, "matapalo_tolerance_expiry_timestamp_seconds", labels, ends_at)
     _add(series, "matapalo_build_info", (scene.version,), 1)
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from config.spec import RouteSpec
+from config.tolerance import ends_at, joined
 from console.asks import cursor_problem, limit_of
 from console.autopilot import Autopilot
 from console.call import Asked, Reply
@@ -96,6 +97,9 @@ class Views:
             flips[key] = flips.get(key, 0) + count
         watched = self._watchdog.states()
         drifting = {one["route"] for one in of_holds(state)}
+        walks = {route.name: self._autopilot.walk(route) for route in state.config.routes}
+        config = state.config
+        tolerances = joined(*(route.tolerate for route in config.routes), config.tolerate, state.spec.tolerate)
         scene = Scene(
             version=self._version,
             records=state.totals.records(),
@@ -107,6 +111,8 @@ class Views:
                     held=route.name in state.holds,
                     drifts=route.name in drifting,
                     watchdog=watched.get(route.name, ""),
+                    autopilot=walks[route.name][0],
+                    due_at=walks[route.name][1],
                 )
                 for route in state.config.routes
             },
@@ -126,6 +132,7 @@ class Views:
             announcements_dropped=state.events.dropped,
             degraded=len(degraded(state)),
             webhooks=dict(self._webhooks.sent),
+            tolerances={(one.route or EVERYWHERE, one.id): ends_at(one) for one in tolerances},
         )
         async with asyncio.timeout(RENDER_S):
             body, content_type = await asyncio.to_thread(render, scene, asked.accept)

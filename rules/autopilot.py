@@ -140,6 +140,13 @@ def _on_canary(
     )
 
 
+def due_at(spec: AutopilotSpec, flag: Flag, progress: Progress) -> float:
+    """Say when a canary has baked, in Unix time; 0.0: it does not bake, or no step follows."""
+    if progress.phase != "baking" or flag.stage is not Stage.CANARY or step_after(spec, flag) is None:
+        return 0.0
+    return progress.since + bake_s(spec, flag)
+
+
 def step_after(spec: AutopilotSpec, flag: Flag) -> Step | None:
     """Name the step above a canary; ``None``: it stands on the last one."""
     for percent_bp in spec.steps_bp:

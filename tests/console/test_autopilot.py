@@ -136,7 +136,9 @@ async def test_it_walks_to_live_over_restarts_and_every_step_is_in_the_audit(tmp
     await node.look()
     await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=100), OPS)
     began, early = await node.look(), await node.look(hours=0.9)
-    said = node.said()
+    said, walk = node.said(), node.pilot.walk(node.state.route("orders"))
+    due_in_s = walk[1] - node.now
+    nothing = node.pilot.walk(node.state.route("manual"))
     await node.close()
 
     again = Node(tmp_path)
@@ -162,6 +164,7 @@ async def test_it_walks_to_live_over_restarts_and_every_step_is_in_the_audit(tmp
         "canary 50",
         "live 0",
     ]
+    assert (walk[0], round(due_in_s), nothing) == ("baking", 360, ("", 0.0))
     assert said == "canary 1 % bakes 6 min longer; then canary 50 %"
     assert waiting == "waits for live: the gate is inconclusive: it says inconclusive"
     assert again.said() == "done: it arrived in live"

@@ -103,7 +103,16 @@ def scene(**changed: object) -> Scene:
             )
         ],
         "last_legacy": {"orders": 1_700_000_000.5},
-        "routes": {"orders": RouteScene(stage=Stage.CANARY, new_share=0.05, held=False, watchdog="blind")},
+        "routes": {
+            "orders": RouteScene(
+                stage=Stage.CANARY,
+                new_share=0.05,
+                held=False,
+                watchdog="blind",
+                autopilot="baking",
+                due_at=1_700_000_100.0,
+            )
+        },
         "backends": ("django", "shop"),
         "flips": {("orders", "manual"): 3},
         "renewals": {"taken": 1},
@@ -120,6 +129,7 @@ def scene(**changed: object) -> Scene:
         "events_dropped": 2,
         "degraded": 0,
         "webhooks": {("watchdog.tripped", "delivered"): 1},
+        "tolerances": {("*", "t-765eb8cdf3"): 1_800_000_000.0},
     }
     return Scene(**{**values, **changed})  # type: ignore[arg-type]  # a bundle of keywords
 
@@ -162,6 +172,10 @@ def test_values_are_those_of_the_workers() -> None:
     assert value("route_new_weight_ratio", route="orders") == 0.05
     assert value("watchdog_state", route="orders", state="blind") == 1
     assert value("watchdog_state", route="orders", state="tripped") == 0
+    assert value("autopilot_phase", route="orders", phase="baking") == 1
+    assert value("autopilot_phase", route="orders", phase="paused") == 0
+    assert value("autopilot_due_timestamp_seconds", route="orders") == 1_700_000_100.0
+    assert value("tolerance_expiry_timestamp_seconds", route="*", tolerance="t-765eb8cdf3") == 1_800_000_000.0
     assert value("request_duration_seconds_count", route="orders", side="new") == 3
     assert value("request_duration_seconds_sum", route="orders", side="new") == 65.0
     assert value("request_duration_seconds_bucket", route="orders", side="new", le="30.0") == 1

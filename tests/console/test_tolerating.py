@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -134,8 +135,10 @@ async def test_a_proposal_changes_nothing_and_gives_the_line_to_paste(shared: Co
 
 
 async def test_tolerances_of_the_file_are_listed_with_their_end(shared: ControlNode) -> None:
-    """The list shows what is in force, what ends within a week and what has expired, also of the file."""
+    """The list shows what is in force, what ends within a week and what has expired, also of the file; the metrics
+    show when each ends."""
     held = await listed(shared)
+    metrics = (await shared.get("/metrics")).text
     known = await shared.post(CALL, {**IN_FILE_TOO, "apply": True})
     removed = await shared.post(f"{CALL}/{held[0]['id']}/remove", {})
 
@@ -145,6 +148,9 @@ async def test_tolerances_of_the_file_are_listed_with_their_end(shared: ControlN
         ("$.past", "expired", "file", "orders"),
         ("array.reordered", "in_force", "file", None),
     ]
+    ends = dict(re.findall(r'tolerance_expiry_timestamp_seconds{route="(.+),tolerance=".+"} (\S+)', metrics))
+    assert set(ends) == {'orders"', '*"'}
+    assert all(float(at) % 86_400 == 0 for at in ends.values())
     passed = (datetime.now(UTC).date() - TODAY).days  # 1 if midnight has passed since the file was written
     assert [one["days_left"] for one in held] == [31 - passed, 3 - passed, 0, 31 - passed]
     assert (known.status_code, removed.status_code) == (409, 409)

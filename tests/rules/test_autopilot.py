@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from config.spec import AutopilotSpec
-from rules.autopilot import Move, Progress, begun, next_move
+from rules.autopilot import Move, Progress, begun, due_at, next_move
 from rules.flag import Flag, Stage
 from rules.gate import GateVerdict
 
@@ -154,3 +154,14 @@ def test_it_does_nothing_while_a_route_cools_down() -> None:
 
     assert cooling.sentence == "cools down 17 min longer after the watchdog's trip"
     assert after.kind == "raise"
+
+
+def test_a_step_is_due_when_it_has_baked() -> None:
+    """Only a canary that bakes, and has a step above it, is due at a moment."""
+    last = AutopilotSpec(to="canary")
+    baking, paused = begun(flag(percent=5), 1_000.0), Progress(phase="paused", since=1_000.0)
+
+    assert due_at(SPEC, flag(percent=5), baking) == 1_000.0 + HOUR
+    assert due_at(last, flag(percent=100), begun(flag(percent=100), 1_000.0)) == 0.0
+    assert due_at(SPEC, flag(percent=5), paused) == 0.0
+    assert due_at(SPEC, flag(Stage.SHADOW), baking) == 0.0
