@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -80,6 +81,9 @@ class Flips(Changing):
     async def _flip(self, ask: FlipAsk, caller: Caller, *, name: str = "", journey: str = "") -> Answer:
         state = self.state
         require_reason(ask.reason, force=ask.force)
+        with suppress(ProblemError):  # what cannot be planned is refused under the turn
+            routes = self._members(journey) if journey else (state.route(name),)
+            await state.gates.hear(self._planned(routes, ask, journey))
         async with state.turn:
             if (replay := await self.replay(caller)) is not None:
                 return replay

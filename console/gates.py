@@ -13,6 +13,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -140,6 +141,8 @@ class Gates:
         self._state, self._evidence = state, evidence
         self._judged: dict[str, tuple[tuple[object, ...], Judged]] = {}
         self._beginnings: dict[tuple[str, str, str, float], float] = {}
+        self._words: dict[str, tuple[float, Word]] = {}
+        """By route: what new said of its build when it was asked last, and when, in monotonic time."""
 
     async def verdict(self, route: str) -> GateVerdict:
         """Say whether a route may get more clients; at most a second old.
@@ -199,18 +202,34 @@ class Gates:
         Bound: ASK_S; what was not judged by then is inconclusive.
         """
         judged, ends = [], time.monotonic() + ASK_S
-        everybody = [cohort.name for cohort in self._state.config.cohorts if is_everybody(cohort)]
-        for route in routes:
-            old, new = before.get(route.name), after.get(route.name)
-            if old is None or new is None or route.legacy is None or not raises_new_share(old, new, everybody):
-                continue
+        for route in self._raised(routes, before, after):
             if route.gate is not None and route.name in anew:
                 judged.append(_unjudged(route, "nothing was compared yet as the new file has it"))
             elif time.monotonic() >= ends:
                 judged.append(_unjudged(route, f"many gates were asked at once, for {ASK_S:g} s"))
             else:
-                judged.append(await self._judge_now(route, FRESH_S, 0.0))
+                judged.append(await self._judge_now(route, FRESH_S, FRESH_S))
         return Admission(judged=tuple(judged))
+
+    async def hear(self, planned: Mapping[str, Flag]) -> None:
+        """Let new say its builds before a flip takes the turn: nobody who rolls back waits for a new that hangs."""
+        routes = [self._state.route(name) for name in planned]
+        raised = self._raised(routes, {route.name: self._state.flag(route) for route in routes}, planned)
+        await asyncio.gather(*(self._word(route, 0.0) for route in raised if route.gate is not None))
+
+    def _raised(
+        self, routes: Iterable[RouteSpec], before: Mapping[str, Flag], after: Mapping[str, Flag]
+    ) -> list[RouteSpec]:
+        """Choose the routes with a legacy side whose new side would get more clients."""
+        everybody = [cohort.name for cohort in self._state.config.cohorts if is_everybody(cohort)]
+        return [
+            route
+            for route in routes
+            if route.legacy is not None
+            and (old := before.get(route.name)) is not None
+            and (new := after.get(route.name)) is not None
+            and raises_new_share(old, new, everybody)
+        ]
 
     def forget(self, routes: Iterable[str]) -> None:
         """Judge anew whoever asks next."""
@@ -246,7 +265,7 @@ class Gates:
         """Judge the build that new says it is now (rule 4)."""
         if route.gate is None or route.legacy is None:
             return await self._judge(route, age_s)
-        word = await self._evidence.ask_build(route, heard_s)
+        word = await self._word(route, heard_s)
         judged = await self._judge(route, age_s)
         verdict = judged.verdict
         if word.trouble and verdict.result == "pass":
@@ -254,6 +273,14 @@ class Gates:
         elif word.note:
             verdict = replace(verdict, sentence=f"{verdict.sentence}; {word.note}")
         return replace(judged, verdict=verdict)
+
+    async def _word(self, route: RouteSpec, heard_s: float) -> Word:
+        """Give what new says of its build, at most *heard_s* old."""
+        known = self._words.get(route.name)
+        if known is None or time.monotonic() - known[0] > heard_s:
+            word = await self._evidence.ask_build(route, heard_s)
+            known = self._words[route.name] = time.monotonic(), word
+        return known[1]
 
     async def _judge_anew(self, route: RouteSpec, spec: GateSpec, now: float) -> Judged:
         name = route.name

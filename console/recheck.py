@@ -30,6 +30,7 @@ from console.question import Answered, Question, ask, in_pair, is_same
 from console.recorder import Recorder, decode_finding
 from console.state import ControlState
 from rules.decision import SAFE_METHODS
+from rules.flag import FOR_EVERYBODY
 from shadow import link
 from shadow.wishes import policy_of
 from store.database import StoreError
@@ -161,6 +162,12 @@ class Rechecks:
         known = {backend.name: backend for backend in self._state.config.backends}
         if route.legacy is None or route.new is None:
             raise ProblemError("refused", f"Route {route.name!r} has one side only now; there is nothing to compare.")
+        stage = self._state.flag(route).stage
+        if stage in FOR_EVERYBODY and route.name not in self._state.holds:
+            raise ProblemError(
+                "refused",
+                f"Route {route.name!r} is {stage.value}: legacy is never asked; flip it to live first.",
+            )
         return known[route.legacy], known[route.new]
 
     async def _compare(

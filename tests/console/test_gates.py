@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,12 +16,15 @@ import pytest
 
 from config.spec import GateSpec, MatchSpec, RouteSpec
 from console.builds import Word
-from console.gates import HEARD_S, Gates, judged_as_json, not_passed
+from console.flips import FlipAsk
+from console.gates import FRESH_S, HEARD_S, Gates, judged_as_json, not_passed
 from console.problem import ProblemError
 from console.state import ControlState
 from rules.flag import Flag, Stage
 from rules.gate import GateEvidence
 from store.database import StoreError
+from tests.console.pair import OPS, pair
+from tests.rules import made as rules_made
 from tests.support.controlnode import DEADLINE_S, ControlNode, FakeWorker, running
 from tests.support.recorder import Recorder, answer
 
@@ -168,6 +171,7 @@ class FakeEvidence:
         self.evidence, self.build, self.asked = evidence, build, 0
         self.basis = "here"
         self.word, self.words = Word(), list[float]()
+        self.told: Callable[[], object] = lambda: None
         self.broken = False
 
     def current_build(self, route: str) -> str:
@@ -181,6 +185,7 @@ class FakeEvidence:
     async def ask_build(self, route: RouteSpec, heard_s: float) -> Word:
         """Say what a test says, and which build new is from then on."""
         self.words.append(heard_s)
+        self.told()
         self.build = self.word.build or self.build
         return self.word
 
@@ -374,7 +379,7 @@ async def test_a_pass_is_of_the_build_that_new_says_it_is(word: Word, result: st
 
     assert [one.verdict.result for one in asked.judged] == [result]
     assert said in asked.judged[0].verdict.sentence
-    assert evidence.words == [0.0]
+    assert evidence.words == [FRESH_S]
 
 
 async def test_a_list_asks_new_nothing() -> None:
@@ -389,6 +394,23 @@ async def test_a_list_asks_new_nothing() -> None:
     await off.judge("orders")
 
     assert (before, evidence.words, unasked.words) == ([], [HEARD_S], [])
+
+
+async def test_nobody_waits_for_new_with_the_turn(tmp_path: Path) -> None:
+    """New is asked for its build before a flip takes the turn, so that a rollback never waits for a new that hangs; a
+    flip that takes clients away asks nobody."""
+    evidence, turns = passing(), list[bool]()
+    orders = rules_made.route("orders", gate=GateSpec(p95_ratio_max=10.0))
+    async with pair(tmp_path, rules_made.config(orders), gated=True) as (one, _):
+        evidence.told = lambda: turns.append(one.state.turn.locked())
+        one.state.gates = Gates(one.state, evidence)
+        answer = await one.flips.flip("orders", FlipAsk(stage="canary", percent_bp=500), OPS)
+        asked = len(turns)
+        await one.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
+
+    assert answer.body["gate"]["result"] == "pass"
+    assert turns == [False]
+    assert asked == 1
 
 
 async def test_a_silent_deploy_does_not_pass_on_the_evidence_of_the_build_before(tmp_path: Path) -> None:

@@ -188,7 +188,8 @@ def group(product: Product) -> dict[str, Any]:  # Any: JSON
 
 
 def test_a_price_is_still_wrong_then_fixed() -> None:
-    """Without credentials nothing is called fixed; with them the wrong price is STILL there, and then FIXED."""
+    """Without credentials nothing is called fixed; with them the wrong price is STILL there, and then FIXED.
+    In complete legacy is never asked, by a recheck neither."""
     wrong, right = Shop("2"), Shop("1")
     with Recorder(right) as legacy, Recorder(wrong) as new, Product(config(legacy, new)) as product:
         product.admin("POST", "/api/v1/deploys", {"backend": "old", "version": "k1"})
@@ -206,7 +207,12 @@ def test_a_price_is_still_wrong_then_fixed() -> None:
         )
         shown = product.admin("GET", f"/api/v1/divergences/{name}")
         metrics = fetch(f"{product.admin_url}/metrics")[1].decode()
+        done = {"stage": "complete", "force": True, "reason": "signed off"}
+        product.admin("POST", "/api/v1/routes/orders/flip", done)
+        before, over = len(legacy.requests), product.admin("POST", call, token, status=409)
+        asked = len(legacy.requests) - before
 
+    assert (over["detail"].split(":")[0], asked) == ("Route 'orders' is complete", 0)
     assert (refused["outcome"], refused["left_out"]) == ("refused", ["authorization"])
     assert "-H 'Authorization" in refused["sentence"]
     assert (still["outcome"], still["legacy"]["status"], still["new"]["status"]) == ("still", 200, 200)
