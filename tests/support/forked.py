@@ -8,7 +8,6 @@ own arguments, environment, output and end. What is about the start itself runs 
 from __future__ import annotations
 
 import atexit
-import gc
 import multiprocessing
 import os
 import signal
@@ -81,7 +80,6 @@ def _live(
     words: list[str], sockets: list[tuple[str, socket.socket]], environment: dict[str, str], errors: str, output: str
 ) -> None:
     """Be the product's process; the exit code is what it answers."""
-    gc.freeze()  # its collections walk what it makes; walking all that was imported would also copy every page of it
     for number, place in ((1, output), (2, errors)):
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(descriptor, number)
