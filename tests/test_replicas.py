@@ -20,7 +20,7 @@ from tests.support.postgres import PASSWORD, PostgresServer
 from tests.support.product import wait_until
 from tests.support.recorder import RecordedRequest, Recorder, answer
 
-pytestmark = [pytest.mark.needs("postgres"), pytest.mark.alone, pytest.mark.shares]
+pytestmark = [pytest.mark.needs("postgres"), pytest.mark.shares]
 
 JSON = (("Content-Type", "application/json"),)
 PATH = "/api/orders/7"
