@@ -118,7 +118,8 @@ class Admin:
         except UnicodeEncodeError as error:
             raise click.UsageError("an argument is not UTF-8, so it cannot be sent; write it anew") from error
         except (httpx2.RequestError, httpx2.InvalidURL, ValueError, TlsError) as error:
-            raise OutOfReachError(self._out_of_reach(error)) from error
+            is_unknown = method != "GET" and isinstance(error, (httpx2.ReadTimeout, httpx2.ReadError))
+            raise OutOfReachError(self._unanswered(error) if is_unknown else self._out_of_reach(error)) from error
         return self._answer_from(response)
 
     def _verified(self) -> ssl.SSLContext | bool:
@@ -133,6 +134,13 @@ class Admin:
         return (
             f"cannot reach the admin API at {self.url} ({reason}); is `matapalo serve` running, and is --url (or "
             "MATAPALO_URL) what its `admin.listen` says? `matapalo rollback --local` works without it"
+        )
+
+    def _unanswered(self, error: Exception) -> str:
+        reason = str(error) or type(error).__name__
+        return (
+            f"the admin API at {self.url} took the call and did not answer ({reason}), so whether it was carried out "
+            "is not known: look at `matapalo audit` before repeating it. `matapalo rollback --local` works without it"
         )
 
     def _answer_from(self, response: httpx2.Response) -> Answer:

@@ -149,3 +149,17 @@ def test_an_argument_that_is_not_utf_8_is_wrong_usage(cli: Cli, admin: StandIn, 
 
     assert (printed.code, admin.asked) == (2, [])
     assert "not UTF-8" in printed.err
+
+
+@pytest.mark.parametrize(("words", "is_unknown"), [(("hold", "orders"), True), (("routes",), False)])
+def test_a_change_without_an_answer_may_have_been_made(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], is_unknown: bool
+) -> None:
+    """Who took a change and says nothing may have carried it out: exit code 3, and where to look before repeating."""
+    monkeypatch.setattr("console.commands.admin.READ_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        printed = cli(*words, "--url", f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+    assert printed.code == 3
+    assert ("not known: look at `matapalo audit`" in printed.err) is is_unknown
+    assert "rollback --local" in printed.err
