@@ -54,6 +54,9 @@ DAY_HOURS: Final = 24
 SIDES: Final = ("legacy", "new", "undeclared", "none")
 RENDER_S: Final = 10.0
 
+AT_ONCE: Final = 50
+"""Routes that are shown before others have their turn: 2 ms, and a flip never waits for a list of a thousand."""
+
 _METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 _KIND_OF_SOURCE: Final = {
     "api": "manual",
@@ -231,14 +234,19 @@ class Views:
         except StoreError:
             shares = {}
         records, last_legacy = await self._recorder.records(), state.totals.last_legacies()
-        sums = await asyncio.to_thread(sum_up, records, last_legacy)
-        counts = counts_by_route(sums)
+        counts = await asyncio.to_thread(lambda: counts_by_route(sum_up(records, last_legacy)))
         judged = await state.gates.shown([route.name for route in routes])
-        return [
-            self._route(route, counts.get(route.name, {}), shares.get(route.name, {}), flips.get(route.name))
-            | self._standing(judged[route.name])
-            for route in routes
-        ]
+        drifts, shown = {one["route"]: one["sentence"] for one in of_holds(state)}, []
+        for number, route in enumerate(routes):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+            name = route.name
+            shown.append(
+                self._route(route, counts.get(name, {}), shares.get(name, {}), flips.get(name))
+                | {"drift": drifts.get(name)}
+                | self._standing(judged[name])
+            )
+        return shown
 
     def _route(self, route: RouteSpec, counts: Mapping[str, Any], share: Mapping[str, int], flip: Entry | None) -> Json:
         state = self._state
@@ -260,7 +268,6 @@ class Views:
             "counts": counts_as_json(counts),
             "last_legacy": None if last_legacy is None else moment_text(last_legacy),
             "last_flip": None if flip is None else flip_as_json(flip),
-            "drift": next((one["sentence"] for one in of_holds(state) if one["route"] == route.name), None),
         }
 
     async def gate(self, asked: Asked) -> Reply:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from console.autopilot import Autopilot
+from console.call import Asked
+from console.recorder import Recorder
+from console.views import Views
+from console.watchdog import Watchdog
+from console.webhooks import Webhooks
 from rules.flag import Side
 from rules.pin import keys_of, pin_of
+from tests.console.pair import pair
+from tests.rules.made import config, route
 from tests.support.controlnode import ROUTES, running
 
 pytestmark = pytest.mark.anyio
@@ -91,3 +101,33 @@ async def test_status_says_what_drifted_and_who_is_behind(tmp_path: Path) -> Non
     assert 'matapalo_route_drift{route="cart"} 0.0' in metrics
     assert status["workers"][0]["current"] is True
     assert any("1 of 2 workers" in reason for reason in status["degraded"])
+
+
+async def test_a_list_of_a_thousand_routes_holds_nobody_up(tmp_path: Path) -> None:
+    """While all routes are listed flips and rollbacks have their turn: none waits for more than a few milliseconds."""
+    async with pair(tmp_path, config(*(route(f"r{number}") for number in range(1_000)))) as (one, _):
+        webhooks = Webhooks(one.state)
+        watchdog = Watchdog(one.state, one.holds, on_trip=lambda *_: None)
+        autopilot = Autopilot(one.state, one.flips, one.state.gates, webhooks)
+        views = Views(one.state, Recorder(one.state), watchdog, autopilot, webhooks)
+
+        assert min([await _longest_wait(views) for _ in range(3)]) < 0.05
+
+
+async def _longest_wait(views: Views) -> float:
+    """List all routes; the most CPU time, in seconds, for which nobody else on the loop had a turn."""
+    waits = [0.0]
+
+    async def take_turns() -> None:
+        last = time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            waits.append(now - last)
+            last = now
+
+    turns = asyncio.create_task(take_turns())
+    await views.routes(cast("Asked", None))  # it asks for nothing
+    await asyncio.sleep(0)
+    turns.cancel()
+    return max(waits)
