@@ -393,7 +393,7 @@ def test_behind_a_silent_database_every_reading_call_answers_soon(cluster: Clust
     refused = [asked[call][1] for call in ("share", "divergences", "audit")]
     assert all(body["status"] == 503 and "postgresql://matapalo@" in body["detail"] for body in refused), refused
     assert asked["status"][1]["degraded"]
-    assert [route["name"] for route in asked["routes"][1]["routes"]] == ["orders", "cart", "pay"]
+    assert {route["name"] for route in asked["routes"][1]["routes"]} >= {"orders", "cart", "pay"}
     cluster.wait_well()
 
 
