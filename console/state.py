@@ -124,7 +124,7 @@ class ControlState:
         self.head = ""
         """That entry's hash."""
         self.learned = asyncio.Event()
-        """Set when what another node changed is known here; the keyring waits for it, and clears it."""
+        """Set when another node or a reload changed something; the keyring waits for it, and clears it."""
         self.foreign: dict[str, Flag] = {}
         """Flags of routes that only other nodes' configurations have."""
         self.written: dict[str, Hold] = {}
@@ -272,6 +272,8 @@ class ControlState:
         if spec != self._spec:
             known = {**self.foreign, **self._spec.flags}
             self.foreign = {} if self.replicas is None else {n: f for n, f in known.items() if n not in spec.flags}
+            if spec.config.admin != self._spec.config.admin:
+                self.learned.set()
             self._spec, self._raw = spec, encode(spec)
             self._outdate()
             self.peers.push(spec.revision, self._raw)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +23,9 @@ from console.commands.options import ca_option, config_option, json_option, toke
 from console.commands.output import print_json
 from rules.index import problems as route_problems
 from rules.reach import unreachable
+
+if TYPE_CHECKING:
+    from console.commands.plan import Plan
 
 PROBE_TIMEOUT_S = 3.0
 MAX_PROBES = 32
@@ -60,15 +64,15 @@ def check(
     found = [*located(unplaced, spec), *(Problem(config_path, 0, 0, "routes", text) for text in route_problems(spec))]
     if probe:
         found += _probe_all(config_path, spec)
-    plan: Sequence[str] | None = None
+    plan: Plan | None = None
     seen: list[Warned] = []
     if against is not None:
         from console.commands.plan import plan_against, standing  # httpx2: not for a check without a network
 
-        reload = plan_against(spec, url=against, token=token, ca=ca)
-        if reload.refusal is not None:
-            found.append(Problem(config_path, 0, 0, "reload", reload.refusal))
-        plan, seen = reload.lines, [*reload.warned, *standing(spec, url=against, token=token, ca=ca)]
+        plan = plan_against(spec, url=against, token=token, ca=ca)
+        if plan.refusal is not None:
+            found.append(Problem(config_path, 0, 0, "reload", plan.refusal))
+        seen = [*plan.warned, *standing(spec, url=against, token=token, ca=ca)]
     now = time.time()
     warned = [*warnings_of(spec, now), *_endings(ends)]
     if not found:
@@ -81,7 +85,7 @@ def _report(
     path: str,
     found: list[Problem],
     warnings: Sequence[tuple[str, Problem]],
-    plan: Sequence[str] | None,
+    plan: Plan | None,
     *,
     notes: Sequence[Problem] = (),
     strict: bool,
@@ -96,7 +100,8 @@ def _report(
                 "problems": [_as_json(one) for one in found],
                 "warnings": [{"name": name, **_as_json(one)} for name, one in warnings],
                 "notes": [_as_json(one) for one in notes],
-                "plan": plan,
+                "plan": None if plan is None else plan.lines,
+                "plan_is_whole": None if plan is None else plan.is_whole,
             }
         )
         return int(not ok)
@@ -107,7 +112,7 @@ def _report(
     for one in notes:
         click.echo(f"{_spot(one)}: note: {one.where}: {one.message}", err=True)
     if plan is not None:
-        click.echo("\n".join(["A reload would change:", *plan]) if plan else "A reload would change nothing.")
+        _print_plan(plan)
     if found:
         click.echo(f"{len(found)} problem{'s' if len(found) > 1 else ''} in {path}.", err=True)
     elif warnings:
@@ -116,6 +121,17 @@ def _report(
     else:
         click.echo(f"{path} is valid.")
     return int(not ok)
+
+
+def _print_plan(plan: Plan) -> None:
+    """Say what a reload would change, and whether that is all."""
+    if plan.is_whole:
+        click.echo("A reload would change nothing: this is the configuration in force.")
+        return
+    click.echo("\n".join(["A reload would change:", *plan.lines]) if plan.lines else "No route and no flag changes.")
+    click.echo(
+        "Keys that the admin API does not show (limits, backends, pins …) may change, too: the reload lists them."
+    )
 
 
 def _as_json(problem: Problem) -> dict[str, object]:

@@ -27,6 +27,8 @@ class Plan:
 
     lines: tuple[str, ...] = ()
     """One for each changed route, then one for each flip."""
+    is_whole: bool = True
+    """The file is the one in force; else keys that the admin API does not show may change, too."""
     refusal: str | None = None
     """With which sentence the server would refuse; ``None``: it would not."""
     warned: tuple[Warned, ...] = ()
@@ -50,13 +52,15 @@ def plan_against(spec: ConfigSpec, *, url: str, token: str | None, ca: str | Non
     try:
         carried = carry_flags(old, spec)
     except OrphanError as error:
-        return Plan(lines=lines, refusal=str(error))
+        return Plan(lines=lines, is_whole=False, refusal=str(error))
     if spec.flags != "file":
-        return Plan(lines=lines)
+        return Plan(lines=lines, is_whole=False)
     flips = [one for one in answer["routes"] if carried.get(one["name"], flags[one["name"]]) != flags[one["name"]]]
     told = [_flip(one, carried[one["name"]]) for one in flips]
     return Plan(
-        lines=(*lines, *(line for line, _ in told)), warned=tuple(warned for _, warned in told if warned is not None)
+        lines=(*lines, *(line for line, _ in told)),
+        is_whole=False,
+        warned=tuple(warned for _, warned in told if warned is not None),
     )
 
 

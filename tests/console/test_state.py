@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from config.spec import TokenSpec
 from console.problem import ProblemError
 from tests.console.pair import pair
 from tests.rules.made import config, route
@@ -39,3 +40,18 @@ async def test_the_hold_of_a_route_is_let_alone_until_the_last_who_changes_it_is
             assert both == {"orders", "cart"}
             assert set(state.in_change) == {"orders"}
         assert not state.in_change
+
+
+async def test_who_may_call_counts_with_the_reload(tmp_path: Path) -> None:
+    """A configuration with other tokens wakes the keyring at once: a new token is not unknown for seconds."""
+    token = TokenSpec(name="ops", role="operator", token="sha256:" + "0" * 64)
+    async with pair(tmp_path, config(route("orders"))) as (one, _):
+        state = one.state
+        state.learned.clear()
+
+        state.adopt(replace(state.spec, revision=state.next_revision()))
+        same = state.learned.is_set()
+        admin = replace(state.config.admin, tokens=(token,))
+        state.adopt(replace(state.spec, config=replace(state.config, admin=admin), revision=state.next_revision()))
+
+        assert (same, state.learned.is_set()) == (False, True)

@@ -130,6 +130,17 @@ def test_against_prints_the_plan(cli: Cli, admin: StandIn, tmp_path: Path) -> No
 
     assert printed.code == 0
     assert "~ route orders: new: older -> fresh" in printed.out
+    assert "Keys that the admin API does not show" in printed.out
+
+    admin.answers["GET /api/v1/routes"] = (200, {"revision": 13, "routes": [{**served, "new": "fresh"}]})
+    unseen = cli("check", "--against", admin.url)
+    assert "No route and no flag changes." in unseen.out
+    assert "may change, too" in unseen.out, "the digest is another one: limits or backends may differ"
+
+    digest = load(tmp_path / "matapalo.yaml").digest
+    admin.answers["GET /api/v1/status"] = (200, {**STATUS, "config": {"digest": digest}})
+    assert "this is the configuration in force" in cli("check", "--against", admin.url).out
+    assert cli("check", "--against", admin.url, "--json").json["plan_is_whole"] is True
 
 
 def test_against_names_the_flag_that_would_be_lost(cli: Cli, admin: StandIn, tmp_path: Path) -> None:
