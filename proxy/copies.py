@@ -410,14 +410,13 @@ class Copy:
         pairs = self.policy.counts.pairs
         exchange = self.exchange
         head = exchange.head
-        if self.primary_side == "legacy":
-            pairs.recent[head.method, self.primary.status, self.answer.status] += 1
-        else:
-            pairs.recent[head.method, self.answer.status, self.primary.status] += 1
+        one, other = (self.primary, self.answer) if self.primary_side == "legacy" else (self.answer, self.primary)
+        pairs.recent[head.method, one.status, other.status] += 1
         if pairs.room:
-            times = exchange.head_at - exchange.sent_at, self.head_at - self.sent_at
-            legacy_s, new_s = times if self.primary_side == "legacy" else times[::-1]
-            pairs.add((head.method, head.target, self._request[1]), legacy_s, new_s)
+            legacy_s, new_s = exchange.head_at - exchange.sent_at, self.head_at - self.sent_at
+            if self.primary_side != "legacy":
+                legacy_s, new_s = new_s, legacy_s
+            pairs.add((head.method, head.target, self._request[1] or b""), legacy_s, new_s)
 
     def _count_broken(self) -> None:
         """Count what gates judge of two answers of which at least one never became whole."""

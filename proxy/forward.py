@@ -121,10 +121,10 @@ def trailer_bytes(trailers: wire.Trailers) -> bytes:
 class Peer:
     """Know who is at the other end of a client connection, and what its forwarding fields are worth.
 
-    Cost: an untrusted peer's lines are made once per connection.
+    Cost: an untrusted peer's lines are made once per connection, and once more when it asks for another host.
     """
 
-    __slots__ = ("address", "lines", "scheme", "trusted", "via")
+    __slots__ = ("_host", "_host_lines", "address", "lines", "scheme", "trusted", "via")
 
     def __init__(
         self, address: str, *, trusted_networks: tuple[Network, ...], scheme: bytes = b"http", via: bytes = b""
@@ -135,6 +135,9 @@ class Peer:
         self.via = via
         self.trusted = bool(trusted_networks) and is_trusted(address, trusted_networks)
         self.lines = b"%bX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (via, address.encode(), scheme)
+        self._host = b""
+        self._host_lines = self.lines
+        """The same with the host that was asked for last."""
 
     def client_ip(self, head: wire.RequestHead, networks: tuple[Network, ...]) -> str:
         """Resolve the client's address: from the right, the first address that is no trusted proxy."""
@@ -153,9 +156,11 @@ class Peer:
 
     def forwarding_lines(self, head: wire.RequestHead) -> bytes:
         """Write X-Forwarded-For, -Proto and -Host (and Forwarded from a trusted proxy, extended)."""
-        host_line = b"X-Forwarded-Host: %b\r\n" % head.host if head.host else b""
         if not (self.trusted and head.forwarded):
-            return self.lines + host_line
+            if head.host != self._host:
+                self._host = head.host
+                self._host_lines = b"%bX-Forwarded-Host: %b\r\n" % (self.lines, head.host) if head.host else self.lines
+            return self._host_lines
         fields = head.fields
         hops = [*fields.getall(b"x-forwarded-for"), self.address.encode()]
         out = [b"X-Forwarded-For: " + b", ".join(hops)]

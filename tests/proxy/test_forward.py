@@ -98,6 +98,16 @@ def test_our_name_is_in_every_request(trusted: bool) -> None:
     assert peer.forwarding_lines(head).startswith(b"X-Matapalo-Via: me\r\nX-Forwarded-For: ")
 
 
+def test_every_request_of_a_connection_names_its_own_host() -> None:
+    """X-Forwarded-Host is what this request asked for, not what the one before it did; an empty Host names none."""
+    peer = forward.Peer("10.0.0.1", trusted_networks=())
+    own = b"X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: http\r\n"
+
+    for host, line in ((b"a", b"X-Forwarded-Host: a\r\n"), (b"", b""), (b"b", b"X-Forwarded-Host: b\r\n")):
+        head = head_of(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
+        assert peer.forwarding_lines(head) == peer.forwarding_lines(head) == own + line
+
+
 @pytest.mark.parametrize(
     ("nodes", "expected"),
     [(b"me", True), (b"a,me", True), (b"a, \tme ,b", True), (b"meme", False), (b"a,b,c,d,e,f,g,h", False)],

@@ -164,7 +164,7 @@ def test_paired_times_stand_in_the_bins_of_latency() -> None:
     route = counts.route("orders")
     route.eligible = 1
     route.pairs.recent[b"GET", 200, 200] += 1
-    route.pairs.add((b"GET", b"/a", None), 0.001, 0.01)
+    route.pairs.add((b"GET", b"/a", b""), 0.001, 0.01)
 
     tally = counts.tally("e")
 
@@ -179,16 +179,16 @@ def test_compared_requests_are_told_apart_by_method_target_and_body() -> None:
     route = counts.route("orders")
     route.eligible = 1
 
-    def told(*requests: tuple[bytes, bytes, bytes | None]) -> set[int]:
+    def told(*requests: tuple[bytes, bytes, bytes]) -> set[int]:
         route.pairs.recent[b"GET", 200, 200] += 1
         for request in requests:
             route.pairs.add(request, 0.001, 0.001)
         return set(positions_from(counts.tally("e").distinct["orders"]))
 
-    first = told((b"GET", b"/a", None), (b"GET", b"/a", None), (b"GET", b"/b", None))
+    first = told((b"GET", b"/a", b""), (b"GET", b"/a", b""), (b"GET", b"/b", b""))
 
     assert len(first) == 2
-    assert told((b"GET", b"/a", None)) < first
+    assert told((b"GET", b"/a", b"")) < first
     assert len(told((b"POST", b"/a", b"{1}"), (b"POST", b"/a", b"{2}"), (b"POST", b"/a", b"{1}"))) == 2
     assert counts.tally("e").distinct == {}
 
