@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from math import inf
 from types import MappingProxyType
 from typing import Final
@@ -24,7 +25,7 @@ from rules.bucket import bucket_salt, sample_salt
 from rules.cohort import Clues, Cohort, clues_of
 from rules.flag import BUCKETS, DEFAULT_SAMPLE_BP, FOR_EVERYBODY, Flag, Hold, Side, Stage
 from rules.pin import Pin, ended_after, pin_of
-from rules.sticky import Fields, Source, header_from, sources_from
+from rules.sticky import MAX_SHARED, Fields, Source, header_from, sources_from
 
 SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 """RFC 9110 section 9.2.1."""
@@ -131,6 +132,8 @@ class Canary:
     """Legacy's and new's choice when the cookie is issued; ``None``: the route does not ask for it."""
     pinned: Mapping[Side, Choice]
     """What a pinned client's reads get; a side that is missing here is never kept."""
+    reads: frozenset[bytes] = SAFE_METHODS
+    """Methods that follow a pin; all others set one."""
     writing: Canary | None = None
     """What writes get instead, where their answers pin; ``None``: the same."""
 
@@ -208,7 +211,7 @@ def compile_route(
         known = before.pin.ended if before is not None and before.pin is not None else {}
         stood = None if before is None else (before.flag, before.hold)
         ended = ended_after(known, stood, (flag, hold), clock())
-        pin = pin_of(flag.salt, spec.pin_ns, _reads(spec), pin_keys, ended)
+        pin = pin_of(flag.salt, spec.pin_ns, pin_keys, ended)
     stage = _effective_stage(flag, hold)
     route = _compile(spec, flag, hold, stage, index=index, copying=copying, overrides=overrides, pin=pin)
     if hold is not None or stage in FOR_EVERYBODY:
@@ -398,7 +401,7 @@ def _canary(maker: _Maker, flag: Flag, pin: Pin | None) -> Canary:
             header=header_from(spec.sticky),
             sources=sources,
             salt=bucket_salt(flag.salt),
-            threshold=BUCKETS - flag.percent_bp,
+            threshold=_threshold(flag.percent_bp),
             new=maker.choice(Side.NEW, "bucket", fallback=fallback, pin=pin),
             legacy=maker.choice(Side.LEGACY, "bucket", pin=pin),
             no_key=maker.choice(Side.LEGACY, "no_key", pin=pin),
@@ -409,6 +412,7 @@ def _canary(maker: _Maker, flag: Flag, pin: Pin | None) -> Canary:
             if issues
             else None,
             pinned=pinned,
+            reads=_reads(spec),
             writing=writing,
         )
 
@@ -417,6 +421,12 @@ def _canary(maker: _Maker, flag: Flag, pin: Pin | None) -> Canary:
     # Nobody is to be on new any more: that is a rollback, and takes the pinned ones along.
     kept = (Side.LEGACY, Side.NEW) if flag.percent_bp else (Side.LEGACY,)
     return canary(_pinned(maker, kept, fallback), None, writing=canary({}, pin))
+
+
+@lru_cache(maxsize=MAX_SHARED)
+def _threshold(percent_bp: int) -> int:
+    """Give the first bucket of new; one object for all routes with the same share."""
+    return BUCKETS - percent_bp
 
 
 def _live_with_pins(maker: _Maker, flag: Flag) -> Canary:
@@ -432,6 +442,7 @@ def _live_with_pins(maker: _Maker, flag: Flag) -> Canary:
         no_key=new,
         issued=None,
         pinned=_pinned(maker, (Side.LEGACY,), None),
+        reads=_reads(maker.spec),
     )
 
 

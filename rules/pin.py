@@ -50,8 +50,6 @@ class Pin:
     cookie: bytes
     """The name of its cookie."""
     lasts_s: int
-    reads: frozenset[bytes]
-    """Methods that follow a pin; all others set one."""
     keys: tuple[bytes, ...]
     ended: Mapping[Side, float] = field(default_factory=dict)
     """Side to the Unix time when clients were last taken from it; a side that is missing: never, as far as is known."""
@@ -88,7 +86,6 @@ class Pin:
 def pin_of(
     scope: str,
     lasts_ns: int,
-    reads: frozenset[bytes],
     keys: tuple[bytes, ...],
     ended: Mapping[Side, float] = MappingProxyType({}),
 ) -> Pin:
@@ -96,7 +93,7 @@ def pin_of(
     raw_scope = scope.encode()
     name = b"%b_%b" % (PIN_COOKIE, sha256(b"pin:" + raw_scope).hexdigest()[:8].encode())
     lasts_s = max(1, lasts_ns // 10**9)
-    return Pin(scope=raw_scope, cookie=name, lasts_s=lasts_s, reads=reads, keys=keys, ended=ended)
+    return Pin(scope=raw_scope, cookie=name, lasts_s=lasts_s, keys=keys, ended=ended)
 
 
 Standing = tuple[Flag, Hold | None]

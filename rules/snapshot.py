@@ -391,7 +391,7 @@ class Snapshot:
         bucket = NO_BUCKET
         pin = route.pin
         if pin is not None:
-            if method not in pin.reads:
+            if method not in canary.reads:
                 canary = canary.writing or canary
             elif pins and (side := pin.side(pins, self._clock)) is not None:
                 choice = canary.pinned.get(side)

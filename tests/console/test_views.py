@@ -50,7 +50,7 @@ async def test_explain_hears_no_pin_from_before_a_rollback(tmp_path: Path) -> No
     routes = ROUTES.replace('"/orders/{id:int}"}', '"/orders/{id:int}"}\n    pin: 30s')
     async with running(tmp_path, top=top, routes=routes) as node:
         await node.post("/api/v1/routes/orders/flip", {"stage": "canary", "percent": 1})
-        pin = pin_of("orders", 30 * 10**9, frozenset(), keys_of([f"file:{tmp_path}/pins"]))
+        pin = pin_of("orders", 30 * 10**9, keys_of([f"file:{tmp_path}/pins"]))
         cookie = f"{pin.cookie.decode()}={pin.value(Side.NEW, time.time()).decode()}"
         query = f"/api/v1/explain?path=/orders/7&header=Cookie:%20{cookie}&method=GET"
         before = (await node.get(query)).json()["pinned"]

@@ -64,7 +64,7 @@ def decide(
 
 def pinned(side: Side, salt: str = "salt", **more: str) -> FieldList:
     """Write the request of a client that is pinned to a side."""
-    pin = pin_of(salt, 30 * 10**9, frozenset(), keys_of(["env:TEST_PIN"]))
+    pin = pin_of(salt, 30 * 10**9, keys_of(["env:TEST_PIN"]))
     return fields(cookie=f"{pin.cookie.decode()}={pin.value(side, NOW - 10).decode()}", **more)
 
 
@@ -254,7 +254,7 @@ def test_a_pin_is_heard_only_where_its_side_still_answers(one: Flag, side: Side,
 def test_a_forged_pin_is_no_pin(value: str) -> None:
     """What we did not sign is ignored, without an error; so is a pin of another journey, and one that has ended."""
     one = snapshot(flag("canary", 5_000))
-    name = pin_of("salt", 1, frozenset(), ()).cookie.decode()
+    name = pin_of("salt", 1, ()).cookie.decode()
 
     assert decide(one, fields(cookie=f"{name}={value}")).reason == "no_key"
     assert decide(one, pinned(Side.NEW, salt="cart")).reason == "no_key"

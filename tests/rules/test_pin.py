@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.decision import SAFE_METHODS
 from rules.flag import Side
 from rules.pin import Pin, keys_of, pin_of, pins_in, without_pins
 from rules.sticky import FieldList
@@ -18,7 +17,7 @@ NOW = 1_795_000_000.9
 
 def pin(scope: str = "checkout", keys: tuple[bytes, ...] = (b"one",), lasts_s: int = 30) -> Pin:
     """Make a pin of one scope."""
-    return pin_of(scope, lasts_s * 10**9, SAFE_METHODS, keys)
+    return pin_of(scope, lasts_s * 10**9, keys)
 
 
 def cookie(one: Pin, side: Side = Side.NEW, now: float = NOW) -> bytes:
