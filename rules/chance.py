@@ -52,7 +52,7 @@ def excess_over(strata: Sequence[Stratum]) -> float:
     It needs about twice the requests where both sides have as many.
     Cost: some microseconds per node.
     """
-    told = [(a, n, b, m, (a + b) / (n + m)) for a, n, b, m in strata if n and m]
+    told = [(a, n, b, m, (a + b) / (n + m)) for a, n, b, m in strata if n and m and 0 < a + b < n + m]
     if len(told) < 2:
         return excess(*told[0][:4]) if told else 1.0
     return min(

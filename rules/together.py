@@ -1,9 +1,9 @@
 """What a node makes of its own counts and of the sum over all nodes.
 
-Theory: own counts are enough, nobody waits for a sum. They are one node's view, though: where legacy certainly fails on
-other nodes while new does not, and over all of them new is not worse than legacy, a rollback would only move the harm
-to those nodes. That is the same case as both sides failing alike: an alert. What other nodes have not told holds
-nothing up.
+Theory: own counts are enough, nobody waits for a sum. But where legacy fails on some node while new does not, and over
+all nodes about as much as new, or not certainly less, a rollback would only move the harm there. That is the same case
+as both sides failing alike: an alert. It is asked of what the sum finds, too: nodes copy more while they are in doubt,
+so the pairs of the one whose new fails outnumber the others'. What other nodes have not told holds nothing up.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from dataclasses import replace
 from typing import Final
 
 from config.spec import WatchdogSpec
-from rules.chance import CHANCE, excess_over
-from rules.findings import is_much, new_fails, percent
-from rules.watch import Judgement
+from rules.chance import CHANCE, excess, excess_over
+from rules.findings import new_fails, percent
+from rules.watch import DOUBT, Judgement
 from rules.window import Window, legacy_now, new_seen, strata
+
+ABOUT: Final = 0.5
+"""Legacy fails about as much as new if it fails this part of it: what was told last is a second older than what is
+seen here, and failures grow within it."""
 
 _GRAVITY: Final = {"suspicious": 2, "alert": 1}
 """What outweighs which; whatever takes back outweighs all, and the rest is what the sum says."""
@@ -24,29 +28,30 @@ _GRAVITY: Final = {"suspicious": 2, "alert": 1}
 
 def together(spec: WatchdogSpec, own: Judgement, total: Judgement, windows: Sequence[Window]) -> Judgement:
     """Decide between what this node sees and what all see; *windows* are the sums that *total* was judged on."""
-    if own.to and own.rule in ("errors", "pairs"):
+    found = max((total, own), key=_gravity)
+    if found.to and found.rule in ("errors", "pairs"):
         for window in windows:
-            if _only_moves(spec, window):
-                return _moved(spec, own, window)
-    return max((total, own), key=_gravity)
+            if _only_moves(window):
+                return _moved(spec, found, window)
+    return found
 
 
 def _gravity(found: Judgement) -> int:
     return 3 if found.to else _GRAVITY.get(found.state, 0)
 
 
-def _only_moves(spec: WatchdogSpec, window: Window) -> bool:
-    """Tell whether legacy certainly fails on other nodes where new does not, and by as much as new here."""
-    if is_much(spec, new_seen(window), legacy_now(window).share):
+def _only_moves(window: Window) -> bool:
+    """Tell whether legacy fails on some node where new does not, and over all of them about as much as new."""
+    nodes = strata(window)
+    if not any(excess(b, m, a, n) < DOUBT / len(nodes) for a, n, b, m in nodes):
         return False
-    of_others = strata(window)[1:]
-    return excess_over([(b, m, a, n) for a, n, b, m in of_others]) < CHANCE
+    return legacy_now(window).share >= ABOUT * new_seen(window).share or excess_over(nodes) >= CHANCE
 
 
-def _moved(spec: WatchdogSpec, own: Judgement, window: Window) -> Judgement:
+def _moved(spec: WatchdogSpec, found: Judgement, window: Window) -> Judgement:
     legacy = legacy_now(window)
     return replace(
-        own,
+        found,
         state="alert",
         to="",
         sentence=(

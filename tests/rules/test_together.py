@@ -49,6 +49,11 @@ CASES = {
         "legacy",
     ),
     "new fails here, one of fifty nodes": ([seen(200, new=0.9), *[seen(200)] * 49], "legacy"),
+    "the same, and legacy a little on another one": (
+        [seen(2_000, new=0.4), seen(2_000, legacy=0.03), *[seen(2_000)] * 48],
+        "legacy",
+    ),
+    "what legacy fails elsewhere was told a second ago": ([seen(250, new=0.38), seen(250, legacy=0.2), seen(250)], ""),
     "one node fails both sides, and hardly asks legacy": (
         [seen(90, new=1.0, legacy=1.0, of_legacy=1), *[seen(1, of_legacy=2_000)] * 2],
         "",
@@ -65,6 +70,21 @@ def test_what_the_nodes_see_decides(case: str) -> None:
     found = decided(*nodes)
 
     assert found.to == to, found.sentence
+
+
+def test_the_pairs_of_the_node_in_doubt_do_not_outvote_the_others() -> None:
+    """In live the node whose new fails copies more than the one whose legacy fails; the sum of their pairs decides
+    nothing against that."""
+    doubt = {("2xx", "5xx"): 480}, {("5xx", "2xx"): 80}, {("2xx", "2xx"): 80}
+    nodes = [
+        Window(seconds=60, new=800, new_failed=800 if at == 0 else 0, pairs=pairs) for at, pairs in enumerate(doubt)
+    ]
+    total = summed([nodes[2], *nodes[:2]])
+
+    own, all_ = (judge(SPEC, LIVE, (one,), known=HEALTHY) for one in (nodes[2], total))
+
+    assert all_.to == "legacy"
+    assert together(SPEC, own, all_, (total,)).state == "alert"
 
 
 def test_harm_that_would_only_move_is_an_alert_that_says_so() -> None:
