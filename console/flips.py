@@ -102,6 +102,7 @@ class Flips(Changing):
             *done.notes,
             *_cohort_notes(ask, done.after, gated=bool(asked)),
             *self._gone_notes(done.after),
+            *self._uncopied_notes(done.after),
             *await probe,
         )
         return await self.answer(replace(done, notes=notes, extra={**done.extra, **asked}))
@@ -113,6 +114,15 @@ class Flips(Changing):
             f"legacy last answered route {name} at {moment_text(at)}; whoever asks again gets 410"
             for name, at in last.items()
             if at is not None
+        )
+
+    def _uncopied_notes(self, after: Mapping[str, Flag]) -> tuple[str, ...]:
+        """Say where a switch keeps back the copies that a flag asks for."""
+        off = self.state.spec.copying_off
+        return tuple(
+            f"copying of {name} is switched off, so nothing is compared until `matapalo shadow on {name}`"
+            for name, flag in after.items()
+            if flag.sample_bp and (name in off or EVERYWHERE in off)
         )
 
     async def _admit(self, planned: Mapping[str, Flag], caller: Caller, *, force: bool) -> tuple[Caller, Json]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from config.errors import ConfigError
 from config.spec import ToleranceSpec
-from config.tolerance import PROPOSED_DAYS, as_mapping
+from config.tolerance import PROPOSED_DAYS, as_mapping, days_left
 from console.auth import require
 from console.call import Asked, Reply
 from console.change import Answer, Changing, on_newest_truth
@@ -78,6 +78,9 @@ class Tolerating(Changing):
                 }
             )
         require(asked.visitor, "operator")
+        if not days_left(spec, time.time()):
+            over = f"expires is {spec.expires}, which is over, so it would hide nothing; expected today or a later day."
+            raise invalid([Fault(where="expires", detail=over)])
         answer = await self.apply(spec, asked.caller)
         return Reply(status=answer.status, body=answer.body, replayed=answer.replayed)
 
@@ -131,7 +134,7 @@ class Tolerating(Changing):
                     raise ProblemError(
                         "tolerance", f"{name} stands in {state.config_path}; remove it there and reload."
                     )
-                raise unknown("tolerance", name, held)
+                raise unknown("tolerance", name, held, where="among the applied ones")
             spec = held.pop(name)
             done = await self.write_tolerances("untolerate", name, held, reason, caller)
         return await self.answer(replace(done, extra={"tolerance": {"id": spec.id, **as_mapping(spec)}}))

@@ -63,6 +63,8 @@ async def test_copying_is_switched_for_one_route_or_all(tmp_path: Path) -> None:
         everything = await node.post("/api/v1/shadow", {"on": False})
         back = await node.post("/api/v1/shadow", {"on": True, "route": "cart"})
         cart = (await node.get("/api/v1/routes/cart")).json()["copying"]
+        flipped = await node.post("/api/v1/routes/orders/flip", {"stage": "shadow"})
+        silent = await node.post("/api/v1/routes/orders/flip", {"stage": "shadow", "sample": 0})
         undone = await node.post("/api/v1/undo", {"audit_id": back.json()["audit_id"]})
         again = await node.post("/api/v1/undo", {"audit_id": undone.json()["audit_id"]})
         cleared = await node.post("/api/v1/shadow", {"on": True})
@@ -70,6 +72,8 @@ async def test_copying_is_switched_for_one_route_or_all(tmp_path: Path) -> None:
     assert one.json()["copying"] == {"on": True, "off": ["orders"]}
     assert everything.json()["copying"] == {"on": False, "off": ["orders"]}
     assert back.json()["copying"] == {"on": True, "off": ["beta", "orders", "pay"]}
+    assert any("copying of orders is switched off" in note for note in flipped.json()["notes"])
+    assert not any("switched off" in note for note in silent.json()["notes"])
     assert cart is True
     assert undone.json()["copying"] == {"on": False, "off": ["orders"]}
     assert again.json()["copying"] == back.json()["copying"]

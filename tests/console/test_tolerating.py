@@ -205,6 +205,7 @@ async def test_what_the_file_would_refuse_is_refused(shared: ControlNode) -> Non
         ({**at, "rule": 7, **SAID}, 422, "the name of a rule"),
         ({**at, "apply": True}, 422, "owner"),
         ({**at, **SAID, "expires": "tomorrow"}, 422, "2027-01-31"),
+        ({**at, **SAID, "expires": "2026-01-31", "apply": True}, 422, "is over, so it would hide nothing"),
     ]
     answers = [await shared.post(CALL, body) for body, _, _ in wrong]
 
