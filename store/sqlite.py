@@ -112,23 +112,25 @@ class SqliteDatabase:
         Raises: StoreError for everything that the disk or SQLite refuses; nothing is then written.
         """
         self.check()
+        is_ending = False
         try:
             async with asyncio.timeout(self._deadline_s), self._turn:
                 self.check()
-                await self._writer.execute("BEGIN IMMEDIATE")
                 try:
+                    await self._writer.execute("BEGIN IMMEDIATE")
                     yield SqliteTransaction(self._writer)
+                    is_ending = True
                     await self._writer.execute("COMMIT")
-                except BaseException:
+                except BaseException:  # BEGIN, too: its thread goes on when nobody waits for it any more
                     await self._roll_back()
                     raise
         except (sqlite3.Error, OSError) as error:
             raise StoreError(_sentence(self.name, error)) from error
         except TimeoutError as error:
-            self._broken = (
-                f"{self.name} did not answer within {self._deadline_s:g} s; check the disk and restart Matapalo"
-            )
-            raise StoreError(self._broken) from error
+            sentence = _sentence(self.name, error)
+            if is_ending:  # nobody knows whether it was written: what control remembers may not be what is there
+                self._broken = f"{sentence} and restart Matapalo"
+            raise StoreError(self._broken or sentence) from error
         # SQLite goes on writing into a file that was unlinked under it; what it "committed" there is gone.
         self.check()
 

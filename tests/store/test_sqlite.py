@@ -156,6 +156,31 @@ async def test_a_full_disk_is_a_sentence_and_passes(tmp_path: Path) -> None:
     assert found == [("b", "2")]
 
 
+async def test_a_deadline_that_passes_costs_one_change(tmp_path: Path) -> None:
+    """A change that gets no lock in time, or takes too long, is undone and said; the next one is made."""
+    path = tmp_path / "flags.db"
+    database = await SqliteDatabase.open(str(path), "flags", 0.3)
+
+    async def write(key: str, *, lasts: float = 0.0) -> None:
+        async with database.transaction() as tx:
+            await tx.run(insert(meta).values(key=key, value="1"))
+            await asyncio.sleep(lasts)
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        asyncio.get_running_loop().call_later(0.6, other.rollback)
+        with pytest.raises(StoreError, match="did not answer within"):
+            await write("locked out")
+    with pytest.raises(StoreError, match="did not answer within"):
+        await write("slow", lasts=60.0)
+    database._deadline_s = 60.0
+    await write("next")
+    found = await rows_of(database)
+    await database.close()
+
+    assert found == [("next", "1")]
+
+
 async def test_a_path_with_odd_characters_works(tmp_path: Path) -> None:
     """A state_dir may hold spaces, percent signs, question marks and umlauts."""
     directory = tmp_path / "ä %20 ?mode=ro #x"
