@@ -20,8 +20,8 @@ from config.spec import RouteSpec
 from config.tolerance import as_mapping
 from console.change import Answer, Changing, Done, on_newest_truth
 from console.commits import Caller
-from console.gates import admission_as_json
 from console.journal import moment_text
+from console.judged import admission_as_json
 from console.ledger import require_quiet
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown

@@ -3,8 +3,8 @@
 Rules of this file:
 
 1. Only what gives new more clients asks a gate; whatever takes clients away from it never does. A flip by hand or by
-   the autopilot needs the gate's pass; a file or a provider rules, so its flips are made, and :func:`not_passed` says
-   what stands against them.
+   the autopilot needs the gate's pass; a file or a provider rules, so its flips are made, and
+   :func:`console.judged.not_passed` says what stands against them.
 2. Nothing is known that cannot be read: a broken evidence file makes every gate inconclusive, not open.
 3. What a flip was allowed on, or went over, stands in its audit entry.
 4. A pass is of the build that new runs now. Comparisons name it too late for whoever deploys and flips at once, so new
@@ -17,25 +17,21 @@ import asyncio
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from config.cohort import is_everybody
 from config.spec import GateSpec, RouteSpec
 from console.builds import Word, unasked_note
-from console.journal import moment_text
-from console.problem import ProblemError
-from console.shapes import Json
+from console.judged import Admission, Judged, refusal, unjudged, without
 from rules.flag import Flag
 from rules.gate import GateEvidence, GateVerdict, about, judge
-from rules.latency import quantile
 from rules.leg import Leg, leg_at, recent_legs
 from rules.stage import raises_new_share
 from store.database import StoreError
 
 if TYPE_CHECKING:
-    from console.commits import Caller
     from console.state import ControlState
 
 FRESH_S: Final = 1.0
@@ -92,45 +88,6 @@ class Evidence(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """Hold what a gate said about a route, and on what."""
-
-    route: str
-    spec: GateSpec | None
-    """``None``: the route has no gate."""
-    verdict: GateVerdict
-    evidence: GateEvidence
-    leg: Leg | None = None
-    at: float = 0.0
-    """Unix time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
-    """Hold what a flip may rest on."""
-
-    judged: tuple[Judged, ...] = ()
-    """The gates that were asked; empty: new gets no more clients."""
-    forced: bool = False
-    """One of them did not pass, and whoever flips wants it all the same."""
-
-    @property
-    def shut(self) -> tuple[Judged, ...]:
-        """The gates that did not pass."""
-        return tuple(one for one in self.judged if one.verdict.result != "pass")
-
-    def of(self, routes: Collection[str]) -> Admission:
-        """Leave out what was said of other routes."""
-        return replace(self, judged=tuple(one for one in self.judged if one.route in routes))
-
-    def on(self, caller: Caller, *, ledger_forced: bool = False) -> Caller:
-        """Hand the evidence to the audit entry that this caller's change will get."""
-        said = admission_as_json(self)
-        shown = {} if said is None else {**said, "gates": [judged_as_json(one) for one in self.judged]}
-        return replace(caller, evidence={**caller.evidence, **shown}, forced=self.forced or ledger_forced)
-
-
 class Gates:
     """Judge routes, and keep what was judged for a moment.
 
@@ -174,7 +131,7 @@ class Gates:
             elif route.gate is None or route.legacy is None or name in self._judged:
                 found[name] = await self._judge(route, inf)
             else:
-                found[name] = _unjudged(route, f"this list asked gates for {LIST_S:g} s; the next one asks on")
+                found[name] = unjudged(route, f"this list asked gates for {LIST_S:g} s; the next one asks on")
         return found
 
     async def admit(self, planned: Mapping[str, Flag], *, force: bool) -> Admission:
@@ -185,7 +142,7 @@ class Gates:
         routes = [self._state.route(name) for name in planned]
         asked = await self.ask(routes, {route.name: self._state.flag(route) for route in routes}, planned)
         if asked.shut and not force:
-            raise _refusal(asked)
+            raise refusal(asked)
         return replace(asked, forced=bool(asked.shut))
 
     async def ask(
@@ -204,9 +161,9 @@ class Gates:
         judged, ends = [], time.monotonic() + ASK_S
         for route in self._raised(routes, before, after):
             if route.gate is not None and route.name in anew:
-                judged.append(_unjudged(route, "nothing was compared yet as the new file has it"))
+                judged.append(unjudged(route, "nothing was compared yet as the new file has it"))
             elif time.monotonic() >= ends:
-                judged.append(_unjudged(route, f"many gates were asked at once, for {ASK_S:g} s"))
+                judged.append(unjudged(route, f"many gates were asked at once, for {ASK_S:g} s"))
             else:
                 judged.append(await self._judge_now(route, FRESH_S, FRESH_S))
         return Admission(judged=tuple(judged))
@@ -249,7 +206,7 @@ class Gates:
         """Judge a route as a configuration has it, which may not be in force yet."""
         now = time.time()
         if route.gate is None or route.legacy is None:
-            return _without(route, now)
+            return without(route, now)
         # What a verdict depends on but the evidence; a change of any of it makes the verdict worthless.
         evidence = self._evidence
         compared = (evidence.current_build(route.name), evidence.current_basis(route.name))
@@ -351,117 +308,3 @@ class Gates:
     def _tolerances(self, route: RouteSpec) -> dict[str, str]:
         everywhere = [*self._state.config.tolerate, *self._state.spec.tolerate]
         return {spec.id: spec.expires for spec in (*route.tolerate, *everywhere) if spec.route in ("", route.name)}
-
-
-def _without(route: RouteSpec, now: float) -> Judged:
-    """Say that a route has no gate."""
-    why = "`gate: off`" if route.legacy is not None else "the route has no legacy side"
-    verdict = GateVerdict(result="pass", sentence=f"no gate: {why}, so a flip asks for no evidence")
-    return Judged(route=route.name, spec=None, verdict=verdict, evidence=GateEvidence(), at=now)
-
-
-def _unjudged(route: RouteSpec, why: str) -> Judged:
-    """Say why a gate was not judged."""
-    verdict = GateVerdict(result="inconclusive", sentence=f"not judged: {why}")
-    return Judged(route=route.name, spec=route.gate, verdict=verdict, evidence=GateEvidence(), at=time.time())
-
-
-def _refusal(asked: Admission) -> ProblemError:
-    said = "; ".join(f"{one.route}: {one.verdict.result}, {one.verdict.sentence}" for one in asked.shut)
-    return ProblemError(
-        "gate",
-        f"New gets no more clients yet. {said}. Wait, or flip with force and a reason.",
-        extra={"gates": [judged_as_json(one) for one in asked.judged]},
-    )
-
-
-def not_passed(asked: Admission, ruler: str) -> list[str]:
-    """Say which gates did not pass for flips that were made all the same, because *ruler* rules the flags."""
-    return [
-        f"{one.route}: {ruler} gives new more clients, though its gate is {one.verdict.result}: {one.verdict.sentence}"
-        for one in asked.shut
-    ]
-
-
-# --- how a gate is shown ----------------------------------------------------------------------------------------------
-
-
-def gate_as_json(judged: Judged) -> Json:
-    """Show a gate in a list of routes: the result and its sentence."""
-    return {
-        "result": "off" if judged.spec is None else judged.verdict.result,
-        "sentence": judged.verdict.sentence,
-        "needs_s": judged.verdict.needs_s,
-    }
-
-
-def admission_as_json(admission: Admission) -> Json | None:
-    """Show in a flip's answer what its gates said; ``None``: none was asked."""
-    if not admission.judged:
-        return None
-    said = [f"{one.route}: {one.verdict.sentence}" for one in admission.judged]
-    results = {gate_as_json(one)["result"] for one in admission.judged}
-    worst = next(result for result in ("fail", "inconclusive", "pass", "off") if result in results)
-    return {"result": worst, "sentence": "; ".join(said), "forced": admission.forced}
-
-
-def judged_as_json(judged: Judged) -> Json:
-    """Show a gate whole: every check, what the evidence says, and what it was held against."""
-    verdict, spec, leg = judged.verdict, judged.spec, judged.leg
-    return {
-        "route": judged.route,
-        **gate_as_json(judged),
-        "at": moment_text(judged.at),
-        "checks": [
-            {
-                "name": check.name,
-                "result": check.result,
-                "sentence": check.sentence,
-                "value": check.value,
-                "limit": check.limit,
-                "needs": check.needs,
-            }
-            for check in verdict.checks
-        ],
-        "evidence": evidence_as_json(judged.evidence),
-        "limits": None
-        if spec is None
-        else {
-            "comparisons": spec.comparisons,
-            "distinct_requests": spec.distinct_requests,
-            "divergent_max": spec.divergent_max_bp / 100,
-            "p95_ratio_max": spec.p95_ratio_max,
-            "error_delta_max": spec.error_delta_max_bp / 100,
-            "over_s": spec.over_ns / 1e9,
-        },
-        "leg": None
-        if leg is None
-        else {"number": leg.number, "since": moment_text(leg.since), "confidence": 1.0 - leg.alpha},
-    }
-
-
-def evidence_as_json(evidence: GateEvidence) -> Json:
-    """Show evidence in numbers; times as the two quantiles that count."""
-    p95 = {side: quantile(evidence.latency.get(side, ()), 0.95) for side in ("legacy", "new")}
-    return {
-        "build": evidence.build,
-        "since": moment_text(evidence.since) if evidence.since else None,
-        "until": moment_text(evidence.until) if evidence.until else None,
-        "compared": evidence.compared,
-        "identical": evidence.identical,
-        "tolerated": evidence.tolerated,
-        "divergent": evidence.divergent,
-        "undecided": evidence.undecided,
-        "eligible": evidence.eligible,
-        "skipped": evidence.skipped,
-        "dropped": evidence.dropped,
-        "fallbacks": evidence.fallbacks,
-        "distinct": evidence.distinct,
-        "errored": dict(evidence.errored),
-        "tolerated_by": dict(evidence.tolerated_by),
-        "p95_s": p95,
-        "classes": [
-            {"method": method, "legacy": legacy, "new": new, "pairs": pairs}
-            for (method, legacy, new), pairs in sorted(evidence.classes.items())
-        ],
-    }

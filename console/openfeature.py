@@ -17,7 +17,7 @@ from typing import Final
 from config.spec import OpenFeatureSpec, RouteSpec
 from console.change import Changing, on_newest_truth
 from console.commits import Caller
-from console.gates import not_passed
+from console.judged import not_passed
 from console.problem import ProblemError
 from console.provider import Look, Provider, ProviderError, Question
 from console.state import ControlState

@@ -26,8 +26,8 @@ from config.spec import ConfigSpec
 from config.tls import stamped
 from console.change import Changing, entry_for, on_newest_truth
 from console.commits import Caller, OvertakenError, commit, count_flips
-from console.gates import Admission, not_passed
 from console.journal import now_text
+from console.judged import Admission, not_passed
 from console.problem import Fault, ProblemError
 from console.state import ACK_S, ControlState, Pushed
 from rules.basis import bases_of

@@ -18,8 +18,8 @@ from console.call import Asked, Reply
 from console.degraded import degraded
 from console.drift import drift, of_holds
 from console.epochs import sum_up
-from console.gates import Judged, gate_as_json, judged_as_json
 from console.journal import moment_text
+from console.judged import Judged, gate_as_json, judged_as_json
 from console.metrics import RouteScene, Scene, render
 from console.openapi import openapi
 from console.problem import ProblemError, invalid

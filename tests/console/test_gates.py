@@ -17,7 +17,8 @@ import pytest
 from config.spec import GateSpec, MatchSpec, RouteSpec
 from console.builds import Word
 from console.flips import FlipAsk
-from console.gates import FRESH_S, HEARD_S, Gates, judged_as_json, not_passed
+from console.gates import FRESH_S, HEARD_S, Gates
+from console.judged import judged_as_json, not_passed
 from console.problem import ProblemError
 from console.state import ControlState
 from rules.flag import Flag, Stage
