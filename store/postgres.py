@@ -563,12 +563,12 @@ _NEXT: Final[Mapping[str, str]] = {
 def sentence(name: str, error: BaseException) -> str:
     """Say what is wrong with a PostgreSQL and what to do next, without a password."""
     if isinstance(error, TimeoutError | psycopg.errors.ConnectionTimeout):
-        return f"{name} did not answer in time; Matapalo tries again by itself"
+        return f"{name} did not answer in time; look at its load; nodes try again"
     code = getattr(error, "sqlstate", None) or ""
     if advice := _NEXT.get(code):
         return f"{name} refuses ({_first_line(error)}); {advice}"
     if isinstance(error, psycopg.OperationalError | OSError):
-        return f"{name} cannot be reached ({_first_line(error)}); Matapalo tries again by itself"
+        return f"{name} cannot be reached ({_first_line(error)}); look at it, and at `database`; nodes try again"
     return f"{name} cannot be used: {_first_line(error)}"
 
 

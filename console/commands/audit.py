@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 import click
 
@@ -204,10 +205,8 @@ def _values(evidence: JsonObject) -> str:
 def _what(entry: JsonObject) -> str:
     """Say in a few words what an entry changed."""
     before, after = entry.get("before") or {}, entry.get("after") or {}
-    if entry["kind"] == "token":
-        return "; ".join(f"{name}: {_token_words(before.get(name), token)}" for name, token in after.items())
-    if entry["kind"] == "deployed":
-        return "; ".join(f"{backend} runs {version}" for backend, version in after.items())
+    if words := _WORDS.get(entry["kind"]):
+        return "; ".join(f"{name}: {words(before.get(name), now)}" for name, now in after.items())
     changes = [
         f"{route}: {flag_words(before[route])} → {flag_words(flag)}"
         for route, flag in after.items()
@@ -225,3 +224,19 @@ def _token_words(before: JsonObject | None, after: JsonObject | None) -> str:
         return "revoked"
     until = f", until {after['expires_at']}" if after["expires_at"] else ""
     return f"{'made' if before is None else 'rotated'} ({after['role']}{until})"
+
+
+def _tolerance_words(before: JsonObject | None, after: JsonObject | None) -> str:
+    spec = after or before or {}
+    place = spec.get("path") or spec.get("cause")
+    return f"{place} is not tolerated any more" if after is None else f"{place} until {spec.get('expires')}"
+
+
+_WORDS: Final[Mapping[str, Callable[[Any, Any], str]]] = {  # Any: JSON
+    "token": _token_words,
+    "deployed": lambda _, version: f"runs {version}",
+    "triage": lambda _, decided: str(decided["state"]),
+    "tolerate": _tolerance_words,
+    "untolerate": _tolerance_words,
+}
+"""Kind of entry to how one thing that it changed is told, from before and after; other kinds change flags."""

@@ -17,6 +17,7 @@ from config.spec import (
     RouteSpec,
     RuleSpec,
     ShadowSpec,
+    TokenSpec,
     ToleranceSpec,
     WebhookSpec,
 )
@@ -158,6 +159,15 @@ def test_the_diff_holds_no_part_of_a_url_that_may_be_secret() -> None:
         "[{url: https://new.example:8443, secret: env:HOOK}]"
     ]
     assert "SEKRET" not in "".join(diff(two, three) + diff(three, one))
+
+
+def test_the_diff_holds_no_hash_of_a_token() -> None:
+    """Who reads the audit holds no guesses against a token: its name and role stand there, its hash does not."""
+    token = TokenSpec(name="boss", role="admin", token="sha256:" + "6" * 64)
+    one = config(route("a"))
+    two = replace(one, admin=replace(one.admin, tokens=(token,)))
+
+    assert diff(one, two) == ["~ admin.tokens: [] -> [{name: boss, role: admin, token: sha256:…}]"]
 
 
 @pytest.mark.parametrize(("flags", "prefix"), [("database", "initial_"), ("file", "")])

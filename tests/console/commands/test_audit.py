@@ -46,18 +46,23 @@ def page(entries: list[dict[str, Any]], following: str | None = None) -> dict[st
     return {"entries": [{**one, "id": f"a-{one['id']}"} for one in reversed(entries)], "next": following}
 
 
-def test_a_deploy_is_told_by_its_version(cli: Cli, admin: StandIn) -> None:
-    """What a deploy changed is what runs now; the routes behind it are many and say nothing."""
-    deploy = {
-        **ENTRY,
-        "kind": "deployed",
-        "routes": ["orders", "cart"],
-        "before": {"shop": "v1"},
-        "after": {"shop": "v2"},
-    }
-    admin.answers["*"] = (200, {"entries": [deploy], "next": None})
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "what"),
+    [
+        ("deployed", {"shop": "v1"}, {"shop": "v2"}, "shop: runs v2"),
+        ("triage", {"d-1": {"state": "open"}}, {"d-1": {"state": "accepted", "note": "x"}}, "d-1: accepted"),
+        ("tolerate", {"t-1": None}, {"t-1": {"path": "$.at", "expires": "2027-01-31"}}, "t-1: $.at until 2027-01-31"),
+        ("untolerate", {"t-1": {"cause": "key_order"}}, {"t-1": None}, "t-1: key_order is not tolerated any more"),
+    ],
+)
+def test_what_is_no_flag_is_told_by_what_it_is(
+    cli: Cli, admin: StandIn, kind: str, before: dict[str, Any], after: dict[str, Any], what: str
+) -> None:
+    """A deploy by its version, a decision by its group, a tolerance by its place; not by the routes behind them."""
+    entry = {**ENTRY, "kind": kind, "routes": ["orders", "cart"], "before": before, "after": after}
+    admin.answers["*"] = (200, {"entries": [entry], "next": None})
 
-    assert "deployed  shop runs v2" in cli("audit", at=admin).out
+    assert f"{kind}  {what}" in cli("audit", at=admin).out
 
 
 def test_the_trail_is_a_table(cli: Cli, admin: StandIn) -> None:
