@@ -134,7 +134,7 @@ def test_a_hung_shadow_costs_a_bounded_part_of_memory(legacy: Recorder, new: Rec
     legacy.answer = answer(body)
     healed: list[bool] = []
     new.answer = lambda request: answer(body) if healed else [Hang()]
-    policy = ShadowSpec(max_per_second=None, timeout_ns=1_000_000_000)
+    policy = ShadowSpec(max_per_second=None, max_in_flight=16, timeout_ns=1_000_000_000)
     with (
         OneWorker(
             backends={"legacy": legacy.url, "new": backend("new", new.url)},
@@ -148,7 +148,12 @@ def test_a_hung_shadow_costs_a_bounded_part_of_memory(legacy: Recorder, new: Rec
         for _ in range(400):
             assert client.exchange(request_bytes(target="/api/a")).body == body
         grown = worker.rss_bytes() - before
-        worker.wait(lambda: "copies paused" in worker.errors(), "the circuit to open")
+
+        def has_paused() -> bool:
+            client.exchange(request_bytes(target="/api/a"))
+            return "copies paused" in worker.errors()
+
+        worker.wait(has_paused, "the circuit to open")
         healed.append(True)
 
         def is_back() -> bool:

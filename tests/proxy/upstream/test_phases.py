@@ -59,7 +59,7 @@ class World:
 
     worker: OneWorker
     recorder: Recorder
-    """What ``shop`` is: the test says how it answers."""
+    """What ``shop`` is, and ``hasty``, whose answers are not waited for long: the test says how it answers."""
     network: FaultProxy
     """What ``wire`` is: the recorder behind a faulty network."""
 
@@ -94,7 +94,8 @@ def world() -> Iterator[World]:
         half = SECOND_NS // 2
         short = {"connect_timeout_ns": half, "response_timeout_ns": half, "read_timeout_ns": half}
         backends = [
-            backend("shop", recorder.url, **short),
+            backend("shop", recorder.url),
+            backend("hasty", recorder.url, **short),
             backend("wire", network.url, **short),
             backend("full", recorder.url, max_connections=1, connect_timeout_ns=half),
             backend("refused", f"http://127.0.0.1:{CLOSED_PORT}"),
@@ -235,17 +236,17 @@ def test_silence_is_504(world: World) -> None:
     world.recorder.answer = [Hang()]
     before = len(world.recorder.requests)
 
-    assert world.one_more("shop", "timeout", lambda: world.ask("shop", "POST", b"order").status) == 504
+    assert world.one_more("hasty", "timeout", lambda: world.ask("hasty", "POST", b"order").status) == 504
     assert len(world.recorder.requests) == before + 1
 
 
 def test_silence_on_a_used_connection_is_504_once(world: World) -> None:
     """A POST over a connection that was used before and then falls silent is a 504, and is not sent again."""
     with world.worker.client() as client:
-        assert client.exchange(request_bytes("POST", "/shop/a", body=b"1")).status == 200
+        assert client.exchange(request_bytes("POST", "/hasty/a", body=b"1")).status == 200
         world.recorder.answer = [Hang()]
         before = len(world.recorder.requests)
-        assert client.exchange(request_bytes("POST", "/shop/a", body=b"2")).status == 504
+        assert client.exchange(request_bytes("POST", "/hasty/a", body=b"2")).status == 504
 
     assert len(world.recorder.requests) == before + 1
 
