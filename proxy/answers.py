@@ -49,12 +49,14 @@ class Answer:
 
     def add(self, data: bytes) -> None:
         """Take some body bytes."""
-        self.size += len(data)
+        size = len(data)
+        self.size += size
         if self._hasher is None:
-            if self.size <= MAX_KEPT_ANSWER and self.budget.used + len(data) <= self.budget.limit:
+            budget = self.budget
+            if self.size <= MAX_KEPT_ANSWER and budget.used + size <= budget.limit:
                 chunks = self._chunks
-                self.budget.used += len(data)
-                if not chunks or len(data) >= SMALL:
+                budget.used += size
+                if not chunks or size >= SMALL:
                     chunks.append(data)
                 elif type(chunks[-1]) is bytearray:
                     chunks[-1] += data

@@ -258,7 +258,7 @@ class Copy:
 
     def on_primary_head(self, head: wire.ResponseHead) -> None:
         """The primary answers: no fallback takes the copy back any more, and a condition is decided."""
-        if is_stream(head):
+        if head.length < 0 and is_stream(head):  # nearly every answer has a length
             self.skip("streaming")
             return
         if self.launched:

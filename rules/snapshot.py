@@ -65,6 +65,9 @@ __all__ = [
 SCHEMA: Final = 1
 """Rises with every change of what :class:`SnapshotSpec` holds that an older worker could not read."""
 
+_UNDERSCORE: Final = ord("_")
+"""Stands in the name of every pin, and in no field of many clients: one byte is found in a seventh of the time."""
+
 EVERYWHERE: Final = "*"
 """Stands in ``copying_off`` for all routes."""
 
@@ -350,8 +353,9 @@ class Snapshot:
         if route is None:
             outcome, pins = self._undeclared, b""
         else:
-            # `in` would first raise and forget a TypeError.
-            pins = b"" if route.pin is None or text.find(PIN_COOKIE) < 0 else pins_in(fields)
+            # For bytes `in` would first raise and forget a TypeError; for one byte, asked first, it just looks.
+            shows_none = route.pin is None or _UNDERSCORE not in text or text.find(PIN_COOKIE) < 0
+            pins = b"" if shows_none else pins_in(fields)
             outcome = self._decide_on(route, method, target, fields, client_ip, request_id, pins)
         if ambiguous or pins:
             decision, bucket = outcome
