@@ -10,9 +10,10 @@ from typing import Final
 
 import psycopg
 
+from store.connecting import CONNECT_S, SCHEMA, misfit, named, parameters_of
 from store.database import StoreError
+from store.driver import sentence, severing
 from store.nodes import SKEW_S
-from store.postgres import CONNECT_S, SCHEMA, misfit, named, parameters_of, sentence, severing
 from store.schema import EVIDENCE, FLAGS
 
 OLDEST: Final = 120_000

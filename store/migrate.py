@@ -79,7 +79,9 @@ def upgrade_postgres(where: str, to: str = "head") -> tuple[str, str]:
     """
     import psycopg  # the extra: psycopg need not be installed
 
-    from store.postgres import LOCKS, SCHEMA, named, parameters_of, sentence
+    from store.connecting import SCHEMA, named, parameters_of
+    from store.driver import sentence
+    from store.postgres import LOCKS
 
     parameters = parameters_of(where)
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**parameters), poolclass=NullPool)

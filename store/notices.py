@@ -52,7 +52,7 @@ async def notices(where: str) -> AsyncIterator[str]:
     """
     import psycopg  # optional: only where a database is shared
 
-    from store.postgres import named, parameters_of
+    from store.connecting import named, parameters_of
 
     try:
         async with asyncio.timeout(CONNECT_S):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,17 @@ def postgres_template(postgres_server: PostgresServer) -> str:
 def migrated_url(postgres_server: PostgresServer, postgres_template: str) -> str:
     """Give the URL of a PostgreSQL whose schema is there, and nothing in it."""
     return postgres_server.url(postgres_server.database(template=postgres_template))
+
+
+@pytest.fixture
+def own_server(part_path: Callable[[str], Path]) -> Iterator[PostgresServer]:
+    """Run a server that the test may stop."""
+    from store.migrate import upgrade_postgres
+    from tests.support.postgres import PostgresServer
+
+    with PostgresServer(part_path("postgres").resolve().parent) as server:
+        upgrade_postgres(server.url())
+        yield server
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])

@@ -1,16 +1,25 @@
-"""Sightings as a recorder makes them, and a file to keep them in, for the tests of this room."""
+"""What the tests of this room share: sightings as a recorder makes them, files for them, keys, short deadlines."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+from sqlalchemy import insert, select
+
 from rules.flag import Flag, Hold, Stage
+from store.database import Database, StoreError
 from store.entries import Entry
 from store.evidence import CAP_BYTES, Batch, EvidenceStore
 from store.flags import Commit, FlagStore
 from store.groups import Example, Groups, Sighting
+from store.schema import meta
 
 HOLD = Hold(route="orders", keep_copying=True, reason="night", actor="ops", at="2026-01-01T00:00:00Z")
 FLAG = Flag(stage=Stage.CANARY, percent_bp=1_250, sample_bp=10_000, salt="orders")
@@ -61,3 +70,36 @@ async def fill(directory: Path) -> None:
     groups.add(sighting(body=bytes(range(256))))
     await evidence.write(Batch(epochs={"e": b"\0\xff"}, answered={(1, "orders", "new"): 3_000_000_000}), groups)
     await evidence.close()
+
+
+async def put(database: Database, key: str) -> None:
+    """Write one key."""
+    async with database.transaction() as tx:
+        await tx.run(insert(meta).values(key=key, value="1"))
+
+
+async def keys_of(database: Database) -> list[str]:
+    """Read the keys that these tests write."""
+    found = await database.rows(select(meta.c.key).where(meta.c.key != "schema_floor").order_by(meta.c.key))
+    return [key for (key,) in found]
+
+
+async def soon(database: Database) -> list[str]:
+    """Read once the database is back."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return await keys_of(database)
+        except StoreError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+
+
+@contextmanager
+def short(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Iterator[None]:
+    """Shorten every deadline, so that a test of silence need not wait five seconds."""
+    with monkeypatch.context() as patch:
+        patch.setattr("store.postgres.DEADLINE_S", seconds)
+        patch.setattr("store.driver.DEADLINE_S", seconds)
+        patch.setattr("store.connecting.CONNECT_S", seconds)
+        yield

@@ -1,0 +1,54 @@
+"""Rules of what psycopg is asked and what it answers: every wait ends, and every refusal says what to do."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+import pytest
+
+from store.database import StoreError, open_database
+from store.driver import sentence
+from tests.store.made import put, short, soon
+from tests.support.faultproxy import FaultProxy, Faults
+from tests.support.postgres import PostgresServer
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
+
+
+async def test_silence_ends_at_the_deadline(
+    postgres_server: PostgresServer, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that swallows everything costs one deadline, then a sentence; when it is back, so are we."""
+    name = migrated_url.rpartition("/")[2]
+    with FaultProxy(("127.0.0.1", postgres_server.port)) as network, short(monkeypatch, 1.5):
+        database = await open_database(postgres_server.url(name, port=network.port), "flags")
+        await put(database, "before")
+        network.to_client = Faults(cut_after=0, cut="blackhole")
+        network.accept = "blackhole"
+        began = time.monotonic()
+        with pytest.raises(StoreError, match="did not answer in time"):
+            await put(database, "meanwhile")
+        waited_s = time.monotonic() - began
+        network.to_client, network.accept = Faults(), "connect"
+        found = await soon(database)
+        await database.close()
+
+    assert found[0] == "before"
+    assert waited_s < 5
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (psycopg.errors.InsufficientPrivilege("permission denied for table flags"), "matapalo db check"),
+        (psycopg.errors.DiskFull("could not extend file"), "free some space"),
+        (psycopg.errors.TooManyConnections("too many clients"), "max_connections"),
+        (psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT"), "primary"),
+        (psycopg.OperationalError("connection failed: FATAL: sorry\nDETAIL: more"), "cannot be reached (sorry)"),
+        (TimeoutError(), "did not answer in time"),
+    ],
+)
+def test_each_refusal_says_what_to_do(error: Exception, said: str) -> None:
+    """What operators can do about a refusal stands in the sentence."""
+    assert said in sentence("postgresql://u@h/d", error)
