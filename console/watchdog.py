@@ -125,6 +125,8 @@ class _RouteState:
     flag_at: float = 0.0
     """Since when the flag is this one, as far as was seen."""
     was_held: bool = False
+    note: str = ""
+    """Of its last trip, on whatever node: another one says that it was held, if only between two looks."""
 
     def basis_under(self, flag: Flag, spec: WatchdogSpec) -> str:
         """Name what the counts were made under."""
@@ -218,9 +220,10 @@ class Watchdog:
         hold = state.holds.get(route.name)
         if hold is not None and hold.actor == ACTOR and not seen.was_held:
             self._recall(route, hold)
-        if hold is None and seen.was_held:
+        note = state.notes.get(f"{NOTE}{route.name}", "")
+        if hold is None and (seen.was_held or note != seen.note):
             self._begin_anew(route, seen)
-        seen.was_held = hold is not None
+        seen.was_held, seen.note = hold is not None, note
         if hold is not None and hold.actor == ACTOR:
             return Judgement(state="tripped", sentence=hold.reason)
         if spec is None:
@@ -252,7 +255,8 @@ class Watchdog:
             return own
         is_calm = share.is_calm and all(row.is_calm for row in rows)
         if not is_calm or now - seen.summed_at >= CALM_S:
-            seen.summed_at, seen.total = now, _summed([share, *(row.share for row in rows)])
+            seen.total = _summed([share, *(row.share for row in rows)])
+            seen.summed_at = now if is_calm else float("-inf")  # what was amiss may be over at the next look
         total = seen.all.judged(spec, flag, seen.total, now, settled_s)
         seen.window = seen.total.windows[1]
         return together(spec, own, total, seen.total.windows[:2])

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from config.spec import WatchdogSpec
-from console.watchdog import CLOSER, cools_down_until
+from console.commits import Caller
+from console.flips import FlipAsk
+from console.holds import RollbackAsk
+from console.neighbours import Neighbours, Share, basis_of
+from console.watchdog import CLOSER, Watchdog, cools_down_until
+from rules.sure import SURE_S
+from rules.window import Window, looks
+from shadow import link
+from tests.console.pair import OPS, pair
+from tests.rules.made import config, route
 from tests.support.controlnode import ControlNode, FakeWorker, running, until
 from tests.support.recorder import Recorder, answer
 
@@ -268,6 +277,67 @@ async def audited(node: ControlNode) -> dict[str, Any]:
             return dict(entry)
         assert time.monotonic() < deadline, "the trip is audited when the database is back"
         await asyncio.sleep(0.1)
+
+
+async def test_a_trip_of_another_node_that_was_released_between_two_looks_leaves_no_counts(tmp_path: Path) -> None:
+    """What failed before a trip does not count after its release, nor on a node that never looked while it was held."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        watchdog = Watchdog(two.state, two.holds)
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await two.replicas.look()
+        two.state.totals.hello("w", 0, 0.0)
+
+        def tell(sequence: int, **counts: int) -> None:
+            named = {f"requests|orders|new|fresh|{code}": count for code, count in counts.items()}
+            two.state.totals.take(
+                link.Tally(epoch="w", sequence=sequence, counts=named, gauges={}, histograms={}, last_legacy={})
+            )
+
+        watchdog.look(0.0)
+        tell(1, c2xx=0)
+        watchdog.look(0.5)
+        tell(2, c2xx=50)
+        watchdog.look(1.0)
+        before = watchdog.shown("orders")
+        told = {"watchdog:orders": '{"unix": 1.0, "to": "legacy"}'}
+        ask, caller = RollbackAsk(anyway=True), Caller(actor="watchdog", source="watchdog", notes=told)
+        await one.holds.rollback(one.holds.choose("orders"), ask, caller)
+        await two.replicas.look()
+        await one.holds.release(one.holds.choose("orders"), reason="", caller=OPS)
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await two.replicas.look()
+        watchdog.look(1.5)
+        after = watchdog.shown("orders")
+
+    assert before is not None
+    assert after is not None
+    assert (before["window"]["new"], after["window"]["new"]) == (50, 0)
+
+
+async def test_what_was_amiss_on_another_node_is_over_when_that_node_says_so(tmp_path: Path) -> None:
+    """The sum is made of what the nodes told last, not of what they told while something was amiss."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        here, there = Neighbours(one.state), Neighbours(two.state)
+        watchdog = Watchdog(two.state, two.holds, neighbours=there)
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await two.replicas.look()
+        watched = two.state.route("orders")
+        assert watched.watchdog is not None
+        basis = basis_of(two.state.flag(watched), watched.watchdog)
+        failed = []
+        for now, failing in enumerate((20, 0)):
+            windows = tuple(
+                Window(seconds=seconds, new=90, new_failed=failing) for seconds in (*looks(watched.watchdog), SURE_S)
+            )
+            here.see({"orders": (basis, Share(windows=windows, known=None))})
+            await here.exchange()
+            await there.exchange()
+            watchdog.look(float(now))
+            shown = watchdog.shown("orders")
+            assert shown is not None
+            failed.append((shown["window"]["nodes"], shown["window"]["new"], shown["window"]["new_failed"]))
+
+    assert failed == [(2, 90, 20), (2, 90, 0)]
 
 
 def test_the_cool_down_is_read_from_the_note() -> None:
