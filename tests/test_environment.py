@@ -163,7 +163,7 @@ def test_a_clock_that_jumps_costs_nothing(machine: Machine) -> None:
     assert product.pids() == pids
     assert max(years) - min(years) in (9, 10, 11), "ten years ahead, and back"
     assert audit == list(reversed(flips))
-    assert max(one["evidence"]["quiet_for_s"] for one in quiet) < 600
+    assert max(one["evidence"]["quiet_for_s"] or 0 for one in quiet) < 600  # None: nothing was watched yet
 
 
 def test_a_slow_disk_delays_operators_only(machine: Machine) -> None:

@@ -23,8 +23,9 @@ ORDERS = RouteSpec(
 )
 
 
-async def test_new_is_asked_on_a_path_of_the_route() -> None:
+async def test_new_is_asked_on_a_path_of_the_route(monkeypatch: pytest.MonkeyPatch) -> None:
     """The question is an OPTIONS that the route would match, with its Host, marked as a copy; any status will do."""
+    monkeypatch.setattr("console.builds.ASK_S", 60.0)
     with Recorder(answer(b"no", status=405, headers=(("x-build", "v7"),))) as new:
         spec = backend("new", new.url, version_header="X-Build", path_strip="/orders")
         word = await ask_new(config(ORDERS, backends=(spec,)), ORDERS)
@@ -37,11 +38,13 @@ async def test_new_is_asked_on_a_path_of_the_route() -> None:
     assert request.values("x-matapalo-shadow") == [b"1"]
 
 
-async def test_what_new_does_not_say_is_said() -> None:
+async def test_what_new_does_not_say_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer without the header is a note, no answer is trouble, and without a `version_header` nobody is asked."""
     with Recorder(lambda request: [Hang()] if b"/slow" in request.target else answer(b"ok")) as new:
         spec = backend("new", new.url, version_header="X-Build")
-        mute = await ask_new(config(ORDERS, backends=(spec,)), ORDERS)
+        with monkeypatch.context() as patient:
+            patient.setattr("console.builds.ASK_S", 60.0)
+            mute = await ask_new(config(ORDERS, backends=(spec,)), ORDERS)
         slow_route = replace(ORDERS, match=(MatchSpec(path="/slow"),))
         slow = await ask_new(config(slow_route, backends=(spec,)), slow_route)
         asked = len(new.requests)
