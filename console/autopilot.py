@@ -33,7 +33,7 @@ from console.shapes import Json
 from console.state import ControlState
 from console.watchdog import cools_down_until
 from console.webhooks import Webhooks
-from rules.autopilot import Move, Progress, Step, begun, due_at, next_move, step_after
+from rules.autopilot import WAITS, Move, Progress, Step, begun, due_at, is_already, next_move, paused, step_after
 from rules.flag import Stage
 from rules.gate import GateVerdict
 from store.flags import Commit
@@ -122,7 +122,7 @@ class Autopilot(Changing):
     # --- switch ----------------------------------------------------------------------------------------------------
 
     async def switch(self, name: str, *, on: bool, reason: str, caller: Caller) -> Answer:
-        """Let a route's autopilot go on from where the route is, or pause it."""
+        """Let a route's autopilot go on from where the route is, or pause it; what it does already is no change."""
         state = self.state
         route = state.route(name)
         if route.autopilot is None:
@@ -136,13 +136,16 @@ class Autopilot(Changing):
         async with state.turn:
             if (replay := await self.replay(caller)) is not None:
                 return replay
+            if is_already(progress_of(state.notes, unit), state.flag(route), on=on):
+                unchanged = Changed(pushed=pushed_now(state), audit_id=None, extra={"autopilot": self.shown(name)})
+                return await self.answer(unchanged)
             now = self._clock()
             why = f"switched off by {caller.actor}{f': {reason}' if reason else ''}"
             progress = begun(state.flag(route), now)
             if not on:
                 progress = replace(progress, phase="paused", why=why)
             number = await self._remember(unit, routes, progress, reason or ("on" if on else "off"), caller)
-        self._said[unit] = "goes on" if on else f"paused: {why}"
+        self._said[unit] = paused(why, name) if not on else WAITS if progress.phase == "waiting" else "goes on"
         self._tried_at.pop(unit, None)
         changed = Changed(pushed=pushed_now(state), audit_id=number, extra={"autopilot": self.shown(name)})
         return await self.answer(changed)
@@ -158,6 +161,7 @@ class Autopilot(Changing):
             flag,
             progress_of(state.notes, unit),
             await self._verdict(routes) if flag.stage is Stage.CANARY else None,
+            route=first.name,
             now=now,
             held_by=self._held_by(routes),
             cools_until=self._cools_until(routes),

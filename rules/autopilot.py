@@ -9,7 +9,8 @@ Rules of this file:
 1. It moves only from ``canary``, one step at a time, after the step's bake time, on a gate that passes.
 2. A gate that says neither yes nor no is waited for; one that fails takes one step back at once, and the next one at
    the next look if it still fails; from the first step that is ``shadow``, and there it ends.
-3. A hold, or a flag that it did not make, pauses it until a person says otherwise.
+3. A hold, or a flag that it did not make, pauses it until a person switches it on again; neither the release nor a
+   flip to ``canary`` does: whoever lets traffic back has not said that it may grow by itself.
 4. Pure: time is Unix time and comes from the caller, who also remembers :class:`Progress`.
 """
 
@@ -24,6 +25,8 @@ from rules.gate import GateVerdict
 
 Phase = Literal["waiting", "baking", "paused", "done"]
 PHASES: Final[tuple[Phase, ...]] = ("waiting", "baking", "paused", "done")
+
+WAITS: Final = "waits until a person flips the route to canary"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,18 @@ class Move:
     """What to remember, with ``remember`` at once, with the others once the flip is made."""
 
 
+def is_already(progress: Progress | None, flag: Flag, *, on: bool) -> bool:
+    """Say whether switching it on or off would change nothing.
+
+    A flag that it has not seen yet is about to pause it, so there *on* does change something.
+    """
+    if progress is None:
+        return False
+    if not on:
+        return progress.phase == "paused"
+    return progress.phase != "paused" and (flag.stage.value, flag.percent_bp) == (progress.stage, progress.percent_bp)
+
+
 def begun(flag: Flag, now: float) -> Progress:
     """Begin, or go on after a pause, from the flag as it is."""
     phase: Phase = "baking" if flag.stage is Stage.CANARY else "waiting"
@@ -76,31 +91,32 @@ def next_move(
     progress: Progress | None,
     verdict: GateVerdict | None,
     *,
+    route: str,
     now: float,
     held_by: str | None = None,
     cools_until: float = 0.0,
 ) -> Move:
     """Say what the autopilot does now.
 
-    Shape: *verdict* is the worst of a journey's gates, ``None`` where it was not asked; *held_by* names who holds a
-    route of it on legacy.
+    Shape: *route* is the name by which a person switches it on; *verdict* is the worst of a journey's gates, ``None``
+    where it was not asked; *held_by* names who holds a route of it on legacy.
     """
     if progress is None:
         return _remember(begun(flag, now), "begins")
     if progress.phase == "paused":
-        return Move(kind="wait", sentence=f"paused: {progress.why}")
+        return Move(kind="wait", sentence=paused(progress.why, route))
     if held_by is not None:
-        return _paused(flag, now, f"held on legacy by {held_by or '?'}")
+        return _pauses(flag, now, f"{held_by or '?'} held it on legacy", route)
     if (flag.stage.value, flag.percent_bp) != (progress.stage, progress.percent_bp):
         if progress.phase == "waiting" and flag.stage is Stage.CANARY:
             return _remember(begun(flag, now), f"begins at {_words(flag)}")
         if progress.phase == "waiting":
             return _remember(begun(flag, now), "waits for canary")
-        return _paused(flag, now, f"somebody flipped it to {_words(flag)}")
+        return _pauses(flag, now, f"somebody flipped it to {_words(flag)}", route)
     if progress.phase == "done":
         return Move(kind="wait", sentence=f"done: {progress.why}")
     if progress.phase == "waiting":
-        return Move(kind="wait", sentence="waits until a person flips the route to canary")
+        return Move(kind="wait", sentence=WAITS)
     return _on_canary(spec, flag, progress, verdict, now, cools_until)
 
 
@@ -140,6 +156,11 @@ def _on_canary(
     )
 
 
+def paused(why: str, route: str) -> str:
+    """Say that it is paused, why, and what alone ends that."""
+    return f"paused: {why}; {_way_on(route)}"
+
+
 def due_at(spec: AutopilotSpec, flag: Flag, progress: Progress) -> float:
     """Say when a canary has baked, in Unix time; 0.0: it does not bake, or no step follows."""
     if progress.phase != "baking" or flag.stage is not Stage.CANARY or step_after(spec, flag) is None:
@@ -176,9 +197,13 @@ def _arrived(step: Step, now: float, *, why: str) -> Progress:
     return Progress(phase=phase, stage=step.stage.value, percent_bp=step.percent_bp, since=now, why=why)
 
 
-def _paused(flag: Flag, now: float, why: str) -> Move:
+def _pauses(flag: Flag, now: float, why: str, route: str) -> Move:
     progress = Progress(phase="paused", stage=flag.stage.value, percent_bp=flag.percent_bp, since=now, why=why)
-    return _remember(progress, f"pauses: {why}; `matapalo autopilot ROUTE on` goes on")
+    return _remember(progress, f"pauses: {why}; {_way_on(route)}")
+
+
+def _way_on(route: str) -> str:
+    return f"it goes on after `matapalo autopilot {route} on`, not by a release or a flip alone"
 
 
 def _remember(progress: Progress, sentence: str) -> Move:

@@ -198,16 +198,28 @@ async def test_it_stands_aside_for_people_and_the_watchdog(tmp_path: Path) -> No
     with pytest.raises(ProblemError, match="release it first"):
         await node.pilot.switch("orders", on=True, reason="", caller=OPS)
     node.state.set_holds({})
+    again = await node.pilot.switch("orders", on=False, reason="friday", caller=OPS)
+    on_canary = await node.pilot.switch("orders", on=True, reason="", caller=OPS)
     off = await node.pilot.switch("orders", on=False, reason="friday", caller=OPS)
+    twice = await node.pilot.switch("orders", on=False, reason="monday", caller=OPS)
+    await node.flips.flip("orders", FlipAsk(stage="shadow"), OPS)
+    in_shadow = await node.pilot.switch("orders", on=True, reason="", caller=OPS)
     with pytest.raises(ProblemError, match="no `autopilot` in the configuration"):
         await node.pilot.switch("manual", on=True, reason="", caller=OPS)
     await node.close()
 
     assert (back, flipped, baking, raised) == ("canary 1", "canary 3", "canary 3", "canary 50")
-    assert paused == "paused: somebody flipped it to canary 3 %"
+    way_on = "it goes on after `matapalo autopilot orders on`, not by a release or a flip alone"
+    assert paused == f"paused: somebody flipped it to canary 3 %; {way_on}"
     assert on.body["audit_id"] is not None
-    assert held == "paused: held on legacy by watchdog"
-    assert off.body["autopilot"]["sentence"] == "paused: switched off by ops: friday"
+    assert held == again.body["autopilot"]["sentence"] == f"paused: watchdog held it on legacy; {way_on}"
+    assert (again.body["changed"], again.body["audit_id"]) == (False, None)
+    assert on_canary.body["autopilot"]["sentence"] == "goes on"
+    assert off.body["audit_id"] is not None
+    assert (twice.body["changed"], twice.body["audit_id"]) == (False, None)
+    assert twice.body["autopilot"]["sentence"] == off.body["autopilot"]["sentence"]
+    assert off.body["autopilot"]["sentence"] == f"paused: switched off by ops: friday; {way_on}"
+    assert in_shadow.body["autopilot"]["sentence"] == "waits until a person flips the route to canary"
 
 
 async def test_a_journey_walks_as_one_and_a_webhook_may_hold_it_back(
@@ -321,7 +333,7 @@ async def test_a_deaf_webhook_delays_no_step_back_and_what_happens_meanwhile_cou
     )
     assert (back, cart) == ("canary 1", "canary 10")
     assert took < TRY_S
-    assert held.startswith("pauses: held on legacy by ops")
+    assert held.startswith("pauses: ops held it on legacy")
     assert "is held back: the webhook of 127.0.0.1 does not agree: it answered 423" in vetoed
     assert lowest == "shadow 0"
 

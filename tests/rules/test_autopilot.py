@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from config.spec import AutopilotSpec
-from rules.autopilot import Move, Progress, begun, due_at, next_move
+from rules.autopilot import Move, Progress, begun, due_at, is_already, next_move
 from rules.flag import Flag, Stage
 from rules.gate import GateVerdict
 
@@ -33,7 +33,7 @@ class Flight:
     def fly(self, verdict: GateVerdict | None = PASS, *, hours: float = 0.0, held_by: str | None = None) -> Move:
         """Let time pass, ask for one move and make it."""
         self.now += hours * HOUR
-        move = next_move(self.spec, self.flag, self.progress, verdict, now=self.now, held_by=held_by)
+        move = next_move(self.spec, self.flag, self.progress, verdict, route="orders", now=self.now, held_by=held_by)
         if move.progress is not None:
             self.progress = move.progress
         if move.step is not None:
@@ -79,7 +79,7 @@ def test_a_failing_gate_takes_it_back_at_once_and_below_the_first_step_to_shadow
     assert [move.kind for move in (first, second, third)] == ["back"] * 3
     assert first.sentence == "back to canary 5 %: the gate fails: 3 % divergent"
     assert flight.flag.stage is Stage.SHADOW
-    assert after.sentence == "paused: the gate failed: 3 % divergent"
+    assert after.sentence.startswith("paused: the gate failed: 3 % divergent; ")
 
 
 @pytest.mark.parametrize("other", [flag(percent=3), flag(Stage.LIVE), flag(Stage.LEGACY), flag(Stage.SHADOW)])
@@ -100,14 +100,36 @@ def test_a_flip_by_somebody_else_pauses_it(other: Flag) -> None:
 
 
 def test_a_hold_pauses_it() -> None:
-    """Whoever holds a route, the watchdog or a person, stops the autopilot, also after the release."""
+    """Whoever holds a route, the watchdog or a person, stops the autopilot, also after the release and a flip to
+    canary: the sentences name the one command that ends that."""
     flight = Flight()
     flight.fly()
 
     paused, after = flight.fly(hours=5, held_by="watchdog"), flight.fly(hours=5)
 
-    assert paused.sentence.startswith("pauses: held on legacy by watchdog")
-    assert after.sentence == "paused: held on legacy by watchdog"
+    flight.flag = flag(percent=5)
+    flipped = flight.fly(hours=5)
+
+    way_on = "it goes on after `matapalo autopilot orders on`, not by a release or a flip alone"
+    assert paused.sentence == f"pauses: watchdog held it on legacy; {way_on}"
+    assert after.sentence == flipped.sentence == f"paused: watchdog held it on legacy; {way_on}"
+
+
+@pytest.mark.parametrize(
+    ("progress", "on", "already"),
+    [
+        (None, True, False),
+        (None, False, False),
+        (begun(flag(percent=5), 0.0), True, True),
+        (begun(flag(percent=1), 0.0), True, False),
+        (begun(flag(percent=5), 0.0), False, False),
+        (Progress(phase="paused", stage="canary", percent_bp=500), True, False),
+        (Progress(phase="paused", stage="canary", percent_bp=500), False, True),
+    ],
+)
+def test_a_switch_to_what_it_does_already_is_known(progress: Progress | None, on: bool, already: bool) -> None:
+    """Paused and switched off, or walking and switched on, is no change; a flip that it has yet to see is one."""
+    assert is_already(progress, flag(percent=5), on=on) is already
 
 
 def test_it_begins_when_a_person_flips_to_canary() -> None:
@@ -149,8 +171,8 @@ def test_it_does_nothing_while_a_route_cools_down() -> None:
     """After a trip, even released and told to go on, it waits for the cool-down."""
     progress = begun(flag(percent=1), 0.0)
 
-    cooling = next_move(SPEC, flag(percent=1), progress, PASS, now=5_000.0, cools_until=6_000.0)
-    after = next_move(SPEC, flag(percent=1), progress, PASS, now=6_000.0, cools_until=6_000.0)
+    cooling = next_move(SPEC, flag(percent=1), progress, PASS, route="orders", now=5_000.0, cools_until=6_000.0)
+    after = next_move(SPEC, flag(percent=1), progress, PASS, route="orders", now=6_000.0, cools_until=6_000.0)
 
     assert cooling.sentence == "cools down 17 min longer after the watchdog's trip"
     assert after.kind == "raise"
