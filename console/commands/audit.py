@@ -108,18 +108,23 @@ def _verify(admin: Admin, path: str, head: str | None, *, as_json: bool) -> int:
 
     known = _read_head(head)
     found = verify(_lines(path) if path else _trail(admin), known)
+    is_nothing = bool(path) and found.head is None and found.broken is None
+    why = f"{path} has no entries, and nothing proves nothing; export anew with --export" if is_nothing else found.why
+    is_whole = found.broken is None and not is_nothing
     if as_json:
         shown = None if found.head is None else {"id": f"a-{found.head[0]}", "hash": found.head[1]}
         broken = None if found.broken is None else f"a-{found.broken}"
-        print_json({"whole": broken is None, "entries": found.count, "head": shown, "broken": broken, "why": found.why})
+        print_json({"whole": is_whole, "entries": found.count, "head": shown, "broken": broken, "why": why})
     elif found.broken is not None:
         click.echo(f"BROKEN: {found.why}. The {found.count} entries before it are whole.")
+    elif is_nothing:
+        click.echo(f"NOTHING: {why}.")
     elif found.head is None:
         click.echo("There are no entries yet.")
     else:
         end = "" if known else " Whether newer ones were cut off shows only against a head that was kept (--head)."
         click.echo(f"Whole: {found.count} entries, up to a-{found.head[0]}:{found.head[1]}.{end}")
-    return 0 if found.broken is None else 1
+    return int(not is_whole)
 
 
 def _trail(admin: Admin) -> list[JsonObject]:

@@ -182,6 +182,18 @@ def test_an_export_verifies_without_a_server(cli: Cli, admin: StandIn, tmp_path:
     assert unknown_cut.code == 0
 
 
+@pytest.mark.parametrize("text", ["", "\n"], ids=["empty", "blank"])
+def test_a_file_without_entries_proves_nothing(cli: Cli, admin: StandIn, tmp_path: Path, text: str) -> None:
+    """An export with nothing in it, as a full disk leaves one, is not whole."""
+    (tmp_path / "trail.jsonl").write_text(text)
+
+    told = cli("audit", "--verify", "trail.jsonl", at=admin)
+    shown = cli("audit", "--verify", "trail.jsonl", "--json", at=admin)
+
+    assert (told.code, shown.code, shown.json["whole"], shown.json["entries"]) == (1, 1, False, 0)
+    assert told.out.startswith("NOTHING: trail.jsonl has no entries" if not text else "BROKEN: a-1")
+
+
 def test_the_servers_own_trail_is_verified(cli: Cli, admin: StandIn) -> None:
     """--verify without a file reads the server's trail and names the first broken entry."""
     entries = trail(3)
