@@ -22,6 +22,7 @@ Kind = Literal[
     "audit_id",
     "window",
     "lasting",
+    "overlap",
     "address",
     "headers",
     "rule",
@@ -76,7 +77,8 @@ EXPECTED: Final[Mapping[Kind, str]] = {
     "names": "a list of names",
     "audit_id": "an id such as a-42",
     "window": "a duration from 1h to 31d, such as 24h",
-    "lasting": "a duration such as 90d, at most 3650d",
+    "lasting": "a duration such as 90d, longer than 0s and at most 3650d",
+    "overlap": "a duration such as 24h, or 0s for none, at most 3650d",
     "address": "an IP address",
     "headers": "a header such as X-User-Id:42",
     "rule": "the name of a rule, or an object with one rule",
@@ -98,6 +100,7 @@ _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
     "audit_id": {"type": "string", "pattern": "^a-[0-9]{1,15}$"},
     "window": {"type": "string", "pattern": "^[0-9]+(h|d|m|s)$"},
     "lasting": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"},
+    "overlap": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"},
     "address": {"type": "string"},
     "headers": {"type": "array", "items": {"type": "string", "pattern": r"^[^\s:\x00-\x1f\x7f][^:\x00-\x1f\x7f]*:"}},
     "rule": {"oneOf": [{"type": "string"}, {"type": "object"}]},
@@ -202,6 +205,9 @@ def _value(kind: Kind, value: object) -> object:
             if HOUR_NS <= window_ns <= MAX_WINDOW_NS:
                 return window_ns
         case "lasting", str():
+            if (lasting_ns := duration_ns(value)) > 0:
+                return lasting_ns
+        case "overlap", str():
             return duration_ns(value)
         case "address", str():
             import ipaddress

@@ -151,7 +151,7 @@ _TOKEN_CALLS: Final = (
         refuses=("token", "unknown-token"),
         summary="Give a token a new value; the former one stays valid for an overlap.",
         fields=(
-            Field(name="overlap", kind="lasting", help="How long both are valid.", default=24 * 3600 * 10**9),
+            Field(name="overlap", kind="overlap", help="How long both are valid.", default=24 * 3600 * 10**9),
             Field(name="expires", kind="lasting", help="How long the new one lasts; absent: as long as the former."),
             REASON,
         ),

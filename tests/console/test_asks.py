@@ -75,3 +75,16 @@ def test_a_choice_is_one_of_its_values() -> None:
     with pytest.raises(ProblemError, match="to is 'new'; expected one of legacy, shadow"):
         read((field,), {"to": "new"})
     assert schema_of(field)["enum"] == ["legacy", "shadow", None]
+
+
+@pytest.mark.parametrize("name", ["make_token", "rotate_token"])
+@pytest.mark.parametrize("expires", ["0s", "0.0d", "0"])
+def test_a_token_that_never_lived_is_not_asked_for(name: str, expires: str) -> None:
+    """A token that ends as it is made is refused with what is expected; an overlap of nothing is an overlap."""
+    fields = [field for call in CALLS if call.name == name for field in call.fields]
+    rest = {field.name: "viewer" for field in fields if field.required}
+
+    with pytest.raises(ProblemError, match=f"expires is '{expires}'; expected a duration such as 90d, longer than 0s"):
+        read(fields, {**rest, "expires": expires})
+    if name == "rotate_token":
+        assert read(fields, {"overlap": "0s", "expires": "1ms"})["overlap"] == 0
