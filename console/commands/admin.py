@@ -33,20 +33,35 @@ PATIENCE_S = 2.0
 JsonObject = dict[str, Any]  # an answer's shape is the API's contract, not a Python type
 
 
-class OutOfReachError(click.ClickException):
-    """The server does not answer where it was looked for; the exit code is 3."""
-
-    exit_code = 3
-
-
-class RefusedError(click.ClickException):
-    """The admin API said no; ``problem`` is its whole RFC 9457 body."""
-
-    exit_code = 1
+class UnansweredError(click.ClickException):
+    """Nobody did what was asked; ``problem`` says why, as RFC 9457 has it."""
 
     def __init__(self, problem: JsonObject) -> None:
         super().__init__(_sentence(problem))
         self.problem = problem
+
+
+class OutOfReachError(UnansweredError):
+    """The server does not answer where it was looked for; the exit code is 3."""
+
+    exit_code = 3
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            {
+                "type": "urn:matapalo:problem:out-of-reach",
+                "title": "The server does not answer",
+                "status": None,  # nobody gave one
+                "detail": detail,
+                "errors": [{"where": "", "detail": detail}],
+            }
+        )
+
+
+class RefusedError(UnansweredError):
+    """The admin API said no; ``problem`` is its whole body; the exit code is 1."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

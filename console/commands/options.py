@@ -11,7 +11,7 @@ import click
 from config.errors import SecretError, UnfitError
 from config.secret import resolve
 from config.units import percent_bp
-from console.commands.admin import Admin, RefusedError, problem_text
+from console.commands.admin import Admin, UnansweredError, problem_text
 
 DEFAULT_URL = "http://127.0.0.1:8081"
 DEFAULT_CONFIG = "matapalo.yaml"
@@ -77,8 +77,22 @@ def token_option(what: str) -> Callable[[Command], Command]:
 
 
 def json_option(command: Command) -> Command:
-    """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+    """Add ``--json``; the command receives ``as_json``.
+
+    With it a refusal, or that nobody answers, is printed as the problem object: a script has one thing to parse.
+    """
+
+    @functools.wraps(command)
+    def call(*args: object, as_json: bool, **rest: object) -> object:
+        try:
+            return command(*args, as_json=as_json, **rest)
+        except UnansweredError as error:
+            if not as_json:
+                raise
+            click.echo(problem_text(error.problem))
+            return error.exit_code
+
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(call)
 
 
 def config_option(command: Command) -> Command:
@@ -112,21 +126,11 @@ def reason_option(command: Command) -> Command:
 
 
 def admin_options(command: Command) -> Command:
-    """Add ``--url``, ``--ca``, ``--token`` and ``--json``; the command receives ``admin`` and ``as_json``.
-
-    With ``--json`` a refusal is printed as the problem object, so that a script has one thing to parse.
-    """
+    """Add ``--url``, ``--ca``, ``--token`` and ``--json``; the command receives ``admin`` and ``as_json``."""
 
     @functools.wraps(command)
-    def call(*args: object, url: str, ca: str | None, token: str | None, as_json: bool, **rest: object) -> object:
-        admin = Admin(url=url, token=token, ca=ca)
-        try:
-            return command(*args, admin=admin, as_json=as_json, **rest)
-        except RefusedError as error:
-            if not as_json:
-                raise
-            click.echo(problem_text(error.problem))
-            return error.exit_code
+    def call(*args: object, url: str, ca: str | None, token: str | None, **rest: object) -> object:
+        return command(*args, admin=Admin(url=url, token=token, ca=ca), **rest)
 
     decorated: Command = call
     for option in (

@@ -23,6 +23,25 @@ def test_an_unreachable_api_is_exit_code_3_and_says_what_to_check(cli: Cli) -> N
         assert part in printed.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("routes", "--url", "http://127.0.0.1:9"), ("restart", "--local", "--state-dir", "."), ("audit", "--verify")],
+    ids=str,
+)
+def test_who_cannot_be_reached_is_one_json_object_too(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """With --json exit code 3 comes with a problem in the shape of a refusal, and nothing else is printed."""
+    monkeypatch.setenv("MATAPALO_URL", "http://127.0.0.1:9")
+
+    printed = cli(*words, "--json")
+
+    assert (printed.code, printed.err) == (3, "")
+    assert printed.json["type"] == "urn:matapalo:problem:out-of-reach"
+    assert printed.json["errors"] == [{"where": "", "detail": printed.json["detail"]}]
+    assert "is `matapalo serve` running" in printed.json["detail"]
+
+
 @pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://127.0.0.1:1", "http://127.0.0.1:notaport"])
 def test_an_impossible_url_is_exit_code_3(cli: Cli, url: str) -> None:
     """A URL that cannot be one gives the same sentence, never a traceback."""
