@@ -60,7 +60,10 @@ def check(
     except ConfigError as error:
         return _report(config_path, list(error.problems), [], None, strict=strict, as_json=as_json)
     certificates, ends = read_tls(spec)
-    unplaced = [*missing_secrets(spec), *certificates]
+    missing = missing_secrets(spec)
+    unplaced = [*missing, *certificates]
+    if all(one.where != "database" for one in missing):
+        unplaced += _unreadable_database(config_path, spec)
     found = [*located(unplaced, spec), *(Problem(config_path, 0, 0, "routes", text) for text in route_problems(spec))]
     if probe:
         found += _probe_all(config_path, spec)
@@ -191,6 +194,19 @@ def _tolerance_ends(spec: ConfigSpec, now: float) -> tuple[Problem, ...]:
                 told = f"it ends on {tolerance.expires}; {tolerance.owner} answers for it ({tolerance.reason})"
                 ending.append(Problem(file, 0, 0, f"{where}tolerate[{index}]", told))
     return located(ending, spec)
+
+
+def _unreadable_database(path: str, spec: ConfigSpec) -> Iterator[Problem]:
+    """Read the URL of the PostgreSQL as a node would, wherever it stands; nobody is connected to."""
+    if spec.database == "sqlite":
+        return
+    from store.connecting import parameters_of  # psycopg: only where a PostgreSQL is named
+    from store.database import StoreError
+
+    try:
+        parameters_of(spec.database)
+    except StoreError as error:
+        yield Problem(path, 0, 0, "database", str(error).removeprefix("database: "))
 
 
 def _probe_all(path: str, spec: ConfigSpec) -> Iterator[Problem]:

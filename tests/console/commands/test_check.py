@@ -7,6 +7,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from config.loader import load
 from tests.console.commands.conftest import FLAG, Cli, StandIn
 from tests.console.commands.test_status import ROUTE, STATUS
@@ -60,6 +62,33 @@ def test_a_secret_that_cannot_be_found_here_is_a_problem(cli: Cli, tmp_path: Pat
 
     assert printed.code == 1
     assert "MATAPALO_TEST_NO_SUCH is not set" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "MATAPALO_TEST_DATABASE is not set"),
+        ("junk-s3cret", "PostgreSQL does not read as a URL, expected postgresql://"),
+        ("postgresql://me:s3cret@a@db/x", "PostgreSQL does not read as a URL, expected postgresql://"),
+        ("postgresql://me:s3cret@db/x", ""),
+    ],
+)
+def test_a_database_that_no_node_could_open_is_a_problem(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, said: str
+) -> None:
+    """What stands in the variable is read as `db check` reads it, never shown, and nobody is connected to."""
+    monkeypatch.delenv("MATAPALO_TEST_DATABASE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("MATAPALO_TEST_DATABASE", value)
+    write(tmp_path, VALID + "database: env:MATAPALO_TEST_DATABASE\n")
+
+    printed = cli("check")
+    found = cli("check", "--json").json["problems"]
+
+    assert (printed.code, len(found)) == ((1, 1) if said else (0, 0))
+    assert said in printed.err
+    assert "s3cret" not in printed.err
+    assert {(one["where"], one["line"]) for one in found} <= {("database", 9)}
 
 
 def test_probe_names_the_backend_that_does_not_answer(cli: Cli, tmp_path: Path) -> None:
