@@ -32,7 +32,7 @@ from console.problem import Fault, ProblemError
 from console.state import ACK_S, ControlState, Pushed
 from rules.basis import bases_of
 from rules.flag import Flag, flag_as_json
-from rules.reload import OrphanError, carry_flags, diff, needs_restart
+from rules.reload import OrphanError, carry_flags, diff, needs_restart, undropped
 from rules.snapshot import SnapshotError, SnapshotSpec, build, encode
 from rules.stage import new_share_bp
 from store.entries import Entry
@@ -163,9 +163,10 @@ class Reloads(Changing):
         config = await _load(state.config_path)
         _refuse_restart(state.config, config)
         trial = _snapshot(state, config, drop)
+        idle = undropped(drop, {*state.spec.flags, *state.foreign}, config)
         if config.digest == state.config.digest and trial.flags == state.spec.flags and config == state.config:
-            return _Taken(pushed=None)
-        notes = await self._try_on_one(trial)
+            return _Taken(pushed=None, notes=idle)
+        notes = [*idle, *await self._try_on_one(trial)]
         ruled = config.routes if config.flags == "file" else ()  # otherwise a reload flips nothing
         known = bases_of(state.config)
         anew = [name for name, basis in bases_of(config).items() if known.get(name) != basis]

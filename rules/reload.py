@@ -71,6 +71,24 @@ def carry_flags(old: SnapshotSpec | None, new: ConfigSpec, drop: Collection[str]
     return flags
 
 
+def undropped(drop: Collection[str], known: Collection[str], new: ConfigSpec) -> list[str]:
+    """Say of each flag that may be lost why there was nothing to lose; no sentence: it goes.
+
+    It refuses nothing, so that a reload may be said twice: a wrong name of a flag beyond ``legacy`` is refused by what
+    it fails to name.
+    """
+    names = {route.name for route in new.routes}
+    notes = []
+    for name in drop:
+        if name in names:
+            notes.append(f"--drop {name} did nothing: the route is in the configuration and keeps its flag")
+        elif name not in known:
+            close = get_close_matches(name, sorted(known), n=1)
+            guess = f"did you mean {close[0]}?" if close else "it has gone already, or was never there"
+            notes.append(f"--drop {name} did nothing: there is no route of this name; {guess}")
+    return notes
+
+
 def _origin(route: RouteSpec, known: Mapping[str, Flag], names: Collection[str]) -> str | None:
     """Say which old flag a route takes over; a former name that is still declared keeps its own."""
     if route.name in known:

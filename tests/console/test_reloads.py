@@ -97,7 +97,8 @@ async def test_a_worker_that_dies_of_it_keeps_the_previous_configuration(tmp_pat
 
 
 async def test_a_flag_is_never_orphaned_by_accident(tmp_path: Path) -> None:
-    """A reload that drops a route beyond legacy answers 409 with the ways out; drop allows the loss."""
+    """A reload that drops a route beyond legacy answers 409 with the ways out; drop allows the loss, and
+    a name that drops nothing, or nothing any more, is told in the notes."""
     without = ROUTES.replace("name: orders", "name: purchases")
     async with running(tmp_path) as node:
         await node.post("/api/v1/routes/orders/flip", {"stage": "canary", "percent": 5})
@@ -105,14 +106,17 @@ async def test_a_flag_is_never_orphaned_by_accident(tmp_path: Path) -> None:
 
         refused = await node.post("/-/reload")
         kept = await node.get("/api/v1/routes/orders")
-        dropped = await node.post("/-/reload", {"drop": ["orders"]})
+        dropped = await node.post("/-/reload", {"drop": ["orders", "nix"]})
+        again = await node.post("/-/reload", {"drop": ["orders"]})
         gone = await node.get("/api/v1/routes/orders")
 
     assert refused.status_code == 409
     assert refused.json()["orphans"] == ["orders"]
     assert "was: orders" in refused.json()["detail"]
     assert kept.status_code == 200
-    assert dropped.status_code == 200
+    assert dropped.status_code == again.status_code == 200
+    assert [note.partition(":")[0] for note in dropped.json()["notes"]][:1] == ["--drop nix did nothing"]
+    assert [note.partition(":")[0] for note in again.json()["notes"]] == ["--drop orders did nothing"]
     assert gone.status_code == 404
 
 

@@ -22,6 +22,7 @@ from config.spec import (
     WebhookSpec,
 )
 from rules import CohortFlag, Flag, OrphanError, SnapshotSpec, Stage, carry_flags, diff, needs_restart
+from rules.reload import undropped
 from tests.rules.made import config, flag, route
 
 
@@ -88,6 +89,17 @@ def test_a_flag_may_be_dropped_on_purpose() -> None:
     old = before(route("a"), route("b"), a=flag("gone"), b=flag("legacy"))
 
     assert carry_flags(old, config(), drop=["a"]) == {}
+
+
+def test_a_name_that_drops_nothing_is_told() -> None:
+    """A name that no route has, and one that is still in the file, are named with the reason; one that goes is not."""
+    told = undropped(["order", "nix", "cart", "old"], {"orders", "cart", "old"}, config(route("orders"), route("cart")))
+
+    assert told == [
+        "--drop order did nothing: there is no route of this name; did you mean orders?",
+        "--drop nix did nothing: there is no route of this name; it has gone already, or was never there",
+        "--drop cart did nothing: the route is in the configuration and keeps its flag",
+    ]
 
 
 def test_a_flag_that_the_new_sides_cannot_carry_is_refused() -> None:
