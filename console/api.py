@@ -204,7 +204,7 @@ class Api:
         name = str(request.path_params.get("name", ""))
         asked = Asked(
             visitor=visitor,
-            caller=_caller(visitor, call, request, raw_body),
+            caller=_caller(visitor, call, request, values),
             values=values,
             name=name,
             accept=request.headers.get("accept", ""),
@@ -392,7 +392,8 @@ def _query(call: Call, request: Request) -> Mapping[str, object]:
     return query
 
 
-def _caller(visitor: Visitor, call: Call, request: Request, raw_body: bytes) -> Caller:
+def _caller(visitor: Visitor, call: Call, request: Request, values: Mapping[str, Any]) -> Caller:
+    """Say who asks; under a key the call is what was read of it: `20`, `20.0` and `"20%"` are one share."""
     caller = Caller(actor=visitor.name, source=visitor.source, address=_peer(request))
     key = request.headers.get("idempotency-key")
     if key is None or call.method != "POST":
@@ -403,7 +404,8 @@ def _caller(visitor: Visitor, call: Call, request: Request, raw_body: bytes) -> 
             "Idempotency-Key is not one; expected 1 to 200 visible ASCII characters.",
             faults=[{"where": "Idempotency-Key", "detail": "Expected 1 to 200 visible ASCII characters."}],
         )
-    digest = hashlib.sha256(f"{request.url.path}\n".encode() + raw_body).hexdigest()
+    asked = json.dumps(values, sort_keys=True)
+    digest = hashlib.sha256(f"{request.url.path}\n{asked}".encode()).hexdigest()
     return replace(caller, key=key, digest=digest)
 
 

@@ -82,13 +82,20 @@ async def test_a_stale_revision_is_refused(tmp_path: Path) -> None:
 
 
 async def test_an_idempotency_key_stands_for_one_change(tmp_path: Path) -> None:
-    """The same key with the same call answers the first change again; with another call it is refused."""
+    """The same key with the same call, however it is spelled, answers the first change again; with another call it is
+    refused."""
     key = {"Idempotency-Key": "deploy-7"}
     async with running(tmp_path) as node:
         first = await node.post("/api/v1/routes/orders/flip", CANARY, headers=key)
         await node.post("/api/v1/routes/orders/flip", {"stage": "live"})
 
         again = await node.post("/api/v1/routes/orders/flip", CANARY, headers=key)
+        spelled = [
+            await node.post(
+                "/api/v1/routes/orders/flip", {"percent": share, "reason": None, "stage": "canary"}, headers=key
+            )
+            for share in (5, 5.0, "5%")
+        ]
         other = await node.post("/api/v1/routes/orders/flip", {"stage": "shadow"}, headers=key)
         stage = (await node.get("/api/v1/routes/orders")).json()["flag"]["stage"]
 
@@ -96,6 +103,7 @@ async def test_an_idempotency_key_stands_for_one_change(tmp_path: Path) -> None:
     assert again.headers["idempotency-replayed"] == "true"
     assert again.json()["audit_id"] == first.json()["audit_id"]
     assert again.json()["revision"] == first.json()["revision"]
+    assert [answer.json()["audit_id"] for answer in spelled] == [first.json()["audit_id"]] * 3
     assert other.status_code == 422
     assert stage == "live"
 
