@@ -8,8 +8,8 @@ Rules of this file:
    the database is back, as long as the hold stands, by the next control if need be.
 3. A route that the watchdog holds is ``tripped`` until a person releases it; there is no second trip before that. This
    is what the hold itself says, so a restart forgets nothing.
-4. A flip is no blind time: the next look judges. Only a release begins the windows anew, for what they hold belongs to
-   the trip before.
+4. A flip begins the windows anew, because before it the sides answered other shares of the same time; so does a
+   release, because what the windows hold belongs to the trip before. The next look judges what came since.
 5. A trip takes the whole journey back, because its routes flip together.
 6. Nodes that share a database each judge their own counts and the sum of all (:mod:`console.neighbours`,
    :mod:`rules.together`), and each trip by themselves; the fastest writes the rollback, the others join it.
