@@ -92,7 +92,7 @@ _SCHEMAS: Final[Mapping[Kind, Mapping[str, Any]]] = {  # Any: JSON
     "percent": {
         "oneOf": [
             {"type": "number", "minimum": 0, "maximum": 100},
-            {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,2})? ?%?$"},
+            {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,2})?%?$"},
         ]
     },
     "integer": {"type": "integer", "minimum": 0, "maximum": (1 << 53) - 1},
