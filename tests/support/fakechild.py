@@ -24,9 +24,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 from shadow import link
 from shadow.parent import ParentLink
+
+HOLDS_S: Final = 2.0
+"""How long a worker waits to be told of the holds; a supervisor tells nothing to a child that lies about itself."""
 
 
 class FakeChild:
@@ -39,6 +43,7 @@ class FakeChild:
         self.held: list[str] = []
         self.lame_duck = False
         self.end = asyncio.Event()
+        self.holds_known = asyncio.Event()
         self.busy: set[asyncio.Task[None]] = set()
         lies = (self.state_dir / f"lie-{self.role}-{flags.slot}").exists()
         self.listening: list[socket.socket] = []
@@ -59,6 +64,7 @@ class FakeChild:
         match message:
             case link.Holds(revision=revision, holds=holds):
                 self.held = sorted(item.route for item in holds)
+                self.holds_known.set()
                 if self.role == "worker":
                     self.parent.send(link.HoldsAck(revision=revision))
             case link.LameDuck():
@@ -71,6 +77,9 @@ class FakeChild:
     async def live(self) -> int:
         """Serve until told to drain, or until the supervisor is gone."""
         await self.parent.open()
+        if self.role == "worker":  # as a real one: no request is answered without the holds
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.holds_known.wait(), HOLDS_S)
         for fd in self.flags.listen_fd or ():
             one = socket.socket(fileno=fd)
             one.setblocking(False)
