@@ -97,7 +97,10 @@ class Node:
             )
 
     def wait_ready(self, *, control: bool | None = None) -> None:
-        """Wait until ``/readyz`` says so, and control listens (unless it is not waited for)."""
+        """Wait until every worker serves, and control listens (unless it is not waited for).
+
+        ``/readyz`` itself is content with one worker: a test that then kills that one would find nobody.
+        """
         wanted = self._wait_for_control if control is None else control
 
         def is_ready() -> bool:
@@ -106,7 +109,8 @@ class Node:
             addresses = self.addresses()
             if not addresses or (wanted and not addresses["admin"]):
                 return False
-            return self.ready()[0] == 200
+            status, body = self.ready()
+            return status == 200 and all(worker["serving"] for worker in body["workers"])
 
         wait_until(is_ready, "the product is ready")
 
