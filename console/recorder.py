@@ -49,6 +49,8 @@ class Recorder:
     def __init__(self, state: ControlState) -> None:
         self._state = state
         self._turn = asyncio.Lock()
+        self._flushing: asyncio.Task[None] | None = None
+        """What everybody who reads now waits for."""
         self._written_at = float("-inf")
         self._tried_at = float("-inf")
         self._others: list[Record] = []
@@ -169,10 +171,13 @@ class Recorder:
     async def flush(self) -> None:
         """Write now if the evidence is older than a quarter of a second; who reads waits neither for a reopening nor,
         longer than :data:`FLUSH_S`, for a database that is stuck: then it reads what was written.
+
+        Bound: one task, which outlives those who gave up; whoever asks meanwhile waits for it, too.
         """
-        with patience(math.inf):
-            work = self._state.start(self._flush(), "flush")
-        await asyncio.wait({work}, timeout=FLUSH_S)
+        if self._flushing is None or self._flushing.done():
+            with patience(math.inf):
+                self._flushing = self._state.start(self._flush(), "flush")
+        await asyncio.wait({self._flushing}, timeout=FLUSH_S)
 
     async def _flush(self) -> None:
         async with self._turn:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from console.recorder import sighting_from_finding
+from console.recorder import Recorder, sighting_from_finding
 from shadow import link
 from shadow.ranks import Rank
+from store.evidence import EvidenceStore
 from store.gatehours import decode_parts
 from tests.console.made import finding, item
+from tests.console.pair import pair
+from tests.rules.made import config, route
 from tests.support.controlnode import ControlNode, running
 
 pytestmark = pytest.mark.anyio
@@ -107,6 +112,25 @@ async def test_evidence_that_vanishes_is_begun_anew(tmp_path: Path) -> None:
         counts = (await node.get("/api/v1/totals")).json()["counts"]
 
     assert counts == {"requests|orders|legacy|old|2xx": 7}
+
+
+async def test_whoever_reads_past_a_stuck_database_waits_for_one_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many calls read while the evidence cannot be written, one writing waits for it, and ends when it can."""
+    monkeypatch.setattr("console.recorder.FLUSH_S", 0.02)
+    file = tmp_path / "evidence.db"
+    async with pair(tmp_path, config(route("orders"))) as (node, _):
+        node.state.evidence = await EvidenceStore.open(str(file))
+        recorder = Recorder(node.state)
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for _ in range(3):
+                await asyncio.gather(*(recorder.flush() for _ in range(9)))
+            waiting = [task for task in asyncio.all_tasks() if task.get_name() == "flush"]
+        await asyncio.wait(waiting)
+
+    assert len(waiting) == 1
 
 
 @pytest.mark.parametrize(
