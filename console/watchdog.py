@@ -31,7 +31,7 @@ from console.change import listed
 from console.commits import Caller
 from console.holds import Chosen, Holds, RollbackAsk
 from console.journal import now_text
-from console.neighbours import Neighbours, Share, basis_of
+from console.neighbours import Neighbours, Row, Share, basis_of
 from console.problem import ProblemError
 from console.shapes import Json
 from console.state import ControlState
@@ -118,7 +118,8 @@ class _RouteState:
     """What this node's counts say."""
     all: _Doubt = field(default_factory=_Doubt)
     """What the sum over the nodes says."""
-    total: Share = field(default_factory=lambda: Share(windows=(), known=None))
+    total: Share | None = None
+    """The sum, as it was made last; ``None``: no other node's counts were in it."""
     summed_at: float = float("-inf")
     basis: tuple[Flag, WatchdogSpec, str] | None = None
     flag: Flag | None = None
@@ -250,16 +251,13 @@ class Watchdog:
         if not share.is_empty:
             self._seen_here[route.name] = basis, share
         rows = self._neighbours.of(route.name, basis)
-        if not rows:
+        everywhere = _everywhere(seen, share, self._neighbours, rows, now)
+        if everywhere is None:
             seen.all = _Doubt()
             return own
-        is_calm = share.is_calm and all(row.is_calm for row in rows)
-        if not is_calm or now - seen.summed_at >= CALM_S:
-            seen.total = _summed([share, *(row.share for row in rows)])
-            seen.summed_at = now if is_calm else float("-inf")  # what was amiss may be over at the next look
-        total = seen.all.judged(spec, flag, seen.total, now, settled_s)
-        seen.window = seen.total.windows[1]
-        return together(spec, own, total, seen.total.windows[:2])
+        total = seen.all.judged(spec, flag, everywhere, now, settled_s)
+        seen.window = everywhere.windows[1]
+        return together(spec, own, total, everywhere.windows[:2])
 
     def _share(self, route: RouteSpec, spec: WatchdogSpec, now: float) -> Share:
         """Take what this node sees of a route now."""
@@ -443,6 +441,20 @@ class Watchdog:
     def _numbers(self, route: RouteSpec) -> Json | None:
         window = self._routes[route.name].window
         return None if window is None else window_as_json(window)
+
+
+def _everywhere(
+    seen: _RouteState, share: Share, neighbours: Neighbours, rows: Mapping[str, Row], now: float
+) -> Share | None:
+    """Add up what all nodes see of a route; ``None``: nobody else tells of it."""
+    if not rows:
+        return None
+    is_calm = share.is_calm and all(row.is_calm for row in rows.values())
+    if not is_calm or now - seen.summed_at >= CALM_S:
+        others = neighbours.shares(rows)
+        seen.total = _summed([share, *others]) if others else None
+        seen.summed_at = now if is_calm else float("-inf")  # what was amiss may be over at the next look
+    return seen.total
 
 
 def _summed(shares: Sequence[Share]) -> Share:

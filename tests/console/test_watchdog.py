@@ -340,6 +340,30 @@ async def test_what_was_amiss_on_another_node_is_over_when_that_node_says_so(tmp
     assert failed == [(2, 90, 20), (2, 90, 0)]
 
 
+async def test_a_damaged_neighbour_is_never_judged_on(tmp_path: Path) -> None:
+    """With damage in what the only other node tells, a node goes on judging its own counts alone."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        here, there = Neighbours(one.state), Neighbours(two.state)
+        watchdog = Watchdog(two.state, two.holds, neighbours=there)
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await two.replicas.look()
+        watched = two.state.route("orders")
+        assert watched.watchdog is not None
+        basis = basis_of(two.state.flag(watched), watched.watchdog)
+        windows = tuple(
+            Window(seconds=seconds, new=90, new_failed=91) for seconds in (*looks(watched.watchdog), SURE_S)
+        )
+        here.see({"orders": (basis, Share(windows=windows, known=None))})
+        await here.exchange()
+        await there.exchange()
+
+        watchdog.look(0.0)
+        shown = watchdog.shown("orders")
+
+    assert shown is not None
+    assert (shown["state"], shown["window"]["nodes"], shown["window"]["new"]) == ("blind", 1, 0)
+
+
 def test_the_cool_down_is_read_from_the_note() -> None:
     """A route that never tripped is not cooling down; after a trip it is for as long as configured."""
     spec = WatchdogSpec(cool_down_ns=60_000_000_000)
