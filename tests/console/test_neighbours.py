@@ -75,7 +75,7 @@ async def test_who_is_alone_tells_nothing(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_or_counts_something_else_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that cannot be read is as good as none, and named; one of a version that counts something else only that."""
+    """A body that cannot be read is as good as none, and named; so is one that counts something else, unnamed."""
     good = Told(node="a", body=packed({"orders": ("x", SHARE)}), age_s=1.0)
     bad = [Told(node=f"b{at}", body=body, age_s=0.0) for at, body in enumerate((b"", b"{}", good.body[:-9]))]
     with monkeypatch.context() as later:
