@@ -16,6 +16,10 @@ from console.commands.output import flag_words, print_change, print_json, print_
 
 PAGE = 500
 _HEAD = re.compile(r"(?:a-([0-9]{1,15})[:=])?([0-9a-f]{64})")
+_NO_EXPORT: Final = (
+    "expected the whole trail, a JSON object per line and a-1 first, as `matapalo audit --export FILE` writes it: name "
+    "that file, or keep this one and export anew"
+)
 
 
 @click.command()
@@ -110,13 +114,15 @@ def _verify(admin: Admin, path: str, head: str | None, *, as_json: bool) -> int:
     found = verify(_lines(path) if path else _trail(admin), known)
     is_nothing = bool(path) and found.head is None and found.broken is None
     why = f"{path} has no entries, and nothing proves nothing; export anew with --export" if is_nothing else found.why
+    if path and found.broken == 1:
+        why += f"; {_NO_EXPORT}"
     is_whole = found.broken is None and not is_nothing
     if as_json:
         shown = None if found.head is None else {"id": f"a-{found.head[0]}", "hash": found.head[1]}
         broken = None if found.broken is None else f"a-{found.broken}"
         print_json({"whole": is_whole, "entries": found.count, "head": shown, "broken": broken, "why": why})
     elif found.broken is not None:
-        click.echo(f"BROKEN: {found.why}. The {found.count} entries before it are whole.")
+        click.echo(f"BROKEN: {why}." + (f" The {found.count} entries before it are whole." if found.count else ""))
     elif is_nothing:
         click.echo(f"NOTHING: {why}.")
     elif found.head is None:
@@ -141,17 +147,19 @@ def _trail(admin: Admin) -> list[JsonObject]:
 
 
 def _lines(path: str) -> Iterator[JsonObject]:
-    """Read an export; a line that is no entry counts as a broken one."""
+    """Read an export; a line that is no entry, not even text, counts as a broken one."""
     try:
-        with sys.stdin if path == "-" else open(path, encoding="utf-8") as file:
+        with sys.stdin.buffer if path == "-" else open(path, "rb") as file:
             for line in file:
                 try:
-                    entry = json.loads(line, object_pairs_hook=_once_each)
+                    entry = json.loads(line.decode(), object_pairs_hook=_once_each)
                 except (ValueError, RecursionError):
                     entry = {}
                 yield entry if isinstance(entry, dict) else {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise click.ClickException(
+            f"{path} cannot be read ({error.strerror or error}); expected what `matapalo audit --export FILE` wrote"
+        ) from error
 
 
 def _once_each(pairs: list[tuple[str, object]]) -> JsonObject:

@@ -161,9 +161,10 @@ def test_an_export_verifies_without_a_server(cli: Cli, admin: StandIn, tmp_path:
         "moved": "".join([lines[0], lines[2], lines[1], *lines[3:]]),
         "garbled": "".join([*lines[:4], "{\n"]),
         "twice": "".join(['{"reason": "approved", ' + lines[0][1:], *lines[1:]]),
+        "no text": "".join([*lines[:2], "\xff\n", *lines[3:]]),
         "cut": "".join(lines[:4]),
     }.items():
-        (tmp_path / "harmed.jsonl").write_text(harmed)
+        (tmp_path / "harmed.jsonl").write_text(harmed, encoding="latin-1")
         outcomes[name] = cli("audit", "--verify", "harmed.jsonl", "--head", head, "--json", at=admin)
     unknown_cut = cli("audit", "--verify", "harmed.jsonl", at=admin)
 
@@ -177,6 +178,7 @@ def test_an_export_verifies_without_a_server(cli: Cli, admin: StandIn, tmp_path:
         "moved": (1, "a-2"),
         "garbled": (1, "a-5"),
         "twice": (1, "a-1"),
+        "no text": (1, "a-3"),
         "cut": (1, "a-5"),
     }
     assert unknown_cut.code == 0
@@ -192,6 +194,22 @@ def test_a_file_without_entries_proves_nothing(cli: Cli, admin: StandIn, tmp_pat
 
     assert (told.code, shown.code, shown.json["whole"], shown.json["entries"]) == (1, 1, False, 0)
     assert told.out.startswith("NOTHING: trail.jsonl has no entries" if not text else "BROKEN: a-1")
+
+
+@pytest.mark.parametrize("found", [bytes(range(256)) * 40, b"id,at,actor\n1,2,3\n", None], ids=["bytes", "csv", "none"])
+def test_what_is_no_export_says_what_was_expected(
+    cli: Cli, admin: StandIn, tmp_path: Path, found: bytes | None
+) -> None:
+    """A file that is something else, or is not there, is refused with how an export is made."""
+    if found is not None:
+        (tmp_path / "trail.jsonl").write_bytes(found)
+
+    told = cli("audit", "--verify", "trail.jsonl", at=admin)
+
+    assert told.code == 1
+    assert "expected" in told.out + told.err
+    assert "`matapalo audit --export FILE`" in told.out + told.err
+    assert "Traceback" not in told.err
 
 
 def test_the_servers_own_trail_is_verified(cli: Cli, admin: StandIn) -> None:
