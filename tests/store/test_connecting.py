@@ -74,6 +74,28 @@ async def test_no_message_holds_a_password(migrated_url: str, change: str, said:
     assert "postgresql://" in told or "PostgreSQL" in told
 
 
+@pytest.mark.parametrize(
+    ("change", "to", "said"),
+    [
+        (f":{PASSWORD}@", ":wrong@", r"refuses \(password authentication failed.*correct the user or the password"),
+        (f":{PASSWORD}@", "@", r"refuses \(.*no password supplied.*correct the user or the password"),
+        ("/test_", "/no_such_database_", r"refuses \(database .*create the database, or correct its name"),
+        ("127.0.0.1", "127.0.0.9", r"cannot be reached \(.*Connection refused.*look at it, and at `database`"),
+    ],
+    ids=["password", "none", "database", "server"],
+)
+async def test_what_is_wrong_with_a_connection_is_told_apart(
+    migrated_url: str, change: str, to: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused credentials, a database that is not there and a server that is not each name their own next step."""
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    database = await open_database(migrated_url.replace(change, to), "flags")
+
+    with pytest.raises(StoreError, match=said):
+        await keys_of(database)
+    await database.close()
+
+
 @pytest.mark.parametrize("password", ["abc/SEKRET", "abc@SEKRET", "a/b@SEKRET", "SEKRET@SEKRET@"])
 def test_a_password_that_is_not_escaped_is_taken_for_nothing_else(password: str) -> None:
     """A slash or @ in a password makes a host or a name of its rest, which messages show: it is refused instead."""

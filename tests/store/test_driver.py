@@ -38,6 +38,11 @@ async def test_silence_ends_at_the_deadline(
     assert waited_s < 5
 
 
+def _unmade(words: str) -> psycopg.OperationalError:
+    """Be a connection that could not be made, as libpq tells of it: without SQLSTATE."""
+    return psycopg.OperationalError(f'connection failed: connection to server at "10.0.0.1", port 5432 failed: {words}')
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -47,6 +52,20 @@ async def test_silence_ends_at_the_deadline(
         (psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT"), "primary"),
         (psycopg.OperationalError("connection failed: FATAL: sorry\nDETAIL: more"), "cannot be reached (sorry)"),
         (TimeoutError(), "did not answer in time"),
+        (
+            _unmade('FATAL:  role "nobody" does not exist'),
+            'refuses (role "nobody" does not exist); correct the user in',
+        ),
+        (
+            _unmade("FATAL:  no pg_hba.conf entry for host"),
+            "correct the user in `database`, or the server's pg_hba.conf",
+        ),
+        (_unmade("FATAL:  Peer authentication failed for user"), "correct the user in `database`, or"),
+        (_unmade("FATAL:  no such database: nowhere"), "create the database, or correct its name"),
+        (_unmade("FATAL:  sorry, too many clients already"), "max_connections"),
+        (_unmade("FATAL:  the database system is starting up"), "it is starting or ending"),
+        (_unmade("ВАЖНО:  роль не существует"), "refuses (роль не существует); look at user and name in `database`"),
+        (_unmade("server does not support SSL, but SSL was required"), "cannot be reached (connection to server"),
     ],
 )
 def test_each_refusal_says_what_to_do(error: Exception, said: str) -> None:
