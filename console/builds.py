@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from config.spec import BackendSpec, ConfigSpec, RouteSpec
 from console.question import Question, ask
@@ -26,6 +26,8 @@ ASK_S: Final = 1.0
 class Word:
     """Hold what new said when it was asked."""
 
+    outcome: Literal["", "named", "unnamed", "unanswered"] = ""
+    """Of the question, as metrics count it; empty: it was not asked."""
     build: str = ""
     """Empty: it was not asked, could not be reached, or does not say."""
     trouble: str = ""
@@ -46,10 +48,14 @@ async def ask_new(config: ConfigSpec, route: RouteSpec) -> Word:
     question = Question(method="OPTIONS", target=target, fields=fields, body=b"", request_id=uuid.uuid4().hex)
     answered = await ask(backend, question, stripped=(), deadline_s=ASK_S)
     if answered.error:
-        return Word(trouble=f"{backend.name} could not be asked which build it is: {answered.error}")
+        return Word(
+            outcome="unanswered", trouble=f"{backend.name} could not be asked which build it is: {answered.error}"
+        )
     if said := _named(answered.head.headers, backend.version_header):
-        return Word(build=said, note=f"{backend.name} says {said} when asked")
-    return Word(note=f"{backend.name} was asked which build it is and sent no {backend.version_header}")
+        return Word(outcome="named", build=said, note=f"{backend.name} says {said} when asked")
+    return Word(
+        outcome="unnamed", note=f"{backend.name} was asked which build it is and sent no {backend.version_header}"
+    )
 
 
 def _named(headers: list[tuple[bytes, bytes]], name: str) -> str:

@@ -77,6 +77,8 @@ class EvidenceReader:
         if time.time() - self._recorder.heard_at(route.name) <= heard_s:
             return Word()
         known, word = self.current_build(route.name), await ask_new(self._state.config, route)
+        if word.outcome:
+            self._state.build_questions[route.name, word.outcome] += 1
         if word.build:
             self._recorder.hear({route.name: word.build})
         return word if not known or word.build != known else Word()

@@ -77,6 +77,8 @@ class Scene:
     """Result to how many."""
     rechecks: Mapping[tuple[str, str], int]
     """(route, side) to how many requests."""
+    build_questions: Mapping[tuple[str, str], int]
+    """(route, outcome) to how many."""
     refusals: Mapping[str, int]
     """Kind of problem to how often the admin API did not let somebody in."""
     worker_revisions: Mapping[int, int]
@@ -118,6 +120,12 @@ FAMILIES: Final = (
         "route side purpose",
         "Requests sent beside those of clients: compare (to the side that does not answer), noise (to legacy, a second "
         "time), again (to both sides, after a divergent answer), recheck (to both, by hand; since control began).",
+    ),
+    _counter(
+        "matapalo_build_questions_total",
+        "route outcome",
+        "Requests (OPTIONS) to new for a gate that asks which build it is, since control began: named, unnamed (an "
+        "answer without `version_header`), unanswered.",
     ),
     _counter(
         "matapalo_repeats_total",
@@ -435,6 +443,8 @@ def _add_scene(series: Series, scene: Scene) -> None:
         _add(series, "matapalo_certificate_renewals_total", (result,), count)
     for (route, side), count in scene.rechecks.items():
         _add(series, "matapalo_copies_total", (route, side, "recheck"), count)
+    for labels, count in scene.build_questions.items():
+        _add(series, "matapalo_build_questions_total", labels, count)
     for slot, revision in scene.worker_revisions.items():
         _add(series, "matapalo_snapshot_revision", (str(slot),), revision)
     _add(series, "matapalo_findings_dropped_total", (), scene.findings_dropped)

@@ -97,6 +97,8 @@ class ControlState:
         self.repeats = RepeatLog()
         self.rechecks: Counter[tuple[str, str]] = Counter()
         """(route, side) to the requests that rechecks have sent since this process began."""
+        self.build_questions: Counter[tuple[str, str]] = Counter()
+        """(route, outcome) to how often new was asked which build it is since this process began."""
         self.reload = ReloadState()
         self.turn = asyncio.Lock()
         self.flag_store: FlagStore | None = None

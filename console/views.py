@@ -123,6 +123,7 @@ class Views:
             flips=flips,
             renewals=dict(state.renewals),
             rechecks=dict(state.rechecks),
+            build_questions=dict(state.build_questions),
             refusals=dict(state.refusals),
             worker_revisions={peer.hello.slot: peer.acked for peer in state.peers.workers()},
             reload_ok=state.reload.ok,

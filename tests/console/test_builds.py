@@ -31,7 +31,7 @@ async def test_new_is_asked_on_a_path_of_the_route(monkeypatch: pytest.MonkeyPat
         word = await ask_new(config(ORDERS, backends=(spec,)), ORDERS)
 
     (request,) = new.requests
-    assert word.build == "v7"
+    assert (word.build, word.outcome) == ("v7", "named")
     assert (request.method, request.target) == (b"OPTIONS", b"/918273645/witness!zq~7/below")
     assert request.values("host") == [b"shop.test"]
     assert request.values("x-tenant") == [b"a"]
@@ -50,6 +50,7 @@ async def test_what_new_does_not_say_is_said(monkeypatch: pytest.MonkeyPatch) ->
         asked = len(new.requests)
         unnamed = await ask_new(config(ORDERS, backends=(backend("new", new.url),)), ORDERS)
 
+    assert [word.outcome for word in (mute, slow, unnamed)] == ["unnamed", "unanswered", ""]
     assert (mute.build, mute.trouble) == ("", "")
     assert mute.note == "new was asked which build it is and sent no X-Build"
     assert slow.trouble == "new could not be asked which build it is: no complete answer within 1 s"

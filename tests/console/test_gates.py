@@ -432,6 +432,7 @@ async def test_a_silent_deploy_does_not_pass_on_the_evidence_of_the_build_before
             new.close()
             away = await flip(node, CANARY | {"percent": 10})
             lower = await flip(node, {"stage": "shadow"})
+            metrics = (await node.get("/metrics")).text
 
     asked = new.requests[0]
     assert (asked.method, asked.target, asked.values("x-matapalo-shadow")) == (b"OPTIONS", b"/orders/918273645", [b"1"])
@@ -442,6 +443,9 @@ async def test_a_silent_deploy_does_not_pass_on_the_evidence_of_the_build_before
     assert (away.status_code, away.json()["gates"][0]["result"]) == (409, "inconclusive")
     assert "fresh could not be asked which build it is" in away.json()["detail"]
     assert lower.status_code == 200
+    kinds = ("named", "unnamed", "unanswered")
+    counted = [kind for kind in kinds if f'build_questions_total{{outcome="{kind}",route="orders"}}' in metrics]
+    assert counted == ["named", "unanswered"]
 
 
 async def test_live_and_a_cohort_of_everybody_ask_the_gate(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = {
     "matapalo_requests_total": {"route", "side", "backend", "code_class"},
     "matapalo_copies_total": {"route", "side", "purpose"},
+    "matapalo_build_questions_total": {"route", "outcome"},
     "matapalo_request_duration_seconds": {"route", "side"},
     "matapalo_legacy_last_request_timestamp_seconds": {"route"},
     "matapalo_shadow_eligible_total": {"route"},
@@ -118,6 +119,7 @@ def scene(**changed: object) -> Scene:
         "renewals": {"taken": 1},
         "refusals": {"bad-token": 2},
         "rechecks": {("orders", "legacy"): 2},
+        "build_questions": {("orders", "named"): 1},
         "worker_revisions": {0: 13},
         "reload_ok": True,
         "reload_success_at": 1_700_000_000.0,
