@@ -178,8 +178,8 @@ class Replicas:
         Raises: StoreError.
         """
         state = self._state
-        joined = join(state.config, truth, state.spec)
         went_back = not await store.has(state.base)
+        joined = join(state.config, truth, state.spec, went_back=went_back)
         if joined.is_news:
             change = start_commit(joined, truth)
             try:

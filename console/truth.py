@@ -10,7 +10,8 @@ Rules of this file:
    initial one; and the database is told.
 3. A flag of a route that our configuration lacks belongs to another node: it stays (:func:`tidied` says when it goes).
 4. A flag that our configuration cannot follow is not followed, and that is said.
-5. A revision is the database's; where the database went back (a backup), the next one after what was in force here.
+5. A revision is the database's; where the database went back (a backup, a failover), the next one after what was in
+   force here: one number never stands for two things.
 6. A hold that is only here is new, unless the database has heard of it: then it was released while we were away.
    A hold that is only in the database holds here, too. Nothing that is unknown is ever let go.
 """
@@ -44,10 +45,11 @@ class Joined:
     """Which flags this configuration cannot follow; empty: none."""
 
 
-def join(config: ConfigSpec, truth: Remembered, before: SnapshotSpec | None) -> Joined:
+def join(config: ConfigSpec, truth: Remembered, before: SnapshotSpec | None, *, went_back: bool = False) -> Joined:
     """Give every route of *config* its flag, and the whole its revision.
 
-    Shape: *before* is what was in force here until now, ``None`` on a node that is new.
+    Shape: *before* is what was in force here until now, ``None`` on a node that is new. *went_back*: the database no
+    longer has the entry that this rested on, and may have counted to its revision with something else.
     """
     at_rest = {} if before is None else before.flags
     known, stranded = {**at_rest, **truth.flags}, []
@@ -62,7 +64,7 @@ def join(config: ConfigSpec, truth: Remembered, before: SnapshotSpec | None) -> 
     if is_new:
         revision = max(1, in_force)
     else:
-        revision = truth.revision if in_force <= truth.revision else in_force + 1
+        revision = truth.revision if in_force + went_back <= truth.revision else in_force + 1
         revision += bool(offered) and revision == truth.revision
     rules = before is not None and is_new
     spec = SnapshotSpec(
@@ -101,7 +103,9 @@ def start_commit(joined: Joined, truth: Remembered) -> Commit:
     """Say what the database has to be told by a node that joins it."""
     spec = joined.spec
     is_new = truth.revision == 0
-    why = "the database is new" if is_new else "the database lacks what is in force on a node"
+    lacks = "the database lacks what is in force on a node"
+    went_back = "the database went back, as after a failover or a restored backup"
+    why = "the database is new" if is_new else lacks if joined.offered else went_back
     return Commit(
         revision=spec.revision,
         entry=_start_entry(spec.config, truth, joined.offered, why),

@@ -318,6 +318,24 @@ async def test_a_node_whose_truth_was_lost_says_so(tmp_path: Path) -> None:
         assert not any("no longer has" in reason for reason in degraded(one.state)), "one knew nothing of the change"
 
 
+async def test_one_revision_never_stands_for_two_things(tmp_path: Path) -> None:
+    """After a failover that lost a flip and counted to its revision with another, all nodes have a newer one."""
+    file, kept = tmp_path / "flags.db", tmp_path / "kept"
+    async with pair(tmp_path, config(route("orders"), route("cart"))) as (one, two):
+        _copy(file, kept)
+        await two.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        lost = two.state.revision
+        _copy(kept, file)
+        await one.flips.flip("cart", FlipAsk(stage="shadow"), OPS)
+        assert one.state.revision == lost
+
+        for node in (two, one, two):
+            await node.replicas.look()
+
+        assert one.state.revision == two.state.revision == lost + 1
+        assert [(node.stage("orders"), node.stage("cart")) for node in (one, two)] == [(Stage.LEGACY, Stage.SHADOW)] * 2
+
+
 async def test_a_hold_that_follows_on_a_lost_entry_hides_no_loss(tmp_path: Path) -> None:
     """What needs no newest truth is written behind whatever is there; that this is another past still shows."""
     file, kept = tmp_path / "flags.db", tmp_path / "kept"

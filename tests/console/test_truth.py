@@ -100,10 +100,21 @@ def test_a_flag_that_the_file_cannot_follow_is_said() -> None:
 
 def test_a_database_that_went_back_gets_the_next_revision() -> None:
     """After a restored backup its flags rule, under a revision that no worker has ever seen."""
-    joined = join(config(route("orders")), truth(3, orders=CANARY), before(9, orders=LIVE))
+    found = truth(3, orders=CANARY)
+    joined = join(config(route("orders")), found, before(9, orders=LIVE))
 
     assert (joined.spec.flags, joined.spec.revision) == ({"orders": CANARY}, 10)
     assert joined.is_news
+    assert start_commit(joined, found).entry.reason.startswith("the database went back")
+
+
+@pytest.mark.parametrize(("in_force", "revision"), [(6, 7), (7, 8), (8, 9)])
+def test_a_revision_that_stood_for_something_lost_is_not_used_again(in_force: int, revision: int) -> None:
+    """After a failover that counted on, what the database has rules under a number that meant nothing else here."""
+    joined = join(config(route("orders")), truth(7, orders=CANARY), before(in_force, orders=LIVE), went_back=True)
+
+    assert (joined.spec.flags, joined.spec.revision) == ({"orders": CANARY}, revision)
+    assert joined.is_news is (revision != 7)
 
 
 MINE = Hold(route="orders", keep_copying=False, reason="mine", actor="ops", at="2026-01-01T00:00:00.000Z")
