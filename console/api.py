@@ -393,7 +393,10 @@ def _query(call: Call, request: Request) -> Mapping[str, object]:
 
 
 def _caller(visitor: Visitor, call: Call, request: Request, values: Mapping[str, Any]) -> Caller:
-    """Say who asks; under a key the call is what was read of it: `20`, `20.0` and `"20%"` are one share."""
+    """Say who asks; under a key the call is what was read of it: `20`, `20.0` and `"20%"` are one share.
+
+    What says the same as nothing is left out, so that a field that another version adds makes no other call of it.
+    """
     caller = Caller(actor=visitor.name, source=visitor.source, address=_peer(request))
     key = request.headers.get("idempotency-key")
     if key is None or call.method != "POST":
@@ -404,8 +407,8 @@ def _caller(visitor: Visitor, call: Call, request: Request, values: Mapping[str,
             "Idempotency-Key is not one; expected 1 to 200 visible ASCII characters.",
             faults=[{"where": "Idempotency-Key", "detail": "Expected 1 to 200 visible ASCII characters."}],
         )
-    asked = json.dumps(values, sort_keys=True)
-    digest = hashlib.sha256(f"{request.url.path}\n{asked}".encode()).hexdigest()
+    asked = {field.name: values[field.name] for field in call.fields if values[field.name] != field.default}
+    digest = hashlib.sha256(f"{request.url.path}\n{json.dumps(asked, sort_keys=True)}".encode()).hexdigest()
     return replace(caller, key=key, digest=digest)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
+from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -82,8 +85,8 @@ async def test_a_stale_revision_is_refused(tmp_path: Path) -> None:
 
 
 async def test_an_idempotency_key_stands_for_one_change(tmp_path: Path) -> None:
-    """The same key with the same call, however it is spelled, answers the first change again; with another call it is
-    refused."""
+    """The same key with the same call, however it is spelled, answers the first change again, also after an upgrade to
+    a version whose calls have more fields; with another call it is refused."""
     key = {"Idempotency-Key": "deploy-7"}
     async with running(tmp_path) as node:
         first = await node.post("/api/v1/routes/orders/flip", CANARY, headers=key)
@@ -92,13 +95,18 @@ async def test_an_idempotency_key_stands_for_one_change(tmp_path: Path) -> None:
         again = await node.post("/api/v1/routes/orders/flip", CANARY, headers=key)
         spelled = [
             await node.post(
-                "/api/v1/routes/orders/flip", {"percent": share, "reason": None, "stage": "canary"}, headers=key
+                "/api/v1/routes/orders/flip",
+                {"percent": share, "reason": None, "stage": "canary", "force": False},
+                headers=key,
             )
             for share in (5, 5.0, "5%")
         ]
         other = await node.post("/api/v1/routes/orders/flip", {"stage": "shadow"}, headers=key)
         stage = (await node.get("/api/v1/routes/orders")).json()["flag"]["stage"]
+    with closing(sqlite3.connect(node.state_dir / "flags.db")) as database:
+        kept = database.execute("SELECT digest FROM idempotency").fetchall()
 
+    assert kept == [(sha256(b'/api/v1/routes/orders/flip\n{"percent": 500, "stage": "canary"}').hexdigest(),)]
     assert again.status_code == 200
     assert again.headers["idempotency-replayed"] == "true"
     assert again.json()["audit_id"] == first.json()["audit_id"]
