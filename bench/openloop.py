@@ -132,12 +132,12 @@ class _Client:
         due = started
         while True:
             now = clock()
-            if not stopped and now >= end:
-                stopped, end = True, now
-            while not stopped and due <= now:
+            while not stopped and due <= min(now, end):  # also what fell due while this client had no turn
                 self._waiting.append(due)
                 number += 1
                 due = started + number / self._rate
+            if not stopped and now >= end:
+                stopped, end = True, now
             while self._waiting and self._idle:
                 self._send(self._idle.popleft(), self._waiting.popleft())
             if stopped and (now > end + TIMEOUT_S or not self._is_busy()):
