@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 from sqlalchemy import insert, select
 
-from store import postgres
 from store.database import StoreError, open_database
+from store.postgres import LOCKS, PostgresDatabase
 from store.schema import meta
 from tests.store.made import keys_of, put, short, soon
 from tests.support.faultproxy import FaultProxy, Faults
@@ -40,29 +41,28 @@ async def test_a_commit_whose_answer_is_lost_says_that_the_outcome_is_unknown(
     assert found == ["before", "perhaps"]
 
 
-async def test_a_node_that_hangs_inside_a_transaction_loses_it(
-    migrated_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_node_that_hangs_inside_a_transaction_loses_it(migrated_url: str) -> None:
     """The lock of a node that hangs is given on after the deadline, and what it wrote is undone."""
-    with short(monkeypatch, 2.0):
-        hung, other = await open_database(migrated_url, "flags"), await open_database(migrated_url, "flags")
-        await put(other, "connected")  # who connects first waits for the lock in the rest of its time only
-        connection = await hung.connect()  # type: ignore[attr-defined]  # PostgreSQL's own
-        await connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock({postgres.LOCKS['flags']})")
-        await connection.execute("INSERT INTO meta VALUES ('hung', '1')")
-        with pytest.raises(StoreError, match="another node, or somebody's open transaction, holds its lock"):
-            await put(other, "first")
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                await put(other, "second")
-                break
-            except StoreError:
-                assert time.monotonic() < deadline
-        found = await keys_of(other)
-        await connection.close()
-        await hung.close()
-        await other.close()
+    # Twice the other's deadline: the hung one's begins first, and is not to be over when the other one tells of it.
+    hung, other = PostgresDatabase(migrated_url, "flags", 4.0), PostgresDatabase(migrated_url, "flags", 2.0)
+    await put(other, "connected")  # who connects first waits for the lock in the rest of its time only
+    connection = await hung.connect()
+    await connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock({LOCKS['flags']})".encode())
+    await connection.execute(b"INSERT INTO meta VALUES ('hung', '1')")
+    with pytest.raises(StoreError, match="another node, or somebody's open transaction, holds its lock"):
+        await put(other, "first")
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            await put(other, "second")
+            break
+        except StoreError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+    found = await keys_of(other)
+    await connection.close()
+    await hung.close()
+    await other.close()
 
     assert found == ["connected", "second"]
 
