@@ -23,7 +23,7 @@ from console.peers import Peers
 from console.problem import ProblemError
 from console.state import ControlState
 from console.totals import Totals
-from console.webhooks import TRY_S, Webhooks
+from console.webhooks import Webhooks
 from rules.flag import Hold
 from rules.gate import GateVerdict
 from rules.snapshot import SnapshotSpec
@@ -301,18 +301,18 @@ async def test_a_deaf_webhook_delays_no_step_back_and_what_happens_meanwhile_cou
     """While a receiver does not answer, a route whose gate fails goes back at once, whatever it asked, and a hold
     that comes before the answer wins; after a veto a failing gate is not waited with either."""
     monkeypatch.setenv("HOOK", "key")
+    monkeypatch.setattr("console.webhooks.TRY_S", 600.0)  # whoever waits for the receiver waits for good
     gate = Gate()
     with Recorder([gate, answer(b"", status=204, reason="No Content")]) as hook:
         node = await Node(tmp_path, f"[{{url: '{hook.url}', secret: 'env:HOOK'}}]").open()
         await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=5_000), OPS)
         await node.flips.flip_journey("checkout", FlipAsk(stage="canary", percent_bp=1_000), OPS)
         await node.look()
-        began = time.monotonic()
         await node.look(hours=1)
         asks = node.said("orders"), node.said("cart")
         node.gates.results["orders"] = "fail"
-        back = await node.look()
-        took = time.monotonic() - began
+        async with asyncio.timeout(60):
+            back = await node.look()
         node.gates.results["orders"] = "pass"
         node.state.set_holds({"cart": Hold(route="cart", actor="ops")})
         gate.open()
@@ -332,7 +332,6 @@ async def test_a_deaf_webhook_delays_no_step_back_and_what_happens_meanwhile_cou
         "asks the webhooks before live: the gate passes: cart: it says pass",
     )
     assert (back, cart) == ("canary 1", "canary 10")
-    assert took < TRY_S
     assert held.startswith("pauses: ops held it on legacy")
     assert "is held back: the webhook of 127.0.0.1 does not agree: it answered 423" in vetoed
     assert lowest == "shadow 0"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.controlnode import ROUTES, running
+from tests.support.controlnode import ROUTES, ControlNode, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +27,12 @@ async def test_a_refused_change_leaves_memory_and_workers_alone(tmp_path: Path) 
     assert len(worker.pushes) == 1
 
 
+def changes(node: ControlNode) -> list[dict[str, Any]]:  # Any: JSON
+    """Read the log's whole lines about changes; they are written behind the answers."""
+    whole = node.log.read_text().rpartition("\n")[0].splitlines()
+    return [json.loads(line) for line in whole if '"event": "change.' in line]
+
+
 async def test_the_log_names_every_entry_of_the_audit_with_its_hash(tmp_path: Path) -> None:
     """Each entry of the audit, also the start's and a reload's, has its line in the log, with number and hash."""
     async with running(tmp_path) as node:
@@ -37,7 +44,8 @@ async def test_the_log_names_every_entry_of_the_audit_with_its_hash(tmp_path: Pa
         node.write(ROUTES.replace("path: /beta", "path: /gamma"))
         await node.post("/-/reload")
         entries = (await node.get("/api/v1/audit")).json()["entries"]
-        logged = [json.loads(line) for line in node.log.read_text().splitlines() if '"event": "change.' in line]
+        await until(lambda: len(changes(node)) >= len(entries), "a line for each entry")
+        logged = changes(node)
 
     assert [(one["audit_id"], one["hash"]) for one in logged] == [(one["id"], one["hash"]) for one in reversed(entries)]
     assert len(logged) > 6

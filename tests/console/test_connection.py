@@ -149,10 +149,11 @@ async def test_a_request_that_does_not_come_is_not_waited_for(monkeypatch: pytes
 
 async def test_a_slow_answer_is_no_slow_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock for the head does not run while a request is being answered."""
-    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+    monkeypatch.setattr(connection, "HEAD_S", 0.5)
     async with Place().serving() as place:
         stream = await place.knock(HALF.replace(b"/ ", b"/late ") + b"\r\n")
-        asyncio.get_running_loop().call_later(0.4, place.finish.set)
+        await until(lambda: place.late == 1, "the request is being answered")
+        asyncio.get_running_loop().call_later(0.6, place.finish.set)
 
         assert await status(stream) == b"200"
         assert place.refusals == {}

@@ -17,7 +17,7 @@ from store.entries import ENTRY_KINDS
 from store.flags import Commit
 from tests.console.pair import OPS, pair
 from tests.rules.made import config, route
-from tests.support.controlnode import ROUTES, running
+from tests.support.controlnode import ROUTES, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -174,7 +174,7 @@ async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_p
         node.write(canary)
         reload = (await node.post("/-/reload")).json()
         audit = (await node.get("/api/v1/audit")).json()["entries"]
-        logged = [line for line in node.log.read_text().splitlines() if '"gate.not_passed"' in line]
+        await until(lambda: '"gate.not_passed"' in node.log.read_text(), "the log says it, too")
         last = (await node.get("/api/v1/routes/pay")).json()["last_flip"]
         back = await node.post("/api/v1/routes/orders/rollback")
         drift = (await node.get("/api/v1/status")).json()["drift"]
@@ -184,6 +184,7 @@ async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_p
         await node.post("/-/reload")
         agreed = (await node.get("/api/v1/status")).json()["drift"]
         metrics = (await node.get("/metrics")).text
+    logged = [line for line in node.log.read_text().splitlines() if '"gate.not_passed"' in line]
 
     assert flip.status_code == 409
     assert flip.json()["type"].endswith(":flags-in-file")

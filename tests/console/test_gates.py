@@ -82,6 +82,14 @@ async def flip(node: ControlNode, body: dict[str, Any], route: str = "orders") -
     return await node.post(f"/api/v1/routes/{route}/flip", body)
 
 
+async def flip_on_its_word(node: ControlNode, body: dict[str, Any]) -> httpx2.Response:
+    """Flip as soon as new says in time which build it is; it has a second, and a busy machine may take it."""
+    deadline = time.monotonic() + DEADLINE_S
+    while "could not be asked" in (answer := await flip(node, body)).text:
+        assert time.monotonic() < deadline, answer.text
+    return answer
+
+
 async def test_a_flip_rests_on_evidence(tmp_path: Path) -> None:
     """What gives new more clients is refused until the gate passes; both the refusal and the audit carry the
     evidence, and what takes clients from new, or only copies, asks nothing."""
@@ -426,9 +434,9 @@ async def test_a_silent_deploy_does_not_pass_on_the_evidence_of_the_build_before
             compare(worker, "orders", builds={"orders": "v1"})
             await says(node, "pass")
             build[0] = "v2"
-            silent = await flip(node, CANARY)
+            silent = await flip_on_its_word(node, CANARY)
             build[0] = "v1"
-            back = await flip(node, CANARY)
+            back = await flip_on_its_word(node, CANARY)
             new.close()
             away = await flip(node, CANARY | {"percent": 10})
             lower = await flip(node, {"stage": "shadow"})

@@ -160,8 +160,9 @@ async def test_a_spread_names_who_served_refused_lagged_and_died(peers: tuple[Pe
     workers[1].refuse = "no"
     workers[3].dies_on_push = True
 
-    pushed = opened.push(8, b"next")
-    spread = await opened.spread(8, pushed, 1.0)
+    good, refusing, _silent, dying = pushed = opened.push(8, b"next")
+    await until(lambda: good.acked == 8 and refusing.refusal is not None and not dying.is_linked, "three have done it")
+    spread = await opened.spread(8, pushed, 0.05)
     for worker in workers:
         await worker.close()
 

@@ -10,7 +10,7 @@ import pytest
 
 from rules.snapshot import decode
 from shadow import link
-from tests.support.controlnode import ROUTES, running, until
+from tests.support.controlnode import ROUTES, ControlNode, FakeWorker, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +23,7 @@ async def test_a_reload_is_taken_over_and_audited_with_its_diff(tmp_path: Path) 
         first, second = await node.worker(0), await node.worker(1)
         node.write(BASKET)
 
+        asked = time.monotonic()
         answer = await node.post("/-/reload")
         entry = (await node.get("/api/v1/audit?limit=1")).json()["entries"][0]
         alone = first.pushes[1][2]
@@ -35,7 +36,8 @@ async def test_a_reload_is_taken_over_and_audited_with_its_diff(tmp_path: Path) 
     assert any("/basket" in line for line in body["diff"])
     assert entry["kind"] == "reload"
     assert entry["after"]["diff"] == body["diff"]
-    assert together - alone > 0.5  # a second, less what this process itself was late to see the first one
+    assert alone < together
+    assert together - asked > 0.9  # a second's trial; not since `alone`, which this process may have been late to see
     assert len(first.pushes) == 3
     assert len(second.pushes) == 2
 
@@ -220,26 +222,32 @@ async def test_watch_reloads_when_the_files_change(tmp_path: Path) -> None:
 
 @pytest.mark.alone
 async def test_a_flip_during_a_reload_is_not_lost(tmp_path: Path) -> None:
-    """A flip while the first worker tries a new configuration is in force at once and after the reload."""
-    import asyncio
-
+    """A flip while the first worker tries a new configuration is in force at once (best of three) and after the
+    reload."""
     async with running(tmp_path) as node:
         worker = await node.worker()
-        node.write(BASKET)
+        took: list[float] = []
+        while len(took) < 3 and min(took, default=9.0) >= 0.5:
+            took.append(await flip_during_reload(node, worker, 5 + len(took)))
 
-        reload = asyncio.create_task(node.post("/-/reload"))
-        await until(lambda: len(worker.pushes) == 2, "the trial")
-        began = time.monotonic()
-        flip = await node.post("/api/v1/routes/orders/flip", {"stage": "canary", "percent": 5})
-        took = time.monotonic() - began
-        answer = await reload
-        spec = worker.spec
+    assert min(took) < 0.5
 
-    assert flip.status_code == 200
-    assert took < 0.5
-    assert answer.status_code == 200
-    assert spec.flags["orders"].percent_bp == 500
-    assert spec.config.routes[1].match[0].path == "/basket"
+
+async def flip_during_reload(node: ControlNode, worker: FakeWorker, percent: int) -> float:
+    """Flip to a share while another configuration is tried, look that neither is lost, and say how long it took."""
+    pushed = len(worker.pushes)
+    node.write(BASKET.replace("/basket", f"/basket-{percent}"))
+    reload = asyncio.create_task(node.post("/-/reload"))
+    await until(lambda: len(worker.pushes) > pushed, "the trial")
+    began = time.monotonic()
+    flip = await node.post("/api/v1/routes/orders/flip", {"stage": "canary", "percent": percent})
+    took = time.monotonic() - began
+    answer = await reload
+
+    assert (flip.status_code, answer.status_code) == (200, 200)
+    assert worker.spec.flags["orders"].percent_bp == 100 * percent
+    assert worker.spec.config.routes[1].match[0].path == f"/basket-{percent}"
+    return took
 
 
 async def test_a_reload_says_where_new_answers_what_no_gate_has_seen(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -227,14 +228,20 @@ def test_a_certificate_that_ends_is_a_warning(cli: Cli, tmp_path: Path) -> None:
         assert ("listen[0].tls.cert: " + said in relaxed.err) == bool(said)
 
 
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
 def tolerated(days: int) -> str:
-    """Write a tolerance whose last day is so many days from today."""
-    day = (datetime.now(UTC).date() + timedelta(days=days)).isoformat()
+    """Write a tolerance whose last day is so many days from :data:`NOON`."""
+    day = (NOON.date() + timedelta(days=days)).isoformat()
     return f"{{path: $.at, reason: clock, owner: shop, expires: {day}}}"
 
 
-def test_a_tolerance_that_ends_is_noted_and_an_expired_one_fails_strict(cli: Cli, tmp_path: Path) -> None:
+def test_a_tolerance_that_ends_is_noted_and_an_expired_one_fails_strict(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Seven days ahead a note names line and owner; after its last day a tolerance is a warning, and --strict fails."""
+    monkeypatch.setattr("console.commands.check.time", SimpleNamespace(time=NOON.timestamp))  # no midnight in between
     write(tmp_path, VALID.replace("[GET]}", f"[GET]}}, tolerate: {tolerated(7)}") + f"tolerate: {tolerated(6)}\n")
     later = cli("check", "--strict")
     write(tmp_path, VALID + f"tolerate: {tolerated(6)}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,9 +28,14 @@ def drawn(*items: link.DifferenceItem, width: int = 100, **changed: Any) -> str:
     ("seconds", "words"),
     [(0, "0 s ago"), (100, "100 s ago"), (200, "3 min ago"), (8_000, "2 h ago"), (9e5, "10 d ago")],
 )
-def test_moments_are_told_as_ages(seconds: float, words: str) -> None:
+def test_moments_are_told_as_ages(monkeypatch: pytest.MonkeyPatch, seconds: float, words: str) -> None:
     """A moment is said in the largest unit that it has twice."""
-    assert age((datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()) == words
+    now = datetime.now(UTC)
+    monkeypatch.setattr(
+        "console.commands.sheet.datetime", SimpleNamespace(now=lambda _: now, fromisoformat=datetime.fromisoformat)
+    )
+
+    assert age((now - timedelta(seconds=seconds)).isoformat()) == words
 
 
 def test_a_moment_in_the_future_is_now() -> None:
