@@ -136,7 +136,7 @@ async def _reported(state: ControlState, name: str) -> tuple[float | None, str, 
     Shape: an empty text in the middle: every node has said.
     """
     own = state.totals.last_legacy(name)
-    if unheard := sorted(set(range(state.config.workers)) - state.totals.heard()):
+    if unheard := state.totals.unheard(state.config.workers):
         return own, f"worker {', '.join(map(str, unheard))} has not reported what it answered", 0.0
     if state.replicas is None or state.evidence is None or state.flag_store is None:
         return own, "", 0.0

@@ -170,10 +170,19 @@ class Totals:
         """Say when legacy last answered a request of *route*, in Unix time."""
         return self._last_legacy.get(route)
 
-    def heard(self) -> set[int]:
-        """Name the slots whose linked workers have told their totals since this process began, all of them."""
-        linked = [state for state in self._epochs.values() if state.linked]
-        return {state.record.slot for state in linked} - {state.record.slot for state in linked if not state.heard}
+    def unheard(self, slots: int) -> list[int]:
+        """Name the slots whose workers may have counted what they have not told since this process began.
+
+        Shape: of the first *slots*, those without a worker; of all that there ever were, also those whose worker has
+        said nothing yet, or is gone without its last tally and not given up.
+        """
+        told, silent = set(), set()
+        for state in self._epochs.values():
+            if state.linked and state.heard:
+                told.add(state.record.slot)
+            elif state.linked or not state.record.ended:
+                silent.add(state.record.slot)
+        return sorted(set(range(slots)) - told | silent)
 
     def hear(self, last_legacy: Mapping[str, float]) -> None:
         """Take over when legacy last answered on other nodes."""

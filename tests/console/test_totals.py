@@ -176,6 +176,27 @@ def test_what_a_killed_worker_left_open_is_counted() -> None:
     assert after.counts["undecided|orders|legacy|lost"] == 2
 
 
+def test_who_is_gone_without_its_last_tally_is_unheard_until_it_is_given_up() -> None:
+    """A worker that has told nothing, or may come back to tell more, is named, also where its slot is none any more;
+    one that said its last, or was given up, is not waited for."""
+    totals = Totals(now=0.0)
+    before = totals.unheard(1)
+    for slot in (0, 1):
+        totals.hello(f"e{slot}", slot, 0.0)
+    mute = totals.unheard(1)
+    for slot in (0, 1):
+        totals.take(tally(f"e{slot}", 1, {}))
+    told = totals.unheard(1)
+    totals.lost("e1", 1.0)
+    gone = totals.unheard(1)
+    totals.sweep(2.0 + GRACE_S)
+    given_up = totals.unheard(1)
+    totals.take(tally("e0", 2, {}, final=True))
+    totals.lost("e0", 20.0)
+
+    assert (before, mute, told, gone, given_up, totals.unheard(1)) == ([0], [0, 1], [], [1], [], [0])
+
+
 def test_a_lost_link_is_no_death() -> None:
     """A worker whose link breaks and comes back within the grace time goes on as if nothing had happened."""
     totals = Totals(now=0.0)
