@@ -184,6 +184,7 @@ def test_addresses_take_turns(two: tuple[Recorder, Recorder]) -> None:
     assert run(scenario).lookups == 1
 
 
+@pytest.mark.alone
 def test_a_dead_half_is_skipped(two: tuple[Recorder, Recorder]) -> None:
     """Of four addresses one refuses and one is silent: everybody is served, and the silent one holds up one request."""
     one = two[0]

@@ -256,7 +256,7 @@ def test_a_hanging_shadow_does_not_delay_the_client(legacy: Recorder, new: Recor
         counts = worker.tallies[-1].counts
         gauges = worker.tallies[-1].gauges
 
-    assert elapsed < 3.0
+    assert elapsed < 5.0
     assert gauges["in_flight|orders|legacy"] == 8
     assert counts["skipped|orders|in_flight"] == 192
     assert len(new.requests) <= 8
@@ -465,7 +465,7 @@ def test_the_counting_law_holds_under_chaos(legacy: Recorder, new: Recorder) -> 
     scripts = [*(one.script for one in SICK.values() if not callable(one.script)), *[SAME] * 8, answer(b"other")]
     new.answer = lambda request: scripts[int(request.values("x-n")[0]) % len(scripts)]
     legacy.answer = lambda request: [Reset()] if int(request.values("x-n")[0]) % 17 == 0 else SAME
-    spec = route(shadow=shadow(timeout_ns=200_000_000, max_in_flight=20))
+    spec = route(shadow=shadow(timeout_ns=500_000_000, max_in_flight=20))
     flags = {"orders": flag(Stage.SHADOW, sample_bp=8_000)}
     with worker_of(legacy, new, spec=spec, flags=flags) as worker:
         for number in range(150):
@@ -550,7 +550,8 @@ def test_an_answer_in_tiny_chunks_costs_what_it_holds(legacy: Recorder, new: Rec
         before = worker.rss_bytes()
         for _ in range(4):
             worker.ask(request_bytes(target="/api/a"))
-        worker.wait(lambda: all(one.sent_bytes >= len(chunks) for one in new.connections[:4]), "the chunks")
+        for one in new.wait_connections(4):
+            worker.wait(lambda one=one: one.sent_bytes >= len(chunks), "the chunks")  # type: ignore[misc]  # bound now
         for _ in range(4):
             worker.ask(request_bytes("OPTIONS", "*"))
         grown = worker.rss_bytes() - before

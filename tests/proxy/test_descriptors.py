@@ -46,7 +46,7 @@ def test_whoever_is_accepted_is_served_and_the_others_are_told() -> None:
 
     with (
         Recorder(script) as legacy,
-        Recorder() as new,
+        Recorder(script) as new,  # a copy that were answered at once would leave its descriptor to the next one
         OneWorker(
             backends={"legacy": legacy.url, "new": new.url},
             routes=[route()],

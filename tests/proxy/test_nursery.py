@@ -81,8 +81,9 @@ def test_who_ends_in_time_is_not_killed_and_who_does_not_is(tmp_path: Path) -> N
     async def body(nursery: Nursery, child: ChildState) -> None:
         nursery.start(child)
         nursery.stop_restarting()
-        await nursery.end([child], SECOND, asyncio.Event())
+        await nursery.end([child], 30 * SECOND, asyncio.Event())
         asked = (child.process, nursery.killed)
+        words[-1] = script
         nursery.start(child)
         while not deaf.exists():  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.01)
@@ -92,4 +93,5 @@ def test_who_ends_in_time_is_not_killed_and_who_does_not_is(tmp_path: Path) -> N
         assert (child.process, nursery.killed) == (None, 1)
 
     script = f"import signal, time; signal.signal(15, signal.SIG_IGN); open({str(deaf)!r}, 'w'); time.sleep(60)"
-    run([sys.executable, "-c", script], body)
+    words = [sys.executable, "-c", STAYS]
+    run(words, body)

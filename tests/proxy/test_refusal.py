@@ -19,7 +19,7 @@ from tests.support.rawclient import RawClient, RawResponse, request_bytes
 from tests.support.recorder import Gate, Recorder, answer, chunked_answer
 
 TIGHT = LimitsSpec(
-    header_read_timeout_ns=400_000_000,
+    header_read_timeout_ns=2_000_000_000,
     max_head_bytes=2_048,
     max_fields=20,
     max_target_bytes=128,

@@ -125,6 +125,8 @@ def half_replaced(node: FakeNode) -> Iterator[tuple[socket.socket, list[link.Res
     """Stop in the middle: the only worker has a slow request and a successor; yields the request and later steps."""
     with slow_request(node) as slow, restarting(node) as steps:
         wait_until(lambda: len(node.pids()["worker"]) == 2 and node.logs("replaced"), "both serve")
+        # It is told behind the line about it, and until it has heard so it takes new connections.
+        wait_until(lambda: "Drain" in node.told("worker-0"), "the former one has stopped to accept")
         yield slow, steps
 
 
@@ -158,10 +160,11 @@ def test_a_hold_in_the_middle_is_acknowledged_by_both() -> None:
         with half_replaced(node) as (slow, steps):
             before = node.told("worker-0").count("Holds")
             changed = node.change_holds(link.ChangeHolds(request="r", add=[link.HoldItem(route="orders")]))
-            told = node.told("worker-0").count("Holds") - before
+            # Each says so to us behind its acknowledgement.
+            wait_until(lambda: node.told("worker-0").count("Holds") == before + 2, "both are told, once")
             finish(node, slow)
 
-        assert (changed.acked, changed.missing, told) == ([0], [], 2)
+        assert (changed.acked, changed.missing) == ([0], [])
         assert node.ask()["held"] == ["orders"]
         assert steps[-1].reason == ""
 
@@ -207,7 +210,7 @@ def config(backend: Recorder, pair: TlsSpec, **limits: str) -> dict[str, object]
         "undeclared": {"backend": "old"},
         "routes": [],
         "workers": 2,
-        "limits": {"drain": "1s", **limits},
+        "limits": {"drain": "20s", **limits},
     }
 
 
@@ -218,7 +221,8 @@ def test_restarts_lose_no_request(tmp_path: Path) -> None:
     with Recorder(answer(b"hello")) as backend, Product(config(backend, pair)) as product:
         tls_port = int(product.addresses()["listen"][1].rpartition(":")[2])
         former = product.pids()["worker"]
-        idle = [RawClient(("127.0.0.1", product.port)) for _ in range(8)]
+        # The kernel deals them out: that none is the first worker's happens once in a million times.
+        idle = [RawClient(("127.0.0.1", product.port)) for _ in range(20)]
         for client in idle:
             assert client.exchange(request_bytes()).status == 200
         with (
@@ -232,19 +236,19 @@ def test_restarts_lose_no_request(tmp_path: Path) -> None:
                     if number == 0:
                         product.wait_log("replaced")
                         late = [client.exchange(request_bytes()) for client in idle]
+                        for client in idle:
+                            client.close()
                 assert steps[-1].reason == ""
-            load.wait(max(0, 2_000 - load.requests - secure.requests), 60)
+            load.wait(max(0, 2_000 - load.requests - secure.requests), 180)
         counted = wait_until(
-            lambda: product.totals()["counts"]["requests|-|undeclared|old|2xx"] == load.requests + secure.requests + 16,
+            lambda: product.totals()["counts"]["requests|-|undeclared|old|2xx"] == load.requests + secure.requests + 40,
             "every count",
         )
         workers, replaced = product.pids()["worker"], product.wait_log("replaced", 4)
-        for client in idle:
-            client.close()
 
     assert load.failures == secure.failures == []
     assert load.requests + secure.requests >= 2_000
-    assert [response.status for response in late] == [200] * 8
+    assert [response.status for response in late] == [200] * 20
     assert b"close" in [response.value("connection") for response in late]
     assert counted
     assert set(workers).isdisjoint(former)

@@ -11,6 +11,7 @@ import pytest
 from config.spec import AddressSpec
 from proxy.sockets import FAIR_REUSEPORT, Listeners, probe, text_of
 from proxy.statedir import StartError
+from tests.support.ports import free_port
 
 ANY = AddressSpec(host="127.0.0.1", port=0)
 
@@ -60,9 +61,7 @@ def test_no_stranger_shares_a_port_silently(workers: int) -> None:
 
 def test_a_refusal_leaves_nothing_open() -> None:
     """When the second address cannot be had, the first is free again."""
-    with socket.socket() as seeker:
-        seeker.bind(("127.0.0.1", 0))
-        free = AddressSpec(host="127.0.0.1", port=seeker.getsockname()[1])
+    free = AddressSpec(host="127.0.0.1", port=free_port())
     with pytest.raises(StartError, match="no such address"):
         Listeners((free, AddressSpec(host="203.0.113.1", port=0)), 2)
 

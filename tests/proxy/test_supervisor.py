@@ -91,7 +91,8 @@ def test_a_silent_worker_is_killed_and_replaced(node: FakeNode) -> None:
     began = time.monotonic()
     node.wait_replaced("worker", former)
 
-    assert 4.5 < time.monotonic() - began < 9
+    # A supervisor that stood still itself, as on a machine that its host takes away, begins to count anew.
+    assert 4.5 < time.monotonic() - began < 15
     assert "the bound is 5 s" in node.wait_log("killed")[0]["message"]
     assert node.pids()["worker"][1] == former[1]
 
@@ -121,13 +122,11 @@ def test_a_crash_loop_is_slowed_down(node: FakeNode) -> None:
     os.kill(node.pids()["worker"][0], signal.SIGKILL)
 
     loops = node.wait_log("crash_loop", 3)
-    status, body = node.ready()
+    wait_until(lambda: standing(node) == (200, ["worker 0 does not serve"]), "the rest serves")
     (node.state_dir / "crash-worker-0").unlink()
     pauses = [line["message"].rpartition(" in ")[2] for line in loops[:3]]
 
     assert pauses == ["0.5 s", "1 s", "2 s"]
-    assert status == 200
-    assert "worker 0 does not serve" in body["degraded"]
     wait_until(lambda: node.ready()[1]["degraded"] == [], "worker 0 is back")
 
 
@@ -191,15 +190,20 @@ def test_holds_survive_workers_and_supervisors(node: FakeNode) -> None:
     former = node.pids()["worker"]
     for pid in former:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: node.ask().get("pid", former[0]) not in former, "a new worker answers")
-    after_death = node.ask()["held"]
+    after_death = wait_until(lambda: answer_but_of(former, node), "a new worker answers")
 
     node.stop()
     node.start()
     node.wait_ready()
 
-    assert after_death == ["orders"]
+    assert after_death["held"] == ["orders"]
     assert node.ask()["held"] == ["orders"]
+
+
+def answer_but_of(former: list[int], node: FakeNode) -> dict[str, Any]:  # Any: JSON
+    """Ask once; empty: nobody answered, or one of *former*."""
+    answer = node.ask()
+    return answer if answer and answer["pid"] not in former else {}
 
 
 @pytest.mark.alone
@@ -211,7 +215,7 @@ def test_a_hung_worker_is_named_as_missing(node: FakeNode) -> None:
     changed = node.change_holds(link.ChangeHolds(request="r", add=[link.HoldItem(route="orders")]))
 
     assert (changed.ok, changed.acked, changed.missing) == (True, [0], [1])
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4  # a host may take the whole machine away for two
     os.kill(node.pids()["worker"][1], signal.SIGCONT)
 
 
@@ -341,14 +345,13 @@ def test_in_flight_requests_finish_before_a_drained_node_ends(node: FakeNode) ->
 
 def test_a_lame_duck_answers_while_it_is_not_ready() -> None:
     """With ``lame_duck`` SIGTERM first turns readiness off and keeps answering, then drains."""
-    with FakeNode(limits=LimitsSpec(lame_duck_ns=1_500_000_000)) as node:
+    with FakeNode(limits=LimitsSpec(lame_duck_ns=3_000_000_000)) as node:
         assert node.process is not None
         node.process.send_signal(signal.SIGTERM)
         wait_until(lambda: node.ready()[0] == 503, "readiness is off")
-        answer = node.ask()
+        wait_until(lambda: node.ask().get("lame_duck"), "a worker answers that knows of its end")
         code = node.process.wait(60)
 
-    assert answer["lame_duck"]
     assert code == 0
 
 
@@ -405,8 +408,9 @@ def test_a_new_supervisor_waits_for_the_children_of_a_killed_one(node: FakeNode)
         node.process.wait()
         wait_until(lambda: sum(map(is_alive, children)) == 1, "only the busy worker is left")
         node.start()
+        node.wait_log("waiting")
         with pytest.raises(AssertionError, match="a fifth start"):
-            wait_until(lambda: len(node.logs("started")) > len(children), "a fifth start", 1.5)
+            wait_until(lambda: len(node.logs("started")) > len(children), "a fifth start", 1.0)
         waiting = node.process.poll() is None and len(node.logs("waiting")) == 1
         (node.state_dir / "go").touch()
         answered = read_all(slow)
@@ -437,8 +441,10 @@ def test_orphans_are_reaped_as_pid_1_must() -> None:
         assert node.process is not None
         supervisor = node.process.pid
         before = children_of(supervisor)
+        (node.state_dir / "stay").touch()
         assert node.ask("/orphan")
         adopted = wait_until(lambda: children_of(supervisor) - before, "the orphan is ours")
+        (node.state_dir / "stay").unlink()
         wait_until(lambda: not children_of(supervisor) & adopted, "the orphan is reaped")
 
         assert node.ask()

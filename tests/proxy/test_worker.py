@@ -90,7 +90,7 @@ def test_drain_finishes_what_is_in_flight(legacy: Recorder) -> None:
         legacy.answer = [gate, answer(b"late")]
         client.send(request_bytes(target="/api/a"))
         legacy.wait_requests(2)
-        worker.parent(link.Drain(deadline_ns=5_000_000_000))
+        worker.parent(link.Drain(deadline_ns=20_000_000_000))
         assert idle.ending() == "eof"
         gate.open()
         response = client.read_response()
@@ -142,7 +142,7 @@ def test_drain_ends_at_its_deadline(legacy: Recorder) -> None:
         elapsed = time.monotonic() - start
         gate.open()
 
-    assert elapsed < 2.0
+    assert elapsed < 5.0
 
 
 def test_an_orphan_drains_and_exits(legacy: Recorder) -> None:
@@ -336,7 +336,7 @@ def visit(worker: OneWorker, who: int, until: float, wrong: list[str], digests: 
             digests[name.encode()] = hashlib.sha256(body).hexdigest().encode()
             sent.append((name.encode(), method, raw))
         patience = dice.choice((0, 1, 9, 9, 9))
-        with worker.client(timeout_s=5.0) as client, contextlib.suppress(ConnectionEndedError, OSError):
+        with worker.client() as client, contextlib.suppress(ConnectionEndedError, OSError):
             stream = b"".join(raw for _, _, raw in sent)
             client.send(stream, slice_bytes=dice.choice((0, 0, 1 + len(stream) // 5)), gap_s=0.0005)
             for asked, method, _ in sent[:patience]:

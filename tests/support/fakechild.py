@@ -6,11 +6,11 @@ The worker's part is a tiny HTTP server on the inherited sockets. What it does i
 ``/``      answers ``{"slot", "pid", "held", "lame_duck"}``
 ``/slow``  announces itself with a 103 head, answers once ``state_dir/go`` exists
 ``/exit``  dies with exit code 3 without an answer
-``/orphan``  answers, and leaves an orphan behind that ends at once
+``/orphan``  answers, and leaves an orphan behind that ends with ``state_dir/stay``
 =========  ====================================================================
 
 A file ``state_dir/crash-<role>-<slot>`` makes that child die at start, ``lie-…`` introduces it as somebody else.
-Every child writes what it was told to ``state_dir/told-<role>-<slot>``, one name per line.
+Every child writes what it was told to ``state_dir/told-<role>-<slot>``, one name per line, once it obeys.
 """
 
 from __future__ import annotations
@@ -29,8 +29,17 @@ from typing import Final
 from shadow import link
 from shadow.parent import ParentLink
 
-HOLDS_S: Final = 2.0
-"""How long a worker waits to be told of the holds; a supervisor tells nothing to a child that lies about itself."""
+HOLDS_S: Final = 30.0
+"""How long a worker waits to be told of the holds; a supervisor tells nothing to a child that lies about itself, and
+kills it."""
+
+ORPHAN: Final = """
+import os, sys, time
+if not os.fork():
+    while os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+"""
+"""A process whose child outlives it."""
 
 
 class FakeChild:
@@ -58,9 +67,13 @@ class FakeChild:
         )
 
     def hear(self, message: link.Any) -> None:
-        """Note what the supervisor says, and obey."""
+        """Obey what the supervisor says, and note it."""
+        self.obey(message)
         with (self.state_dir / f"told-{self.role}-{self.flags.slot}").open("a") as file:
             file.write(type(message).__name__ + "\n")
+
+    def obey(self, message: link.Any) -> None:
+        """Do at once what one message asks for."""
         match message:
             case link.Holds(revision=revision, holds=holds):
                 self.held = sorted(item.route for item in holds)
@@ -70,6 +83,7 @@ class FakeChild:
             case link.LameDuck():
                 self.lame_duck = True
             case link.Drain():
+                self.stop_accepting()
                 self.end.set()
             case _:
                 return
@@ -87,13 +101,18 @@ class FakeChild:
             asyncio.get_running_loop().add_reader(one, self.accept, one)
         self.parent.ready(ok=True, detail="127.0.0.1:1" if self.role == "control" else "")
         await self.end.wait()
-        for one in self.listening:
-            asyncio.get_running_loop().remove_reader(one)
-            one.close()
+        self.stop_accepting()
         await asyncio.gather(*self.busy)
         self.parent.close()
         await asyncio.sleep(0)
         return 0
+
+    def stop_accepting(self) -> None:
+        """Leave whoever connects from now on to others in the slot; idempotent."""
+        while self.listening:
+            one = self.listening.pop()
+            asyncio.get_running_loop().remove_reader(one)
+            one.close()
 
     def accept(self, listening: socket.socket) -> None:
         """Take a connection; at once, because asyncio's server loses those that it has taken when it is closed."""
@@ -120,7 +139,7 @@ class FakeChild:
         if path == "/orphan":
             # The middle process ends first, so the grandchild is left to whoever reaps for us.
             subprocess.run(  # noqa: ASYNC221 - a fake may block
-                [sys.executable, "-c", "import os, time; os.fork() or time.sleep(0.3)"], check=True
+                [sys.executable, "-c", ORPHAN, str(self.state_dir / "stay")], check=True
             )
         if path == "/slow":
             writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")

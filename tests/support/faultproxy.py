@@ -56,6 +56,10 @@ class FaultProxy:
     """
 
     def __init__(self, target: tuple[str, int], *, host: str = "127.0.0.1", port: int = 0) -> None:
+        # Kept from others also while nobody listens: who takes the port of a dead network is taken for the server.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind((host, port))
         self.to_server = Faults()
         self.to_client = Faults()
         self.accept: Accept = "connect"
@@ -68,8 +72,8 @@ class FaultProxy:
         self._lock = threading.Lock()
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = LoopThread("faultproxy")
-        self._server: asyncio.Server | None = self._loop.call(self._listen(port))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.port: int = self._reserved.getsockname()[1]
+        self._server: asyncio.Server | None = self._loop.call(self._listen(self.port))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -97,6 +101,7 @@ class FaultProxy:
     def close(self) -> None:
         """Stop listening, reset what is open and join the thread."""
         self._loop.close(self._close)
+        self._reserved.close()
 
     async def _listen(self, port: int) -> asyncio.Server:
         return await asyncio.start_server(self._serve, self._host, port, limit=_READ, reuse_address=True)
@@ -132,6 +137,8 @@ class FaultProxy:
                 _end(writer, reset=True)
                 return
             self._writers.add(upstream)
+            if writer.transport.is_closing():
+                return  # ended while there was no way to the target yet
             for one in (writer, upstream):
                 one.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.gather(

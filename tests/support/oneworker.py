@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -36,6 +37,8 @@ from tests.support.rawclient import RawClient, RawResponse
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0
+START_S = 90.0
+"""The first worker of a test process waits for everything to be imported, behind whoever else wants a core."""
 
 
 def route(name: str = "orders", path: str = "/api/**", **changes: object) -> RouteSpec:
@@ -201,7 +204,7 @@ class OneWorker:
             )
         theirs.close()
         self._spawn(self._read_parent)
-        self.wait(lambda: self._ready, "the worker to be ready")
+        self.wait(lambda: self._ready, "the worker to be ready", START_S)
 
     def _spawned(
         self,
@@ -342,8 +345,14 @@ class OneWorker:
 
     def totals(self, until: Callable[[dict[str, int]], bool], what: str = "the totals") -> dict[str, int]:
         """Wait until the newest tally's counts satisfy *until* and give them."""
-        self.wait(lambda: bool(self.tallies) and until(self.tallies[-1].counts), what)
-        return self.tallies[-1].counts
+        found: dict[str, int] = {}
+
+        def is_told() -> bool:
+            found.update(self.tallies[-1].counts if self.tallies else {})  # a count that was told never goes away
+            return bool(self.tallies) and until(found)
+
+        self.wait(is_told, what)
+        return found
 
     def final(self) -> link.Tally:
         """Wait for the last tally of a worker that ends, and give it."""
@@ -360,6 +369,10 @@ class OneWorker:
             busy = [key for key in last.gauges if key.startswith(("in_flight|", "queued|"))]
             return not busy and last.counts == before.counts
 
+        def is_read() -> bool:
+            return self._control is None or not select.select([self._control], [], [], 0)[0]
+
+        self.wait(is_read, "what the worker has said before to be read: it is no news")
         start = len(self.tallies)
         self.wait(lambda: len(self.tallies) >= start + 2 and quiet(), what)
         return self.tallies[-1].counts

@@ -10,7 +10,7 @@ from tests.support.oneworker import OneWorker
 from tests.support.rawclient import request_bytes
 from tests.support.recorder import RecordedRequest, Recorder, answer
 
-SHORT_NS = 400_000_000
+SHORT_NS = 1_000_000_000
 
 
 def script(request: RecordedRequest) -> bytes:
@@ -29,7 +29,7 @@ def test_slow_attackers_are_thrown_out_and_honest_clients_served() -> None:
     with (
         Recorder(script) as legacy,
         OneWorker(backends={"legacy": legacy.url}, limits=limits) as worker,
-        Attackers(worker.address[1], 48, path=b"/small", upload=b"/small", large=b"/large", gap_s=0.6) as attackers,
+        Attackers(worker.address[1], 48, path=b"/small", upload=b"/small", large=b"/large", gap_s=1.5) as attackers,
     ):
         honest = 0
         deadline = time.monotonic() + 60

@@ -12,18 +12,21 @@ from tests.support.oneworker import OneWorker, backend, flag, route
 from tests.support.rawclient import request_bytes
 from tests.support.recorder import RecordedRequest, Recorder, answer
 
+SAME = answer(b"old", headers=(("Connection", "close"),))
+"""No test leaves a connection to a service behind, not even that of a copy on its way."""
+
 
 @pytest.fixture(scope="module")
 def legacy() -> Iterator[Recorder]:
     """Answer as the old service."""
-    with Recorder(answer(b"old")) as recorder:
+    with Recorder(SAME) as recorder:
         yield recorder
 
 
 @pytest.fixture(scope="module")
 def new() -> Iterator[Recorder]:
     """Answer as the new service."""
-    with Recorder(answer(b"old")) as recorder:
+    with Recorder(SAME) as recorder:
         yield recorder
 
 
@@ -40,14 +43,6 @@ def worker(legacy: Recorder, new: Recorder) -> Iterator[OneWorker]:
         running.push(config=replace(running.config, backends=(*others, mirror)))
         running.settled()  # its links are up
         yield running
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open(legacy: Recorder, new: Recorder) -> Iterator[None]:
-    """Close what the shared worker keeps open to the backends between two tests."""
-    yield
-    legacy.drop_connections()
-    new.drop_connections()
 
 
 def asked(worker: OneWorker, recorder: Recorder, *via: str) -> RecordedRequest:

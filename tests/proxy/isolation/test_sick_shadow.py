@@ -50,6 +50,14 @@ def new() -> Iterator[Recorder]:
 
 
 @pytest.fixture(scope="module")
+def refusing() -> Iterator[str]:
+    """Have a port on which nobody listens, and which nobody else gets."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
 def black_hole() -> Iterator[str]:
     """Listen without ever accepting: once the backlog is full, connecting hangs."""
     with socket.socket() as listening:
@@ -71,11 +79,8 @@ def policy_for(name: str) -> ShadowSpec:
 
 
 @pytest.fixture(scope="module")
-def worker(legacy: Recorder, new: Recorder, black_hole: str) -> Iterator[OneWorker]:
+def worker(legacy: Recorder, new: Recorder, refusing: str, black_hole: str) -> Iterator[OneWorker]:
     """Run a worker with one route per sickness, all in shadow, whose circuits stay closed."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        refusing = f"http://127.0.0.1:{closed.getsockname()[1]}"
     urls = {"new": new.url, "refuses": refusing, "black-hole": black_hole}
     routes = [
         route(name, f"/api/{name}/**", shadow=policy_for(name), new=name if name in urls else "new")
@@ -173,7 +178,7 @@ def test_a_failed_copy_gives_its_place_back_at_once(legacy: Recorder, new: Recor
     """While slow primaries go on, places in flight of copies that have failed are free for others."""
     gate = Gate()
     legacy.answer = lambda request: [gate, HEALTHY] if request.target.startswith(b"/api") else HEALTHY
-    policy = ShadowSpec(max_per_second=None, max_in_flight=1, timeout_ns=TIMEOUT_NS)
+    policy = ShadowSpec(max_per_second=None, max_in_flight=1, timeout_ns=WAIT_NS)
     with OneWorker(
         backends={"legacy": legacy.url, "new": backend("new", new.url, circuit_bp=None)},
         routes=[route(shadow=policy)],

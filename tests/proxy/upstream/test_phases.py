@@ -92,11 +92,14 @@ def world() -> Iterator[World]:
         hole.listen(0)
         filler.connect(hole.getsockname())
         half = SECOND_NS // 2
-        short = {"connect_timeout_ns": half, "response_timeout_ns": half, "read_timeout_ns": half}
+        short, patient = (
+            dict.fromkeys(("connect_timeout_ns", "response_timeout_ns", "read_timeout_ns"), limit)
+            for limit in (half, SECOND_NS)
+        )
         backends = [
             backend("shop", recorder.url),
-            backend("hasty", recorder.url, **short),
-            backend("wire", network.url, **short),
+            backend("hasty", recorder.url, **patient),
+            backend("wire", network.url, **patient),
             backend("full", recorder.url, max_connections=1, connect_timeout_ns=half),
             backend("refused", f"http://127.0.0.1:{CLOSED_PORT}"),
             backend("unreachable", "http://255.255.255.255:80"),
