@@ -46,7 +46,7 @@ OTHER_NAMES = {"go-older": "go"}
 """A part whose executable is called as another one is; it is looked for in its own places only."""
 
 IN_CI = os.environ.get("CI") == "true"
-GRACE_S = 3.0
+GRACE_S = 10.0
 """A closed socket or ended thread is gone within microseconds; on two busy cores it may take its turn."""
 
 settings.register_profile(

@@ -285,4 +285,4 @@ def test_prometheus_fires_each_alert_on_what_it_is_for(part_path: Callable[[str]
 
 
 def _promtool(part_path: Callable[[str], Path], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([part_path("promtool"), *words], capture_output=True, text=True, timeout=120)
+    return subprocess.run([part_path("promtool"), *words], capture_output=True, text=True, timeout=300)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def run_inner(tmp_path: Path, body: str, **environ: str) -> str:
     """Run *body* as a test file under the house's conftest in a fresh pytest and give what it printed."""
-    house = (ROOT / "tests" / "conftest.py").read_text().replace("GRACE_S = 3.0", "GRACE_S = 0.1")
+    house = (ROOT / "tests" / "conftest.py").read_text().replace("GRACE_S = 10.0", "GRACE_S = 0.1")
     (tmp_path / "conftest.py").write_text(house)
     (tmp_path / "test_inner.py").write_text(textwrap.dedent(body))
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = needs(part): x\nfilterwarnings = error\n")

@@ -96,7 +96,7 @@ def test_a_full_disk_of_a_postgresql_refuses_flips_and_comes_back(
             held = client.exchange(request_bytes(target="/api/a")).body
 
             ballast.unlink()
-            wait_until(node.well, "the database takes writes again", 40)
+            wait_until(node.well, "the database takes writes again")
             node.admin("POST", "/api/v1/routes/orders/release", {"reason": "room again"})
             acked.append(node.flip("canary", percent=1))
             exported = node.admin("GET", "/api/v1/audit?limit=500")["entries"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -66,13 +67,19 @@ def test_chance_decides_which_copies_are_made() -> None:
 
 def test_a_thread_that_never_sleeps_wants_all_the_time() -> None:
     """What is measured is the time with something to do: nearly all of it if busy, little if asleep."""
-    begun, started = wanted_s(), time.monotonic()
-    while time.monotonic() < started + 0.3:
-        pass
-    busy = (wanted_s() - begun) / (time.monotonic() - started)
-    begun, started = wanted_s(), time.monotonic()
-    threading.Event().wait(0.3)
-    asleep = (wanted_s() - begun) / (time.monotonic() - started)
 
-    assert busy > 0.9
-    assert asleep < 0.6
+    def spin() -> None:
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            pass
+
+    # A host that takes the whole machine away, or a core that comes late to who wakes up, spoils one look or two.
+    assert any(wanted_share(spin) > 0.9 for _ in range(3))
+    assert any(wanted_share(lambda: threading.Event().wait(0.3)) < 0.6 for _ in range(3))
+
+
+def wanted_share(work: Callable[[], object]) -> float:
+    """Measure which part of the time that some work takes this thread wants a processor."""
+    begun, started = wanted_s(), time.monotonic()
+    work()
+    return (wanted_s() - begun) / (time.monotonic() - started)

@@ -72,8 +72,8 @@ class FakeWorker:
         self.refuse = ""
         self.dies_on_push = False
         self.pushes: list[tuple[int, bytes, float]] = []
-        self.closer: list[dict[str, int]] = []
         """Revision, snapshot bytes, monotonic time of arrival."""
+        self.closer: list[dict[str, int]] = []
         self.sequence = 0
         self._task: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None

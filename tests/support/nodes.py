@@ -38,6 +38,7 @@ class Network(FaultProxy):
 
     def cut(self) -> None:
         """Let nothing through: open connections are reset, new ones refused."""
+        self.accept = "reset"  # whoever was accepted just now
         self.refuse()
         self.end_all(reset=True)
 
@@ -155,7 +156,7 @@ class Cluster:
                 and all(node.well() for node in self.nodes)
             )
 
-        wait_until(is_well, "all nodes are well", 40)
+        wait_until(is_well, "all nodes are well")
 
     def sessions(self, what: str, which: str) -> list[tuple[object, ...]]:
         """Ask something about some of the nodes' sessions on the server."""

@@ -591,7 +591,7 @@ class Recorder:
         return list(self.connections)
 
     def wait_ended(self, index: int = 0, timeout_s: float = WAIT_S) -> RecordedConnection:
-        """Wait until the other end has left one connection and return its record."""
+        """Wait until one connection has ended, by whichever end, and return its record."""
         self.wait_until(
             lambda: len(self.connections) > index and self.connections[index].ending != "open",
             f"end of connection {index}",
