@@ -195,6 +195,27 @@ async def test_the_actor_of_a_change_is_the_token(shared: Guarded) -> None:
     assert VALUES["OPS"].encode() not in written
 
 
+async def test_a_stream_ends_with_its_token(shared: Guarded) -> None:
+    """Who listens with a token that is revoked meanwhile hears nothing of what happens afterwards."""
+    _, client = shared
+    boss = bearer("BOSS")
+    made = (await client.post("/api/v1/tokens", json={"name": "ear", "role": "viewer"}, headers=boss)).json()
+    async with (
+        httpx2.AsyncClient(base_url=client.base_url, trust_env=False, timeout=60) as ear,
+        ear.stream("GET", "/api/v1/events", headers=bearer(made["value"])) as answer,
+    ):
+        lines = answer.aiter_lines()
+        began, heard = await anext(lines), ""
+        revoked = await client.post("/api/v1/tokens/ear/revoke", json={}, headers=boss)
+        await client.post("/api/v1/routes/orders/hold", json={"reason": "not for your ears"}, headers=boss)
+        await client.post("/api/v1/routes/orders/release", json={}, headers=boss)
+        while "not for your ears" not in heard and (line := await anext(lines, None)) is not None:
+            heard += line
+
+    assert (began, revoked.status_code) == ("retry: 2000", 200)
+    assert "not for your ears" not in heard
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -462,6 +483,18 @@ def test_wrong_credentials_make_an_address_wait_but_not_loopback() -> None:
     assert caught.value.kind == "rate-limited"
     assert 1 <= int(caught.value.headers["retry-after"]) <= 3
     assert all(isinstance(one, Visitor) for one in others)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"), [({"x-forwarded-user": "alice"}, "identity"), ({"authorization": "Bearer over"}, "bad-token")]
+)
+def test_whoever_guesses_names_waits_as_whoever_guesses_tokens(wrong: dict[str, str], kind: str) -> None:
+    """A person's name from an address that may not give one is a wrong credential, like an expired token."""
+    door = Doorkeeper(keyring())
+
+    refused = [let_in(STRANGER, wrong, door=door) for _ in range(AT_ONCE + 1)]
+
+    assert refused == [kind] * AT_ONCE + ["rate-limited"]
 
 
 def test_without_tokens_only_loopback_may_call() -> None:

@@ -19,10 +19,10 @@ from console.auth import Visitor
 from console.commits import Caller
 from console.ofrep import Ofrep, read_context
 from console.problem import ProblemError
-from rules.flag import Hold
-from rules.snapshot import Snapshot
+from rules.flag import Hold, Side
+from rules.snapshot import Snapshot, SnapshotSpec, build
 from rules.sticky import FieldList
-from tests.rules.made import flag, route, snapshot
+from tests.rules.made import config, flag, route, snapshot
 from tests.support.controlnode import running
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +75,20 @@ def test_reasons_are_openfeatures() -> None:
     }
     assert told["held"]["metadata"] == {"revision": 7, "stage": "live", "held": True}
     assert (keyless["value"], keyless["reason"]) == (False, "DEFAULT")
+
+
+def test_a_pin_is_a_target_that_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that hands on the cookie of a pinned client hears the side that the client is kept on, and why."""
+    monkeypatch.setenv("TEST_PIN", "pinned")
+    made = config(route("x", pin_ns=30 * 10**9), pins=("env:TEST_PIN",))
+    one = build(SnapshotSpec(revision=7, config=made, flags={"x": flag("canary", 1)}), clock=lambda: 1_795_000_000.0)
+    pin = one.routes["x"].pin
+    assert pin is not None
+
+    cookie = {f"cookie:{pin.cookie.decode()}": pin.value(Side.NEW, 1_795_000_000.0).decode()}
+    found = evaluate(one, "x", targetingKey="7", **cookie)
+
+    assert (found["value"], found["variant"], found["reason"]) == (True, "new", "TARGETING_MATCH")
 
 
 def test_a_journey_is_on_new_where_all_its_routes_are() -> None:

@@ -56,6 +56,15 @@ async def test_any_factory_makes_a_provider() -> None:
     assert (await looked(f"{HERE}:Fixed", value="canary 5")).values == {"orders": "canary 5"}
 
 
+@pytest.mark.parametrize("value", ["", {}], ids=["text", "object"])
+async def test_an_empty_value_is_no_value(value: str | dict[str, str]) -> None:
+    """A provider that answers with nothing, and calls that no error, has not said `legacy`: the flag has no value."""
+    found = await looked(f"{HERE}:Fixed", value=value)
+
+    assert found.values == {}
+    assert found.missing["orders"].startswith("the provider gave no value")
+
+
 @pytest.mark.parametrize(
     ("provider", "said"),
     [

@@ -72,12 +72,14 @@ def test_every_harm_is_found_at_its_first_entry(harm: Callable[[Entries], Entrie
 
 
 def test_a_cut_end_shows_against_a_known_head_only() -> None:
-    """Without a head a cut chain verifies; with the number and hash of an entry that was there it does not."""
+    """Without a head a cut chain verifies; with the number and hash of an entry that was there it does not, nor does a
+    whole one where the hash is that of an entry with another number."""
     entries = chained(6)
     head = (6, entries[5]["hash"])
 
     cut, known = verify(entries[:4]), verify(entries[:4], head=head)
     by_hash_alone = verify(entries[:4], head=(0, head[1]))
+    elsewhere = [verify(entries, head=(number, entries[2]["hash"])).broken for number in (2, 9)]
     anew = verify(chained(6, "another"), head=head)
 
     assert cut.broken is None
@@ -85,3 +87,4 @@ def test_a_cut_end_shows_against_a_known_head_only() -> None:
     assert "a-6 was there once and is missing" in known.why
     assert by_hash_alone.broken == 5
     assert (anew.broken, anew.count) == (6, 5)
+    assert elsewhere == [2, 7]
