@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import socket
 import sys
 import time
@@ -19,8 +21,14 @@ READY_TIMEOUT_S = 40.0
 COMMAND_TIMEOUT_S = 30.0
 ADMIN_TIMEOUT_S = 15.0
 
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
 # -P: whatever stands in the directory where the demo is started must not be imported.
 COMMAND = (sys.executable, "-P", "-m", "matapalo")
+
+
+class RefusedError(DemoError):
+    """Matapalo refused what a command asked for."""
 
 
 class Product:
@@ -105,7 +113,7 @@ class Product:
     async def command(self, *words: str) -> None:
         """Run one command of the real command line against this Matapalo.
 
-        Raises: DemoError with what the command wrote, when it does not end well.
+        Raises: DemoError with what the command wrote, when it does not end well; RefusedError when Matapalo said no.
         """
         process = await asyncio.create_subprocess_exec(
             *COMMAND,
@@ -126,13 +134,19 @@ class Product:
                 process.kill()
                 await process.wait()
         if process.returncode:
-            raise DemoError(f"{told!r} failed with {process.returncode}: {output.decode(errors='replace').strip()}")
+            failed = RefusedError if process.returncode == 1 else DemoError
+            raise failed(f"{told!r} failed with {process.returncode}: {output.decode(errors='replace').strip()}")
 
 
 def _free_ports(count: int) -> list[int]:
-    """Find free ports of loopback; all are held at once, so that they differ."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+    """Find free ports of loopback.
+
+    Shape: none that the kernel gives to whoever asks for any: it takes seconds until Matapalo listens there.
+    """
+    first = int(_PORT_RANGE.read_text().split()[0]) if _PORT_RANGE.exists() else 32_768
+    found: set[int] = set()
+    while len(found) < count:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(10_240, first) if first > 11_240 else 0))
+            found.add(probe.getsockname()[1])
+    return list(found)

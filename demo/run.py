@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.live import Live
 
 from demo import evidence, seed, services, traffic, view
-from demo.product import Product
+from demo.product import Product, RefusedError
 from demo.services import DemoError
 from demo.watch import Watch
 
@@ -180,11 +180,10 @@ class Demo:
         whole = self._options.seconds or DEFAULT_WALK_S
         due = self._started
         for number, step in enumerate(STEPS):
-            if step.gated and not await self._gate_passes(product):
-                return
             if step.flip:
                 words = ("flip", WALKED, *step.flip)
-                await product.command(*words)
+                if not await self._flip(product, words, gated=step.gated):
+                    return
                 self._board.command = shlex.join(("matapalo", *words))
             self._board.step = number
             due += step.share * whole
@@ -194,12 +193,28 @@ class Demo:
             if self._options.picture and step.label == "canary 50 %":
                 self._save_picture(self._options.picture)
 
-    async def _gate_passes(self, product: Product) -> bool:
+    async def _flip(self, product: Product, words: tuple[str, ...], *, gated: bool) -> bool:
+        """Flip once the gate passes; ``False``: the demo was ended meanwhile.
+
+        Shape: a gate may pass and refuse the flip behind it, where new is too busy to say which build it is.
+        Raises: DemoError.
+        """
+        deadline = time.monotonic() + GATE_TIMEOUT_S
+        while not gated or await self._gate_passes(product, deadline):
+            try:
+                await product.command(*words)
+            except RefusedError:
+                if not gated or time.monotonic() > deadline:
+                    raise
+            else:
+                return True
+        return False
+
+    async def _gate_passes(self, product: Product, deadline: float) -> bool:
         """Wait until new may have more clients; ``False``: the demo was ended meanwhile.
 
         Raises: DemoError with the gate's sentence when it takes too long.
         """
-        deadline = time.monotonic() + GATE_TIMEOUT_S
         while (gate := await product.get(f"/api/v1/routes/{WALKED}/gate"))["result"] != "pass":
             if time.monotonic() > deadline:
                 raise DemoError(f"the gate of {WALKED} did not pass within {GATE_TIMEOUT_S:.0f} s: {gate['sentence']}")
@@ -208,13 +223,15 @@ class Demo:
         return True
 
     async def _settle(self, product: Product) -> evidence.Totals:
-        """Wait until every pair has its verdict and the last tally is in, or the deadline passes.
+        """Wait until every pair has its verdict and the last tally is in, or nothing more comes for a minute.
 
         Shape: the last totals read; what does not agree by then is reported by ``_finish``.
         """
-        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        before, deadline = None, 0.0
         while True:
             totals = await product.get("/api/v1/totals")
+            if (now := evidence.by_route(totals)) != before:
+                before, deadline = now, time.monotonic() + SETTLE_TIMEOUT_S
             agreed = not evidence.mismatches(totals, self._traffic.answered) and evidence.law_holds(totals)
             if (agreed and evidence.is_settled(totals)) or time.monotonic() > deadline:
                 return totals
