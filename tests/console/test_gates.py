@@ -7,6 +7,7 @@ import json
 import time
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,7 +15,7 @@ from typing import Any, cast
 import httpx2
 import pytest
 
-from config.spec import GateSpec, MatchSpec, RouteSpec
+from config.spec import GateSpec, MatchSpec, RouteSpec, ToleranceSpec
 from console.builds import Word
 from console.flips import FlipAsk
 from console.gates import FRESH_S, HEARD_S, Gates
@@ -126,7 +127,8 @@ async def test_a_flip_rests_on_evidence(tmp_path: Path) -> None:
 
 
 async def test_force_goes_over_a_gate_and_is_marked_for_ever(tmp_path: Path) -> None:
-    """Force needs a reason, and the audit, the route and the status say who forced what; undo asks the gate, too."""
+    """Force needs a reason, and the audit, the route and the status say who forced what; undo asks the gate, too, and
+    is marked like a flip."""
     async with running(tmp_path, gate=SMALL) as node:
         worker = await node.worker()
         compare(worker, "orders", divergent=200)
@@ -140,6 +142,9 @@ async def test_force_goes_over_a_gate_and_is_marked_for_ever(tmp_path: Path) -> 
         back = await flip(node, {"stage": "shadow"})
         after = (await node.get("/api/v1/status")).json()["forced"]
         undo = await node.post("/api/v1/undo", {"audit_id": back.json()["audit_id"]})
+        over = {"audit_id": back.json()["audit_id"], "force": True, "reason": "they asked again"}
+        undone = await node.post("/api/v1/undo", over)
+        marked = (await node.get("/api/v1/audit?limit=1")).json()["entries"][0]
 
     assert failed["sentence"] == "200 divergent of 400: too many (limit 5 %)"
     assert [answer.status_code for answer in (silent, blank, refused, forced)] == [422, 422, 409, 200]
@@ -150,6 +155,9 @@ async def test_force_goes_over_a_gate_and_is_marked_for_ever(tmp_path: Path) -> 
     assert [(one["route"], one["reason"]) for one in status] == [("orders", "first users asked for it")]
     assert after == []
     assert undo.status_code == 409
+    assert (undone.status_code, undone.json()["gate"]["forced"]) == (200, True)
+    assert (marked["kind"], marked["forced"], marked["reason"]) == ("undo", True, "they asked again")
+    assert marked["evidence"]["gates"][0]["result"] == "fail"
 
 
 async def test_all_routes_of_a_journey_must_pass(tmp_path: Path) -> None:
@@ -182,6 +190,7 @@ class FakeEvidence:
         self.word, self.words = Word(), list[float]()
         self.told: Callable[[], object] = lambda: None
         self.broken = False
+        self.lately = evidence
 
     def current_build(self, route: str) -> str:
         """Give the build that a test says."""
@@ -203,7 +212,7 @@ class FakeEvidence:
         self.asked += 1
         if self.broken:
             raise StoreError("the disk is gone")
-        return [self.evidence for _ in sinces]
+        return [self.evidence, *(self.lately for _ in sinces[1:])]
 
     async def client_classes(self, route: str, since: float) -> dict[tuple[str, str], int]:
         """Say that clients got 2xx from legacy, and something else from new."""
@@ -362,6 +371,44 @@ def passing() -> FakeEvidence:
         latency={side: [0] * 40 + [10_000] for side in ("legacy", "new")},
     )
     return FakeEvidence(seen)
+
+
+async def test_the_last_day_and_hour_are_looked_at_on_their_own() -> None:
+    """A gate that passes on its week fails when what was compared lately is bad, and says which stretch it was."""
+    evidence = passing()
+    week = replace(evidence.evidence, since=time.time() - 6 * 86_400)
+    evidence.evidence = evidence.lately = week
+    gates, _ = gates_over(evidence, gate=GateSpec(p95_ratio_max=10.0))
+    good = await gates.verdict("orders")
+    evidence.lately = replace(week, since=time.time() - 3_600, identical=970, divergent=30)
+    gates.forget(["orders"])
+    bad = await gates.verdict("orders")
+
+    assert (good.result, bad.result) == ("pass", "fail")
+    assert bad.sentence == "30 of 1,000 were divergent in the last 1 h: too many (limit 0.2 %)"
+
+
+@pytest.mark.parametrize(
+    ("place", "result"),
+    [("route", "pass"), ("file", "pass"), ("operators", "pass"), ("operators, elsewhere", "inconclusive")],
+)
+async def test_every_tolerance_in_force_is_known_to_the_gate(place: str, result: str) -> None:
+    """Evidence that a tolerance made clean counts while it is in force, wherever it was written: with the route, in the
+    file, or by an operator; one of another route is none of this one's."""
+    name = "elsewhere" if place.endswith("elsewhere") else "orders" if place == "operators" else ""
+    date = ToleranceSpec(id="t-1", route=name, path="$.at", reason="clocks", owner="shop", expires="2999-01-01")
+    own, everywhere, applied = ((date,) if place.startswith(one) else () for one in ("route", "file", "operators"))
+    evidence = passing()
+    evidence.evidence = evidence.lately = replace(
+        evidence.evidence, identical=9_000, tolerated=1_000, tolerated_by={"t-1": 1_000}
+    )
+    gates, state = gates_over(evidence, gate=GateSpec(p95_ratio_max=10.0), tolerate=own)
+    state.config.tolerate, state.spec.tolerate = everywhere, applied
+
+    verdict = await gates.verdict("orders")
+
+    assert verdict.result == result, verdict.sentence
+    assert ("tolerances that are gone hid differences: t-1" in verdict.sentence) is (result != "pass")
 
 
 @pytest.mark.parametrize(

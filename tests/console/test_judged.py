@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from config.spec import GateSpec, MatchSpec, RouteSpec
+from console.commits import Caller
 from console.judged import Admission, Judged, admission_as_json, gate_as_json, refusal, unjudged, without
 from rules.gate import GateEvidence, GateVerdict, Result
 
@@ -44,3 +47,11 @@ def test_no_gate_and_a_gate_that_was_not_judged_are_told_apart() -> None:
         "sentence": "not judged: too many at once",
         "needs_s": None,
     }
+
+
+@pytest.mark.parametrize(("gate", "ledger"), [(True, False), (False, True), (True, True), (False, False)])
+def test_what_went_over_a_gate_or_the_ledger_is_marked(gate: bool, ledger: bool) -> None:
+    """A change that went over a gate, over the ledger or over both is forced for the audit, and no other one is."""
+    asked = Admission(judged=(said("orders", "fail"),), forced=gate)
+
+    assert asked.on(Caller(actor="ops"), ledger_forced=ledger).forced is (gate or ledger)

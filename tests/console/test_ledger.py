@@ -34,8 +34,8 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_complete_is_refused_while_legacy_is_not_quiet(tmp_path: Path) -> None:
-    """complete answers 409 with the evidence until a live route has a day without legacy; force goes over it.
-    gone asks nothing, and says when legacy last answered."""
+    """complete answers 409 with the evidence until a live route has a day without legacy; force goes over it
+    and is marked. gone asks nothing, and says when legacy last answered."""
     async with running(tmp_path) as node:
         worker = await node.worker()
         early = await node.post("/api/v1/routes/orders/flip", {"stage": "complete"})
@@ -49,6 +49,8 @@ async def test_complete_is_refused_while_legacy_is_not_quiet(tmp_path: Path) -> 
         forced = await node.post(
             "/api/v1/routes/orders/flip", {"stage": "complete", "force": True, "reason": "signed off"}
         )
+        entry = (await node.get("/api/v1/audit?limit=1")).json()["entries"][0]
+        status = (await node.get("/api/v1/status")).json()["forced"]
         gone = await node.post("/api/v1/routes/orders/flip", {"stage": "gone"})
 
     assert gone.json()["notes"][0].startswith("legacy last answered route orders at 20")
@@ -58,6 +60,8 @@ async def test_complete_is_refused_while_legacy_is_not_quiet(tmp_path: Path) -> 
     assert loud.json()["evidence"]["last_legacy"] is not None
     assert loud.json()["evidence"]["needed_s"] == 86_400
     assert forced.status_code == 200
+    assert (entry["after"]["orders"]["stage"], entry["forced"], entry["reason"]) == ("complete", True, "signed off")
+    assert [(one["route"], one["reason"]) for one in status] == [("orders", "signed off")]
 
 
 async def test_quiet_is_the_routes_own_and_counts_from_the_last_answer(tmp_path: Path) -> None:
@@ -192,6 +196,31 @@ async def test_quiet_is_what_was_watched(tmp_path: Path, quiet_s: int, on_s: int
     assert (said != "") is refused
     if refused:
         assert "watched without legacy only since" in said
+
+
+@pytest.mark.parametrize("kind", ["rollback", "reload"])
+async def test_a_rollback_begins_the_quiet_anew(tmp_path: Path, kind: str) -> None:
+    """A route that was live, was taken back and went live again an hour ago has been without legacy for that hour, by
+    a rollback as by a reload, though nobody asked legacy anything since."""
+    orders, now = route("orders"), time.time()
+    state = lived(await EvidenceStore.open(str(tmp_path / "evidence.db")), orders)
+    state.evidence.watched = WatchStore(state.evidence.database, now - 9 * 86_400)
+    await state.evidence.watched.note(now - 9 * 86_400, takes_of(state.config), time.monotonic() - 9 * 86_400)
+    (first,) = await _live_for_ten_days()
+    after = {"orders": flag_as_json(flag("shadow"))}
+    back = replace(first, kind=kind, at=moment_text(now - 7_200), after={"flags": after} if kind == "reload" else after)
+    again = replace(first, at=moment_text(now - 3_600))
+
+    async def newest_first(**_: object) -> list[Entry]:
+        return [again, back, first]
+
+    quiet = await _refusal(cast(ControlState, state), orders)
+    state.flag_store = SimpleNamespace(entries=newest_first)
+    said = await _refusal(cast(ControlState, state), orders)
+    await state.evidence.close()
+
+    assert quiet == ""
+    assert said.startswith(f"Route 'orders' has been watched without legacy only since {again.at}")
 
 
 @pytest.mark.parametrize("exposed", ["", "override", "pin", "cohort", "hold"])

@@ -22,7 +22,14 @@ def move(name: str) -> Entry:
 
 @pytest.mark.parametrize(
     ("stage", "days", "expected"),
-    [("shadow", 30, [30]), ("shadow", 29, []), ("live", 45, [45]), ("complete", 99, []), ("legacy", 99, [])],
+    [
+        ("shadow", 30, [30]),
+        ("shadow", 29, []),
+        ("canary", 31, [31]),
+        ("live", 45, [45]),
+        ("complete", 99, []),
+        ("legacy", 99, []),
+    ],
 )
 def test_a_route_is_stuck_between_legacy_and_complete(stage: str, days: int, expected: list[int]) -> None:
     """After `stuck_after` a route in shadow, canary or live is named with its days; one at an end never is."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.spec import CohortSpec, FallbackSpec, MatchSpec, MemberSpec, OverrideSpec, ShadowSpec
+from config.spec import CohortSpec, FallbackSpec, MatchSpec, MemberSpec, OverrideSpec, ShadowSpec, ToleranceSpec
 from rules import (
     CohortFlag,
     FieldList,
@@ -287,3 +287,25 @@ def test_a_near_miss_is_named_beside_the_route_that_won() -> None:
     told = why(snapshot(post, route("rest", "/**")), "/orders")
 
     assert "route post has the path /orders, but asks for method POST" in told
+
+
+def test_the_tolerances_of_a_copy_are_named() -> None:
+    """An explanation lists every tolerance that its comparison has, the route's, an operator's and the file's, by id
+    and in words; those of another route are none of it."""
+    one, two, three, four = (
+        ToleranceSpec(id=name, route=of, path="$.at", reason="clocks", owner="shop", expires="2027-01-31")
+        for name, of in (("t-1", "orders"), ("t-2", "orders"), ("t-3", ""), ("t-4", "cart"))
+    )
+    spec = SnapshotSpec(
+        revision=7,
+        config=config(route("orders", tolerate=(one,)), tolerate=(three,)),
+        flags={"orders": flag("shadow")},
+        tolerate=(two, four),
+    )
+
+    told = explain(build(spec), "GET", "/orders")
+
+    assert told["policy"] is not None
+    assert told["policy"]["tolerances"] == ["t-1", "t-2", "t-3"]
+    said = ", ".join(f"{name} ($.at, until 2027-01-31)" for name in ("t-1", "t-2", "t-3"))
+    assert told["why"][-1] == f"tolerated: {said}"

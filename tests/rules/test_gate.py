@@ -281,6 +281,18 @@ def test_what_has_become_bad_lately_fails_though_the_week_was_good() -> None:
     assert found.sentence == "30 of 3,000 were divergent in the last 1 h: too many (limit 0.2 %)"
 
 
+def test_new_failing_lately_fails_though_the_week_was_good() -> None:
+    """A good week does not outweigh an hour in which new alone failed; one in which both failed alike is no fault."""
+    week, hour = seen(1_000_000, span_s=6 * DAY_S), seen(3_000, span_s=3_600)
+    alone = replace(hour, classes={("GET", "2xx", "2xx"): 2_970, ("GET", "2xx", "5xx"): 30})
+    alike = replace(hour, classes={("GET", "2xx", "2xx"): 2_970, ("GET", "5xx", "5xx"): 30})
+
+    found = verdict(week, recent=(alone,))
+    assert found.result == "fail"
+    assert found.sentence == "30 of 3,000 went wrong in the last 1 h: too many (limit 0.1 %)"
+    assert verdict(week, recent=(alike,)).result == "pass"
+
+
 def test_every_reason_is_said_at_once() -> None:
     """Nobody meets the second reason after the first: all of them stand in one sentence."""
     found = verdict(seen(50_000, distinct=3, skipped=9_000, eligible=60_000))
