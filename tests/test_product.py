@@ -118,7 +118,7 @@ def test_a_killed_helper_process_costs_no_request(legacy: Recorder, new: Recorde
 
     assert load.failures == []
     law(totals["counts"], totals["gauges"])
-    assert took < 10
+    assert took < 15
 
 
 def answered(totals: dict[str, Any]) -> int:  # Any: JSON
@@ -262,7 +262,7 @@ def test_the_first_request_is_served_soon(legacy: Recorder, new: Recorder) -> No
         took = time.monotonic() - start
 
     # The bar of 1.5 s is measured by scripts/bench; here both cores may be busy with other tests.
-    assert took < 4
+    assert took < 6
 
 
 def priced(stamp: str, separators: tuple[str, str], *, wrong: int = -1) -> Callable[[RecordedRequest], bytes]:
