@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from store import chain
 from store.database import Row, Transaction
@@ -109,8 +109,7 @@ async def append(tx: Transaction, entry: Entry) -> Entry:
             forced=int(entry.forced),
         )
     )
-    for route in dict.fromkeys(entry.routes):
-        await tx.run(insert(audit_routes).values(route=route, audit_id=number))
+    await tx.run_many(_NAME_ROUTE, [{"route": route, "audit_id": number} for route in dict.fromkeys(entry.routes)])
     return entry
 
 
@@ -160,3 +159,6 @@ def entry_as_json(entry: Entry) -> dict[str, object]:
         "previous": entry.previous,
         "hash": entry.hash,
     }
+
+
+_NAME_ROUTE: Final = insert(audit_routes).values(route=bindparam("route"), audit_id=bindparam("audit_id"))

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Select, bindparam, delete, func, insert, select
+from sqlalchemy import Select, Table, bindparam, delete, func, insert, select
 
 from config.spec import ToleranceSpec
 from rules.flag import Flag, Hold, Stage, cohorts_from_json, flag_as_json
@@ -391,43 +391,28 @@ def hold_as_json(hold: Hold) -> dict[str, object]:
 
 
 async def _write(tx: Transaction, change: Commit) -> None:
-    await remember(tx, "revision", str(change.revision))
+    noted = {"revision": str(change.revision)}
     if change.entry.kind in _BEGINNINGS and change.entry.config:
-        await remember(tx, _CONFIG, change.entry.config)
+        noted[_CONFIG] = change.entry.config
     if change.deploys:
         kept = [asdict(deploy) for deploy in change.deploys[:KEEP_DEPLOYS]]
-        await remember(tx, f"{_DEPLOYED}{change.deploys[0].backend}", json.dumps(kept))
-    rows = [{"route": route, **_flag_row(flag)} for route, flag in change.set_flags.items()]
-    inserted = upsert(flags).values({name: bindparam(name) for name in flags.c.keys()})  # noqa: SIM118 - not a dict
-    await tx.run_many(
-        inserted.on_conflict_do_update(
-            index_elements=["route"],
-            set_={name: inserted.excluded[name] for name in ("stage", "percent_bp", "sample_bp", "salt", "cohorts")},
-        ),
-        rows,
-    )
-    for route in change.drop_flags:
-        await tx.run(delete(flags).where(flags.c.route == route))
+        noted[f"{_DEPLOYED}{change.deploys[0].backend}"] = json.dumps(kept)
+    await tx.run_many(_PUT_FLAG, [{"route": route, **_flag_row(flag)} for route, flag in change.set_flags.items()])
+    await tx.run_many(_DROP_FLAG, [{"of": route} for route in change.drop_flags])
     if change.tolerate is not None:
         await tx.run(delete(meta).where(meta.c.key.startswith(_TOLERANCE, autoescape=True)))
-        for spec in change.tolerate:
-            await remember(tx, f"{_TOLERANCE}{spec.id}", msgspec.json.encode(spec).decode())
+        noted |= {f"{_TOLERANCE}{spec.id}": msgspec.json.encode(spec).decode() for spec in change.tolerate}
     await write_tokens(tx, change.put_tokens, change.drop_tokens)
-    for note, value in change.remember.items():
-        if value is None:
-            await tx.run(delete(meta).where(meta.c.key == note))
-        else:
-            await remember(tx, note, value)
-    for hold in change.hold:
-        await tx.run(delete(holds).where(holds.c.route == hold.route))
-        await tx.run(insert(holds).values(**{**hold_as_json(hold), "keep_copying": int(hold.keep_copying)}))
+    await tx.run_many(_FORGET, [{"of": note} for note, value in change.remember.items() if value is None])
+    await remember(tx, noted | {note: value for note, value in change.remember.items() if value is not None})
+    await tx.run_many(
+        _PUT_HOLD, [{**hold_as_json(hold), "keep_copying": int(hold.keep_copying)} for hold in change.hold]
+    )
     await _hear(tx, change.hold)
-    for route in change.release:
-        await tx.run(delete(holds).where(holds.c.route == route))
+    await tx.run_many(_DROP_HOLD, [{"of": route} for route in change.release])
     if change.copying_off is not None:
         await tx.run(delete(copying_off))
-        for route in sorted(change.copying_off):
-            await tx.run(insert(copying_off).values(route=route))
+        await tx.run_many(_STOP_COPYING, [{"route": route} for route in sorted(change.copying_off)])
 
 
 def _kept_under(prefix: str) -> Select[tuple[str, str]]:
@@ -435,19 +420,22 @@ def _kept_under(prefix: str) -> Select[tuple[str, str]]:
     return select(meta.c.key, meta.c.value).where(meta.c.key.startswith(prefix, autoescape=True))
 
 
-async def remember(tx: Transaction, key: str, value: str) -> None:
-    """Keep one value of ``meta``."""
-    written = upsert(meta).values(key=key, value=value)
-    await tx.run(written.on_conflict_do_update(index_elements=["key"], set_={"value": written.excluded.value}))
+async def remember(tx: Transaction, values: Mapping[str, str]) -> None:
+    """Keep values of ``meta``, by their keys."""
+    await tx.run_many(_REMEMBER, [{"key": key, "value": value} for key, value in values.items()])
 
 
-async def _hear(tx: Transaction, written: Iterable[Hold]) -> None:
+async def _hear(tx: Transaction, written: Sequence[Hold]) -> None:
     """Remember the names of holds, the youngest :data:`KEEP_HEARD` of each route."""
+    keys = {f"{_HEARD}{hold.route}" for hold in written}
+    if not keys:
+        return
+    found = await tx.rows(select(meta.c.key, meta.c.value).where(meta.c.key.in_(keys)))
+    heard: dict[str, list[str]] = {key: json.loads(value) for key, value in found}
     for hold in written:
-        key = f"{_HEARD}{hold.route}"
-        found = await tx.rows(select(meta.c.value).where(meta.c.key == key))
-        names = [*(json.loads(found[0][0]) if found else ()), name_of_hold(hold)]
-        await remember(tx, key, json.dumps(list(dict.fromkeys(reversed(names)))[:KEEP_HEARD][::-1]))
+        names = [*heard.get(f"{_HEARD}{hold.route}", ()), name_of_hold(hold)]
+        heard[f"{_HEARD}{hold.route}"] = list(dict.fromkeys(reversed(names)))[:KEEP_HEARD][::-1]
+    await remember(tx, {key: json.dumps(names) for key, names in heard.items()})
 
 
 def name_of_hold(hold: Hold) -> str:
@@ -500,3 +488,19 @@ _POSITION: Final = select(
 def _position(rows: list[Row]) -> Position:
     number, revision, head = rows[0]
     return Position(number=number or 0, revision=int(revision or 0), head=head or "")
+
+
+def _put(table: Table, key: str) -> Any:  # Any: SQLAlchemy's statement, for parameters by the columns' names
+    """Write whole rows, in place of those with the same key."""
+    inserted = upsert(table).values({name: bindparam(name) for name in table.c.keys()})  # noqa: SIM118 - not a dict
+    rest = {name: inserted.excluded[name] for name in table.c.keys() if name != key}  # noqa: SIM118
+    return inserted.on_conflict_do_update(index_elements=[key], set_=rest)
+
+
+_PUT_FLAG: Final = _put(flags, "route")
+_DROP_FLAG: Final = delete(flags).where(flags.c.route == bindparam("of"))
+_PUT_HOLD: Final = _put(holds, "route")
+_DROP_HOLD: Final = delete(holds).where(holds.c.route == bindparam("of"))
+_STOP_COPYING: Final = insert(copying_off).values(route=bindparam("route"))
+_REMEMBER: Final = _put(meta, "key")
+_FORGET: Final = delete(meta).where(meta.c.key == bindparam("of"))

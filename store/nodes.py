@@ -169,7 +169,7 @@ async def _lead(tx: Transaction, node: NodeSeen, now: float) -> str:
     leader, until = await _leads(tx)
     if leader and leader != _one(node) and now < until:
         return leader
-    await remember(tx, _LEADER, json.dumps([_one(node), now + LEASE_S]))
+    await remember(tx, {_LEADER: json.dumps([_one(node), now + LEASE_S])})
     return _one(node)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.sql import ClauseElement
 
 from config.spec import RuleSpec, ToleranceSpec
 from rules.flag import Flag, Hold, Stage, flag_as_json
 from store import chain
-from store.database import StoreError
+from store.database import Row, StoreError, Transaction
 from store.entries import Entry
 from store.flags import KEEP_DEPLOYS, Commit, Deploy, FlagStore, Key, StaleRevisionError
 from store.schema import flags
@@ -216,6 +219,69 @@ async def test_an_entry_that_names_every_route_is_read_once(place: str) -> None:
     assert len({id(one) for one in moves.values()}) == 2
     assert (moves["r7"].kind, moves["r8"].kind) == ("flip", "start")
     assert flips.keys() == {"r7"}
+
+
+class Journeys:
+    """Hand statements on to a transaction, and count how often somebody waits for it."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+        self.count = 0
+
+    async def run(self, statement: ClauseElement) -> None:
+        """Count one."""
+        self.count += 1
+        await self.transaction.run(statement)
+
+    async def run_many(self, statement: ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
+        """Count one for all rows."""
+        self.count += bool(rows)
+        await self.transaction.run_many(statement, rows)
+
+    async def rows(self, statement: ClauseElement) -> list[Row]:
+        """Count one."""
+        self.count += 1
+        return await self.transaction.rows(statement)
+
+
+async def test_a_change_of_every_route_waits_as_seldom_as_one_of_one(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollback of 1,000 routes, and the release of all, make as many journeys to the database as those of one."""
+    store = await FlagStore.open(place)
+    begun = store.database.transaction
+    seen: list[Journeys] = []
+
+    @asynccontextmanager
+    async def counted() -> AsyncIterator[Transaction]:
+        async with begun() as transaction:
+            seen.append(Journeys(transaction))
+            yield seen[-1]
+
+    monkeypatch.setattr(store.database, "transaction", counted)
+    changes = []
+    for count in (1, 1_000):
+        names = tuple(f"r{number}" for number in range(count))
+        flags_of_all = {name: replace(CANARY, salt=name) for name in names}
+        holds_of_all = tuple(replace(HOLD, route=name) for name in names)
+        changes += [
+            Commit(revision=1, entry=entry("start", names), set_flags=flags_of_all),
+            Commit(revision=2, entry=entry("rollback", names), hold=holds_of_all, copying_off=frozenset(names)),
+            Commit(revision=3, entry=entry("release", names), release=names, drop_flags=names),
+        ]
+
+    for change in changes[:5]:
+        await store.commit(change)
+    held = await store.load()
+    await store.commit(changes[5])
+    left = await store.load()
+    await store.close()
+    journeys = [one.count for one in seen]
+
+    assert journeys[:3] == journeys[3:]
+    assert max(journeys) < 12
+    assert (len(held.flags), len(held.holds), len(held.copying_off)) == (1_000, 1_000, 1_000)
+    assert (left.flags, left.holds) == ({}, {})
 
 
 async def test_a_key_is_remembered_with_its_change(place: str) -> None:
