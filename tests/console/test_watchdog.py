@@ -16,11 +16,11 @@ from console.commits import Caller
 from console.flips import FlipAsk
 from console.holds import RollbackAsk
 from console.neighbours import Neighbours, Share, basis_of
-from console.watchdog import CLOSER, Watchdog, cools_down_until
+from console.watchdog import CLOSER, LOOK_S, Watchdog, cools_down_until
 from rules.sure import SURE_S
 from rules.window import Window, looks
 from shadow import link
-from tests.console.pair import OPS, pair
+from tests.console.pair import OPS, Node, pair
 from tests.rules.made import config, route
 from tests.support.controlnode import ControlNode, FakeWorker, running, until
 from tests.support.recorder import Recorder, answer
@@ -45,10 +45,24 @@ ROUTES = """\
 """
 
 
+class Memory:
+    """Take what a worker counted straight into the memory of one node's control."""
+
+    def __init__(self, node: Node) -> None:
+        self._totals, self._sequence = node.state.totals, 0
+        self._totals.hello("w", 0, 0.0)
+
+    def tally(self, counts: dict[str, int]) -> None:
+        """Take cumulative totals."""
+        self._sequence += 1
+        told = link.Tally(epoch="w", sequence=self._sequence, counts=counts, gauges={}, histograms={}, last_legacy={})
+        self._totals.take(told)
+
+
 class Traffic:
     """Count, as a worker would, what clients got."""
 
-    def __init__(self, worker: FakeWorker) -> None:
+    def __init__(self, worker: FakeWorker | Memory) -> None:
         self._worker, self._counts = worker, dict[str, int]()
 
     def compare(self, route: str, **verdicts: int) -> None:
@@ -286,24 +300,68 @@ async def settled(node: ControlNode) -> None:
         await asyncio.sleep(0.02)
 
 
+async def test_a_trip_waits_until_its_reason_has_lasted_and_legacy_has_answered(tmp_path: Path) -> None:
+    """What new alone fails goes back when it was seen for 1.5 s, not at the first look; where legacy has gone silent
+    at the same moment, it is waited for."""
+    async with pair(tmp_path, config(route("orders"), route("cart"))) as (_, two):
+        watchdog, traffic, seen = Watchdog(two.state, two.holds), Traffic(Memory(two)), []
+        for name in ("orders", "cart"):
+            await two.flips.flip(name, FlipAsk(stage="canary", percent_bp=5_000), OPS)
+        for look in range(130):
+            traffic.add("orders", new_2xx=10, legacy_2xx=10)
+            traffic.add("cart", new_2xx=10, legacy_2xx=10)
+            watchdog.look(look * LOOK_S)
+        for look in range(130, 134):
+            traffic.add("orders", new_5xx=50, legacy_2xx=10)
+            traffic.add("cart", new_5xx=50)
+            watchdog.look(look * LOOK_S)
+            seen.append(watchdog.states())
+        silent = watchdog.shown("cart")
+        await until(lambda: bool(two.state.holds), "the hold is in force")
+
+    assert [states["orders"] for states in seen] == ["suspicious"] * 3 + ["alert"]
+    assert [states["cart"] for states in seen] == ["suspicious"] * 4
+    assert silent is not None
+    assert "it may have the same trouble" in silent["sentence"]
+    assert set(two.state.holds) == {"orders"}
+
+
+async def test_a_trip_that_was_released_before_it_was_written_is_not_held_anew(tmp_path: Path) -> None:
+    """What tripped without a database is written when that is back only if nobody has released it by then."""
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        watchdog, traffic = Watchdog(two.state, two.holds), Traffic(Memory(two))
+        await one.flips.flip("orders", FlipAsk(stage="canary", percent_bp=5_000), OPS)
+        await two.replicas.look()
+        watchdog.look(0.0)
+        traffic.add("orders", new_2xx=0)
+        watchdog.look(0.5)
+        await two.cut()
+        for look in range(4):
+            traffic.add("orders", new_5xx=100, legacy_2xx=100)
+            watchdog.look(1.0 + look * LOOK_S)
+        await until(lambda: "watchdog:orders" in two.state.complaints, "the trip is in force and owed")
+        held = dict(two.supervisor.held)
+        await two.heal()
+        await two.holds.release(two.holds.choose("orders"), reason="", caller=OPS)
+
+        watchdog.look(100.0)  # begins what the end of the node waits for
+
+    assert held["orders"].actor == "watchdog"
+    assert two.supervisor.held == {}
+    assert "watchdog:orders" not in two.state.complaints
+
+
 async def test_a_trip_of_another_node_that_was_released_between_two_looks_leaves_no_counts(tmp_path: Path) -> None:
     """What failed before a trip does not count after its release, nor on a node that never looked while it was held."""
     async with pair(tmp_path, config(route("orders"))) as (one, two):
         watchdog = Watchdog(two.state, two.holds)
         await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
         await two.replicas.look()
-        two.state.totals.hello("w", 0, 0.0)
-
-        def tell(sequence: int, **counts: int) -> None:
-            named = {f"requests|orders|new|fresh|{code}": count for code, count in counts.items()}
-            two.state.totals.take(
-                link.Tally(epoch="w", sequence=sequence, counts=named, gauges={}, histograms={}, last_legacy={})
-            )
-
+        traffic = Traffic(Memory(two))
         watchdog.look(0.0)
-        tell(1, c2xx=0)
+        traffic.add("orders", new_2xx=0)
         watchdog.look(0.5)
-        tell(2, c2xx=50)
+        traffic.add("orders", new_2xx=50)
         watchdog.look(1.0)
         before = watchdog.shown("orders")
         told = {"watchdog:orders": '{"unix": 1.0, "to": "legacy"}'}
