@@ -50,16 +50,13 @@ async def notices(where: str) -> AsyncIterator[str]:
 
     Raises: StoreError when the connection cannot be made or dies.
     """
-    import psycopg  # optional: only where a database is shared
-
+    # psycopg is optional: only where a database is shared.
     from store.connecting import named, parameters_of
+    from store.driver import psycopg, sentence
 
     try:
         async with asyncio.timeout(CONNECT_S):
             connection = await psycopg.AsyncConnection.connect(**parameters_of(where), autocommit=True)
-    except (psycopg.Error, OSError, TimeoutError) as error:
-        raise StoreError(f"{named(where)} gives no connection for notices ({_first(error)})") from error
-    try:
         async with connection:
             await connection.execute(f"LISTEN {CHANNEL}")
             yield ""
@@ -70,9 +67,4 @@ async def notices(where: str) -> AsyncIterator[str]:
                 async with asyncio.timeout(CONNECT_S):
                     await connection.execute("SELECT 1")
     except (psycopg.Error, OSError, TimeoutError) as error:
-        raise StoreError(f"the connection of {named(where)} for notices died ({_first(error)})") from error
-
-
-def _first(error: BaseException) -> str:
-    """Give the first line of what went wrong."""
-    return next(iter(str(error).strip().splitlines()), "no answer")
+        raise StoreError(sentence(named(where), error)) from error
