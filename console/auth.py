@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. Deny by default: a call without a role does not exist, a request that nothing speaks for is nobody.
-2. What is shown must be right: a wrong token is refused, also where none would be needed.
+2. What is shown must be right: a wrong token is refused, also where none would be needed. Public metrics look at none:
+   a monitor must not go blind because its token has ended.
 3. Loopback is not authentication: a page in the operator's browser also comes from loopback, so a foreign host (DNS
    rebinding), a foreign origin and a foreign site are refused in every mode, before anything else is looked at.
 4. Who a person is counts from the proxies that the configuration names; from anywhere else the header is refused,

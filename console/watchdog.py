@@ -352,7 +352,10 @@ class Watchdog:
         )
 
     def _recall(self, route: RouteSpec, hold: Hold) -> None:
-        """Take over a trip of a control before this one, which ended before it could write it."""
+        """Take over a trip of a control before this one, which ended before it could write it.
+
+        What failed, and by how much, is what the hold's reason says; the numbers behind it ended with that control.
+        """
         unit, note = route.journey or route.name, self._state.notes.get(f"{NOTE}{route.name}")
         at = datetime.fromisoformat(hold.at).timestamp() if hold.at else 0.0
         if unit in self._going or unit in self._unwritten or (note and json.loads(note)["unix"] > at - NOTED_S):

@@ -11,7 +11,8 @@ Rules of this file:
 3. The scope is the flag's salt, so the routes of a journey share a pin, and two journeys do not touch each other's:
    each scope has a cookie of its own name.
 4. Whoever is taken from a side leaves its pins behind: what was pinned to new until a rollback is void, also when a
-   canary begins again within its seconds. Raising a percent takes nobody from a side that a pin may name.
+   canary begins again within its seconds, in every worker that was there. Raising a percent takes nobody from a side
+   that a pin may name.
 """
 
 from __future__ import annotations

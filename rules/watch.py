@@ -11,8 +11,8 @@ What to do about it, and when: :mod:`rules.sure`.
 Rules of this file:
 
 1. Nothing trips on fewer than ``min_requests`` requests or ``min_errors`` failures, or on what chance explains.
-2. Both sides failing alike never trips: it is an alert, because legacy would not help. Nor is it a divergence: that is
-   for answers that are none of them failures.
+2. Both sides failing alike never trips where legacy is asked at all, by clients or by copies: it is an alert, because
+   legacy would not help. Nor is it a divergence: that is for answers that are none of them failures.
 3. What is not known is said: too little traffic, or nothing known of legacy, is ``blind``, never ``watching``.
 4. Only where new answers clients there is something to take back; in ``shadow`` the same findings are alerts.
 5. Pure: time, counts and what is remembered come from the caller.

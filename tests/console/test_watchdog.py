@@ -278,6 +278,7 @@ async def test_a_trip_works_without_a_database_and_never_leads_to_a_dead_legacy(
     assert any("the watchdog cannot take done back: Legacy" in reason for reason in status["degraded"])
     assert (entry["actor"], entry["routes"]) == ("watchdog", ["orders"])
     assert entry["reason"] == held["orders"].reason
+    assert entry["reason"].startswith("new failed ")
     assert flag == "legacy"
 
 

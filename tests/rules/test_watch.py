@@ -69,7 +69,7 @@ TABLE = {
     #                 legacy shadow canary 0 canary canary 100 live live 0 complete gone
     "all is well": (N, N, N, W, W, W, W, W, N),
     "new fails": (N, A, N, L, L, L, L, L, N),
-    "both fail": (N, N, N, A, A, A, L, L, N),
+    "both fail": (N, N, N, A, A, A, L, L, N),  # nobody asks legacy in the last two: its past is all there is
     "legacy fails": (N, N, N, W, W, W, W, W, N),
     "too few": (N, N, N, B, B, B, B, B, N),
     "nobody comes": (N, N, N, B, B, B, B, B, N),
