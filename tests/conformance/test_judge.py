@@ -31,7 +31,7 @@ def test_a_naive_proxy_passes_lies_on() -> None:
     told = ("A18/cl-twice", "A18/te-gzip", "A18/value-nul", "A19/behind-length")
     with liar() as backend, NaiveProxy(backend.address) as proxy:
         heard = {
-            lie.id: hear(proxy.address, backend, n, patience_s=0.5, leave_s=0.05)
+            lie.id: hear(proxy.address, backend, n, patience_s=2.0, leave_s=0.05)
             for n, lie in enumerate(LIES)
             if lie.id in told
         }
@@ -44,7 +44,7 @@ def test_a_naive_proxy_passes_lies_on() -> None:
 def test_a_naive_proxy_changes_nothing_that_is_legal() -> None:
     """What the corpus calls legal is so plain that even a naive proxy passes most of it on unchanged."""
     with Volley() as volley, NaiveProxy(volley.backend) as proxy:
-        outcomes = volley.fire(proxy.address, [whole(legal.raw) for legal in LEGAL], patience_s=0.5)
+        outcomes = volley.fire(proxy.address, [whole(legal.raw) for legal in LEGAL], patience_s=3.0)
 
     good = sum(not alterations(legal, one) for legal, one in zip(LEGAL, outcomes, strict=True))
     assert good > len(LEGAL) * 0.8

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from shadow import link
 from store.gatehours import HOUR_S, decode_parts, encode_parts
 from tests.support.controlnode import DEADLINE_S, ControlNode, FakeWorker, running
 
@@ -83,6 +84,16 @@ async def said(node: ControlNode, *names: str) -> dict[str, dict[str, Any]]:
     return {name: (await node.get(f"/api/v1/routes/{name}/gate")).json() for name in names}
 
 
+async def judged(node: ControlNode) -> dict[str, dict[str, Any]]:
+    """List the routes until every gate was judged: a list asks them for a second, and the next one asks on."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        listed = {one["name"]: one["gate"] for one in (await node.get("/api/v1/routes")).json()["routes"]}
+        if not any("the next one asks on" in gate["sentence"] for gate in listed.values()):
+            return listed
+        assert time.monotonic() < deadline, listed
+
+
 async def test_every_reason_has_its_sentence(tmp_path: Path) -> None:
     """Rate, time that is missing, tolerances, different requests, errors, latency, undecided, unseen and uncovered
     traffic, silence and a new build: each has its verdict and says why, by the shipped defaults."""
@@ -108,14 +119,14 @@ async def test_every_reason_has_its_sentence(tmp_path: Path) -> None:
             assert time.monotonic() < deadline, found
             await asyncio.sleep(0.1)
         found = await said(node, *NAMES)
-        node.kill()
+        node.tell(link.Drain(deadline_ns=10**9))  # everything is in its file then
         await node.ended()
         await node.unlink()
         age(node, 7.85 * 3_600)
         await node.start()
         await node.worker()
         later = await said(node, "soon", "hidden")
-        listed = {one["name"]: one["gate"] for one in (await node.get("/api/v1/routes")).json()["routes"]}
+        listed = await judged(node)
         refused = await node.post("/api/v1/routes/soon/flip", {"stage": "canary", "percent": 1})
         await node.post("/api/v1/deploys", {"backend": "fresh", "version": "v2"})
         renewed = (await said(node, "hidden"))["hidden"]
