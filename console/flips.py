@@ -22,7 +22,7 @@ from console.change import Answer, Changing, Done, on_newest_truth
 from console.commits import Caller
 from console.journal import moment_text
 from console.judged import admission_as_json
-from console.ledger import require_quiet
+from console.ledger import ask_ledger, require_quiet
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
 from console.shapes import Json, copying_as_json
@@ -133,19 +133,13 @@ class Flips(Changing):
         state = self.state
         if (error := state.database_error()) is not None:
             raise ProblemError("database", f"Nothing was changed: {error}. A rollback works without the database.")
-        went_over = False
-        for name, flag in planned.items():
-            if flag.stage is not Stage.COMPLETE:
-                continue
-            try:
-                await require_quiet(state, state.route(name))
-            except ProblemError:
-                if not force:
-                    raise
-                went_over = True
+        told = await ask_ledger(state, planned)
+        if not force:
+            require_quiet(told)
         admission = await state.gates.admit(planned, force=force)
+        admission = replace(admission, ledger=told, forced=admission.forced or any(not one.is_quiet for one in told))
         shown = admission_as_json(admission)
-        return admission.on(caller, ledger_forced=went_over), {} if shown is None else {"gate": shown}
+        return admission.on(caller), {} if shown is None else {"gate": shown}
 
     async def _warn(self, routes: Sequence[RouteSpec], planned: Mapping[str, Flag]) -> tuple[str, ...]:
         """Say that a flip sends requests to a service that nobody can reach; it is made all the same."""

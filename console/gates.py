@@ -4,7 +4,7 @@ Rules of this file:
 
 1. Only what gives new more clients asks a gate; whatever takes clients away from it never does. A flip by hand or by
    the autopilot needs the gate's pass; a file or a provider rules, so its flips are made, and
-   :func:`console.judged.not_passed` says what stands against them.
+   :func:`console.judged.objections` says what stands against them.
 2. Nothing is known that cannot be read: a broken evidence file makes every gate inconclusive, not open.
 3. What a flip was allowed on, or went over, stands in its audit entry.
 4. A pass is of the build that new runs now. Comparisons name it too late for whoever deploys and flips at once, so new

@@ -1,4 +1,4 @@
-"""What gates said: the verdict on one route, what a flip may rest on, and how people are shown both."""
+"""What gates and the ledger said: of one route, what a flip may rest on, and how people are shown both."""
 
 from __future__ import annotations
 
@@ -34,28 +34,48 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quiet:
+    """Hold what the ledger said of a route that lets legacy go."""
+
+    route: str
+    is_quiet: bool
+    sentence: str
+    evidence: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """Hold what a flip may rest on."""
 
     judged: tuple[Judged, ...] = ()
     """The gates that were asked; empty: new gets no more clients."""
+    ledger: tuple[Quiet, ...] = ()
+    """What the ledger said; empty: nobody lets legacy go."""
     forced: bool = False
-    """One of them did not pass, and whoever flips wants it all the same."""
+    """One of them was against it, and whoever flips wants it all the same."""
 
     @property
     def shut(self) -> tuple[Judged, ...]:
         """The gates that did not pass."""
         return tuple(one for one in self.judged if one.verdict.result != "pass")
 
+    @property
+    def loud(self) -> tuple[Quiet, ...]:
+        """The routes where legacy is not quiet."""
+        return tuple(one for one in self.ledger if not one.is_quiet)
+
     def of(self, routes: Collection[str]) -> Admission:
         """Leave out what was said of other routes."""
-        return replace(self, judged=tuple(one for one in self.judged if one.route in routes))
+        judged = tuple(one for one in self.judged if one.route in routes)
+        return replace(self, judged=judged, ledger=tuple(one for one in self.ledger if one.route in routes))
 
-    def on(self, caller: Caller, *, ledger_forced: bool = False) -> Caller:
+    def on(self, caller: Caller) -> Caller:
         """Hand the evidence to the audit entry that this caller's change will get."""
         said = admission_as_json(self)
         shown = {} if said is None else {**said, "gates": [judged_as_json(one) for one in self.judged]}
-        return replace(caller, evidence={**caller.evidence, **shown}, forced=self.forced or ledger_forced)
+        if self.ledger:
+            shown["ledger"] = {one.route: quiet_as_json(one) for one in self.ledger}
+        return replace(caller, evidence={**caller.evidence, **shown}, forced=self.forced)
 
 
 def without(route: RouteSpec, now: float) -> Judged:
@@ -81,12 +101,19 @@ def refusal(asked: Admission) -> ProblemError:
     )
 
 
-def not_passed(asked: Admission, ruler: str) -> list[str]:
-    """Say which gates did not pass for flips that were made all the same, because *ruler* rules the flags."""
-    return [
+def objections(asked: Admission, ruler: str) -> list[tuple[str, str]]:
+    """Say what stands against flips that were made all the same, because *ruler* rules the flags.
+
+    Shape: the event for the log, and its sentence.
+    """
+    gates = [
         f"{one.route}: {ruler} gives new more clients, though its gate is {one.verdict.result}: {one.verdict.sentence}"
         for one in asked.shut
     ]
+    ledger = [
+        f"{one.route}: {ruler} lets legacy go, though the ledger is against it: {one.sentence}" for one in asked.loud
+    ]
+    return [*(("gate.not_passed", said) for said in gates), *(("ledger.not_quiet", said) for said in ledger)]
 
 
 # --- how a gate is shown ----------------------------------------------------------------------------------------------
@@ -109,6 +136,11 @@ def admission_as_json(admission: Admission) -> Json | None:
     results = {gate_as_json(one)["result"] for one in admission.judged}
     worst = next(result for result in ("fail", "inconclusive", "pass", "off") if result in results)
     return {"result": worst, "sentence": "; ".join(said), "forced": admission.forced}
+
+
+def quiet_as_json(quiet: Quiet) -> Json:
+    """Show what the ledger said, and on what."""
+    return {"quiet": quiet.is_quiet, "sentence": quiet.sentence, **quiet.evidence}
 
 
 def judged_as_json(judged: Judged) -> Json:

@@ -8,17 +8,18 @@ workers that ended without their last counts.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
 from config.spec import RouteSpec
 from config.units import format_duration
 from console.journal import moment_text
+from console.judged import Quiet
 from console.problem import ProblemError
 from console.state import ControlState
 from rules.basis import takes_of
-from rules.flag import Stage
+from rules.flag import Flag, Stage
 from rules.stage import stages_of
 from store.database import StoreError
 from store.evidence import EvidenceStore
@@ -35,13 +36,29 @@ HISTORY: Final = 500
 """Audit entries of a route that are looked through for the moment it went live."""
 
 
-async def require_quiet(state: ControlState, route: RouteSpec) -> None:
-    """Refuse ``complete`` until legacy has been silent on a live route for the time that it calls quiet.
+def require_quiet(told: Iterable[Quiet]) -> None:
+    """Refuse ``complete`` until legacy has been silent on every live route for the time that it calls quiet.
 
     Raises: ProblemError ``ledger`` with the evidence.
     """
-    if route.legacy is None:
-        return
+    for one in told:
+        if not one.is_quiet:
+            raise ProblemError("ledger", f"{one.sentence}, or repeat with force.", extra={"evidence": one.evidence})
+
+
+async def ask_ledger(state: ControlState, planned: Mapping[str, Flag]) -> tuple[Quiet, ...]:
+    """Ask about the routes that let legacy go: those that come to ``complete``, and refuse none.
+
+    Shape: a route without a flag in force is born, which asks nothing.
+    """
+    flags = state.spec.flags
+    ends = [name for name, flag in planned.items() if flag.stage is Stage.COMPLETE and name in flags]
+    routes = [state.route(name) for name in ends if flags[name].stage is not Stage.COMPLETE]
+    return tuple([await quiet_of(state, route) for route in routes if route.legacy is not None])
+
+
+async def quiet_of(state: ControlState, route: RouteSpec) -> Quiet:
+    """Say whether legacy has been silent on a live route for the time that it calls quiet, and since when it is."""
     live_since = await _live_since(state, route.name)
     last_legacy, missing, age_s = await _reported(state, route.name)
     # Up to the oldest of the nodes' reports: what a node did since is not known, so it cannot have been quiet.
@@ -54,8 +71,7 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
     known = None if live_since is None or began is None or missing else max(live_since, began, lost, last_legacy or 0.0)
     unwatched_s = 0.0 if known is None or watched is None else watched.unwatched_s(known)
     quiet_for_s = None if known is None else now - known - unwatched_s
-    if quiet_for_s is not None and quiet_for_s >= quiet_s:
-        return
+    is_quiet = quiet_for_s is not None and quiet_for_s >= quiet_s
     if live_since is None:
         why = (
             f"Route {route.name!r} is not live, so nothing is known about a life without legacy; flip it to live first"
@@ -64,6 +80,9 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
         why = f"Whether legacy still answers route {route.name!r} is not known: {state.evidence_error}"
     elif missing:
         why = f"Whether legacy still answers route {route.name!r} is not known: {missing}"
+    elif is_quiet:
+        assert known is not None
+        why = f"Legacy has not answered route {route.name!r} since {moment_text(known)}; expected quiet for {quiet}"
     elif last_legacy is not None and last_legacy == known:
         why = f"Legacy still answered route {route.name!r} at {moment_text(last_legacy)}; expected quiet for {quiet}"
     elif lost and lost == known:
@@ -78,19 +97,14 @@ async def require_quiet(state: ControlState, route: RouteSpec) -> None:
             f"Route {route.name!r} has been watched without legacy only since {moment_text(known)}{but}; "
             f"expected quiet for {quiet}"
         )
-    raise ProblemError(
-        "ledger",
-        f"{why}, or repeat with force.",
-        extra={
-            "evidence": {
-                "last_legacy": None if last_legacy is None else moment_text(last_legacy),
-                "live_since": None if live_since is None else moment_text(live_since),
-                "quiet_for_s": None if quiet_for_s is None else max(0, int(quiet_for_s)),
-                "counts_lost": moment_text(lost) if lost else None,
-                "needed_s": quiet_s,
-            }
-        },
-    )
+    evidence = {
+        "last_legacy": None if last_legacy is None else moment_text(last_legacy),
+        "live_since": None if live_since is None else moment_text(live_since),
+        "quiet_for_s": None if quiet_for_s is None else max(0, int(quiet_for_s)),
+        "counts_lost": moment_text(lost) if lost else None,
+        "needed_s": quiet_s,
+    }
+    return Quiet(route=route.name, is_quiet=is_quiet, sentence=why, evidence=evidence)
 
 
 async def _watched(state: ControlState) -> WatchStore | None:

@@ -4,7 +4,7 @@ Rules of this file:
 
 1. A value that cannot be had, or cannot be used, changes nothing: the last good one stays, in the database and over
    restarts; a route that never had one is ``legacy``. ``degraded`` says so.
-2. The provider's word is the operator's, so a gate does not stop it; its verdict stands in the audit.
+2. The provider's word is the operator's, so neither a gate nor the ledger stops it; what they said stands in the audit.
 3. One flag rules one route, or one journey by the journey's name: its routes cannot come apart.
 """
 
@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from config.spec import OpenFeatureSpec, RouteSpec
 from console.change import Changing, on_newest_truth
 from console.commits import Caller
-from console.judged import not_passed
+from console.judged import objections
+from console.ledger import ask_ledger
 from console.problem import ProblemError
 from console.provider import Look, Provider, ProviderError, Question
 from console.state import ControlState
@@ -117,10 +119,11 @@ class Provided(Changing):
             routes = keys_of(state.config.routes, spec.prefix).get(key, [])
             planned = flags_from_value(routes, state.spec.flags, value)
             asked = await state.gates.ask(routes, state.spec.flags, planned)
+            asked = replace(asked, ledger=await ask_ledger(state, planned))
             caller = asked.on(Caller(actor=spec.provider, source="openfeature"))
             await self.write_flags("flip", planned, f"the flag {key}", caller)
-        for sentence in not_passed(asked, f"the flag {key}"):
-            state.journal.say("gate.not_passed", sentence)
+        for event, sentence in objections(asked, f"the flag {key}"):
+            state.journal.say(event, sentence)
 
     def _complain(self, said: Sequence[str]) -> None:
         if not said:

@@ -27,7 +27,8 @@ from config.tls import stamped
 from console.change import Changing, entry_for, on_newest_truth
 from console.commits import Caller, OvertakenError, commit, count_flips
 from console.journal import now_text
-from console.judged import Admission, not_passed
+from console.judged import Admission, objections
+from console.ledger import ask_ledger
 from console.problem import Fault, ProblemError
 from console.state import ACK_S, ControlState, Pushed
 from rules.basis import bases_of
@@ -171,12 +172,13 @@ class Reloads(Changing):
         known = bases_of(state.config)
         anew = [name for name, basis in bases_of(config).items() if known.get(name) != basis]
         asked = await state.gates.ask(ruled, state.spec.flags, trial.flags, anew=anew)
+        asked = replace(asked, ledger=await ask_ledger(state, trial.flags if ruled else {}))
         taken = await self._commit(config, caller, drop, asked)
-        for sentence in (warned := not_passed(asked, "the file")):
-            state.journal.say("gate.not_passed", sentence)
+        for event, sentence in (warned := objections(asked, "the file")):
+            state.journal.say(event, sentence)
         for sentence in (unseen := _unseen(known, config, state.spec.flags)):
             state.journal.say("gate.unseen", sentence)
-        return replace(taken, notes=[*notes, *warned, *unseen])
+        return replace(taken, notes=[*notes, *(sentence for _, sentence in warned), *unseen])
 
     @on_newest_truth
     async def _commit(self, config: ConfigSpec, caller: Caller, drop: Collection[str], asked: Admission) -> _Taken:

@@ -192,13 +192,16 @@ def _who(entry: JsonObject) -> str:
 
 
 def _why(entry: JsonObject) -> str:
-    """Give the reason, what it rests on, and whether a gate was overridden, by force or by who rules the flags."""
+    """Give the reason, what it rests on, and whether a gate or the ledger was overridden, by force or by who rules the
+    flags."""
     said = [str(entry["reason"])] if entry["reason"] else []
     evidence = entry.get("evidence") or {}
     if rests_on := _sentence(evidence) or _values(evidence):
         said.append(f"[{rests_on}]")
-    is_over = evidence.get("result") in ("fail", "inconclusive")
-    return " ".join([*(["FORCED"] if entry.get("forced") else ["GATE NOT PASSED"] if is_over else []), *said])
+    over = ["GATE NOT PASSED"] if evidence.get("result") in ("fail", "inconclusive") else []
+    if any(not one["quiet"] for one in evidence.get("ledger", {}).values()):
+        over.append("LEGACY NOT QUIET")
+    return " ".join([*(["FORCED"] if entry.get("forced") else over), *said])
 
 
 def _sentence(evidence: object) -> str:

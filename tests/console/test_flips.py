@@ -164,7 +164,7 @@ async def test_every_kind_of_entry_is_undone_or_names_its_way_back(tmp_path: Pat
 
 
 async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_path: Path) -> None:
-    """With flags: file a reload flips, route by route in the audit, with what the gates say against it; the API
+    """With flags: file a reload flips, route by route in the audit, with what gates and ledger say against it; the API
     refuses, a rollback holds as drift, in status, routes and metrics."""
     canary = ROUTES.replace("{path: /cart}", "{path: /cart}\n    stage: shadow")
     canary = canary.replace("{path: /pay}", "{path: /pay}\n    stage: shadow")
@@ -184,8 +184,20 @@ async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_p
         await node.post("/-/reload")
         agreed = (await node.get("/api/v1/status")).json()["drift"]
         metrics = (await node.get("/metrics")).text
+        ended = {}
+        for stage in ("live", "complete"):
+            node.write(ROUTES.replace('{id:int}"}', f'{{id:int}}"}}\n    stage: {stage}', 1))
+            ended[stage] = (await node.post("/-/reload")).json()["notes"][-1]
+        let_go = (await node.get("/api/v1/audit")).json()["entries"][0]
+        await until(lambda: '"ledger.not_quiet"' in node.log.read_text(), "the log says that, too")
     logged = [line for line in node.log.read_text().splitlines() if '"gate.not_passed"' in line]
 
+    assert "though its gate is inconclusive" in ended["live"]
+    unknown = "Whether legacy still answers route 'orders' is not known: worker 0 has not reported what it answered"
+    assert ended["complete"] == f"orders: the file lets legacy go, though the ledger is against it: {unknown}"
+    assert (let_go["source"], let_go["routes"], let_go["forced"]) == ("file", ["orders"], False)
+    assert let_go["evidence"]["ledger"]["orders"]["sentence"] == unknown
+    assert let_go["evidence"]["ledger"]["orders"]["quiet"] is False
     assert flip.status_code == 409
     assert flip.json()["type"].endswith(":flags-in-file")
     assert "change `stage` of 'orders' in" in flip.json()["detail"]
@@ -199,7 +211,7 @@ async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_p
     assert (audit[0]["evidence"], audit[1]["evidence"]["result"], audit[1]["forced"]) == ({}, "inconclusive", False)
     warned = reload["notes"][-1]
     assert warned.startswith("orders: the file gives new more clients, though its gate is inconclusive: nothing was")
-    assert [json.loads(line)["message"] for line in logged] == [warned]
+    assert [json.loads(line)["message"] for line in logged] == [warned, ended["live"]]
     assert last["id"] == audit[0]["id"]
     assert back.status_code == 200
     assert back.json()["held"] == ["orders"]

@@ -19,7 +19,7 @@ from config.spec import GateSpec, MatchSpec, RouteSpec, ToleranceSpec
 from console.builds import Word
 from console.flips import FlipAsk
 from console.gates import FRESH_S, HEARD_S, Gates
-from console.judged import judged_as_json, not_passed
+from console.judged import judged_as_json, objections
 from console.problem import ProblemError
 from console.state import ControlState
 from rules.flag import Flag, Stage
@@ -270,9 +270,10 @@ async def test_whoever_rules_the_flags_is_told_and_not_refused(monkeypatch: pyte
     late = await gates.ask(routes, before, LIVE)
 
     assert judged.forced is False
-    assert not_passed(judged, "the file") == [
+    said = (
         "orders: the file gives new more clients, though its gate is inconclusive: " + judged.shut[0].verdict.sentence
-    ]
+    )
+    assert objections(judged, "the file") == [("gate.not_passed", said)]
     assert "as the new file has it" in anew.shut[0].verdict.sentence
     assert (down.judged, born.judged) == ((), ())
     assert "many gates were asked at once" in late.shut[0].verdict.sentence

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
 from config.spec import GateSpec, MatchSpec, RouteSpec
 from console.commits import Caller
-from console.judged import Admission, Judged, admission_as_json, gate_as_json, refusal, unjudged, without
+from console.judged import (
+    Admission,
+    Judged,
+    Quiet,
+    admission_as_json,
+    gate_as_json,
+    objections,
+    refusal,
+    unjudged,
+    without,
+)
 from rules.gate import GateEvidence, GateVerdict, Result
 
 
@@ -49,9 +59,20 @@ def test_no_gate_and_a_gate_that_was_not_judged_are_told_apart() -> None:
     }
 
 
-@pytest.mark.parametrize(("gate", "ledger"), [(True, False), (False, True), (True, True), (False, False)])
-def test_what_went_over_a_gate_or_the_ledger_is_marked(gate: bool, ledger: bool) -> None:
-    """A change that went over a gate, over the ledger or over both is forced for the audit, and no other one is."""
-    asked = Admission(judged=(said("orders", "fail"),), forced=gate)
+def test_an_audit_entry_holds_what_gates_and_the_ledger_said() -> None:
+    """A change carries what both said of its own routes, and the mark of force; where the file rules the flags, each
+    objection is a sentence for the log."""
+    loud = Quiet(route="pay", is_quiet=False, sentence="Legacy still answers", evidence={"needed_s": 60})
+    still = Quiet(route="cart", is_quiet=True, sentence="Legacy is silent", evidence={"needed_s": 60})
+    asked = Admission(judged=(said("orders", "fail"),), ledger=(loud, still))
 
-    assert asked.on(Caller(actor="ops"), ledger_forced=ledger).forced is (gate or ledger)
+    whole = asked.on(Caller(actor="ops"))
+    part = replace(asked, forced=True).of(["cart"]).on(Caller(actor="ops"))
+
+    assert (whole.evidence["result"], whole.forced, part.forced) == ("fail", False, True)
+    assert whole.evidence["ledger"]["pay"] == {"quiet": False, "sentence": "Legacy still answers", "needed_s": 60}
+    assert part.evidence == {"ledger": {"cart": {"quiet": True, "sentence": "Legacy is silent", "needed_s": 60}}}
+    assert objections(asked, "the file") == [
+        ("gate.not_passed", "orders: the file gives new more clients, though its gate is fail: it is fail"),
+        ("ledger.not_quiet", "pay: the file lets legacy go, though the ledger is against it: Legacy still answers"),
+    ]

@@ -15,8 +15,7 @@ import pytest
 from config.spec import MatchSpec, OverrideSpec, RouteSpec
 from console.flips import FlipAsk
 from console.journal import moment_text
-from console.ledger import require_quiet
-from console.problem import ProblemError
+from console.ledger import quiet_of
 from console.state import ControlState
 from console.totals import Totals
 from rules.basis import takes_of
@@ -60,6 +59,8 @@ async def test_complete_is_refused_while_legacy_is_not_quiet(tmp_path: Path) -> 
     assert loud.json()["evidence"]["last_legacy"] is not None
     assert loud.json()["evidence"]["needed_s"] == 86_400
     assert forced.status_code == 200
+    assert entry["evidence"]["ledger"]["orders"]["last_legacy"] == loud.json()["evidence"]["last_legacy"]
+    assert entry["evidence"]["ledger"]["orders"]["sentence"].startswith("Legacy still answered route 'orders' at 20")
     assert (entry["after"]["orders"]["stage"], entry["forced"], entry["reason"]) == ("complete", True, "signed off")
     assert [(one["route"], one["reason"]) for one in status] == [("orders", "signed off")]
 
@@ -105,11 +106,8 @@ async def test_a_node_is_taken_for_quiet_only_up_to_its_last_report(
 
 async def _refusal(state: ControlState, orders: RouteSpec) -> str:
     """Ask the ledger; give what it says against it."""
-    try:
-        await require_quiet(state, orders)
-    except ProblemError as error:
-        return error.detail
-    return ""
+    said = await quiet_of(state, orders)
+    return "" if said.is_quiet else said.sentence
 
 
 @pytest.mark.parametrize("broken", ["match", "gap"])

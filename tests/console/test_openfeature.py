@@ -133,7 +133,7 @@ async def test_the_last_known_values_survive_the_provider_and_a_restart(tmp_path
 
 async def test_of_two_nodes_one_adopts_and_both_serve(tmp_path: Path) -> None:
     """Of two nodes the leader alone adopts, also where the other one reads something else: one entry for each change,
-    with what the gate says against it."""
+    with what the gate and the ledger say against it."""
     file, late = tmp_path / "flags.json", tmp_path / "late.json"
     write(late, orders="live")
     ruled = [
@@ -153,7 +153,12 @@ async def test_of_two_nodes_one_adopts_and_both_serve(tmp_path: Path) -> None:
         for node in (one, two):
             group.start_soon(Provided(node.state).run)
             group.start_soon(node.replicas.live)
-        for value, stage in (("shadow", Stage.SHADOW), ("canary 5%", Stage.CANARY), ("legacy", Stage.LEGACY)):
+        for value, stage in (
+            ("shadow", Stage.SHADOW),
+            ("canary 5%", Stage.CANARY),
+            ("complete", Stage.COMPLETE),
+            ("legacy", Stage.LEGACY),
+        ):
             write(file, orders=value)
             deadline = time.monotonic() + DEADLINE_S
             while {one.stage(), two.stage()} != {stage}:
@@ -166,12 +171,17 @@ async def test_of_two_nodes_one_adopts_and_both_serve(tmp_path: Path) -> None:
         group.cancel_scope.cancel()
 
     flips = [entry for entry in reversed(entries) if entry.kind == "flip"]
-    assert [flip.after["orders"]["stage"] for flip in flips] == ["shadow", "canary", "legacy"]
-    assert [flip.evidence.get("result") for flip in flips] == [None, "inconclusive", None]
-    assert [flip.forced for flip in flips] == [False] * 3
-    said = [line for line in (tmp_path / "log").read_text().splitlines() if '"gate.not_passed"' in line]
-    assert len(said) == 1
+    assert [flip.after["orders"]["stage"] for flip in flips] == ["shadow", "canary", "complete", "legacy"]
+    assert [flip.evidence.get("result") for flip in flips] == [None, "inconclusive", "inconclusive", None]
+    assert [flip.evidence.get("ledger", {}).keys() for flip in flips] == [set(), set(), {"orders"}, set()]
+    assert [flip.forced for flip in flips] == [False] * 4
+    log = (tmp_path / "log").read_text().splitlines()
+    said, ledger = ([line for line in log if f'"{event}"' in line] for event in ("gate.not_passed", "ledger.not_quiet"))
+    assert (len(said), len(ledger)) == (2, 1)
     assert "the flag shop.orders gives new more clients, though its gate is inconclusive" in said[0]
+    assert (
+        "the flag shop.orders lets legacy go, though the ledger is against it: Route 'orders' is not live" in ledger[0]
+    )
 
 
 def test_a_journey_has_one_flag() -> None:

@@ -128,14 +128,16 @@ def test_who_and_why_are_said_in_full(cli: Cli, admin: StandIn) -> None:
     watchdog = {**ENTRY, "actor": "watchdog", "source": "watchdog", "address": "", "reason": ""}
     made = {"role": "admin", "made_at": "", "expires_at": "2027-01-01"}
     ruled = {**ENTRY, "evidence": {"result": "fail", "sentence": "0.9 % diverge", "forced": False}}
+    ended = {**ENTRY, "evidence": {"ledger": {"orders": {"quiet": False, "sentence": "legacy still answered"}}}}
     token = {**ENTRY, "kind": "token", "before": {"ci": None}, "after": {"ci": made}}
-    admin.answers["*"] = (200, {"entries": [forced, person, watchdog, token, ruled], "next": None})
+    admin.answers["*"] = (200, {"entries": [forced, person, watchdog, token, ruled, ended], "next": None})
 
     lines = cli("audit", at=admin).out.splitlines()[1:]
 
     assert "ops from 10.1.2.3" in lines[0]
     assert "FORCED first [users] [0.9 % diverge]" in lines[0]
     assert "GATE NOT PASSED first [users] [0.9 % diverge]" in lines[4]
+    assert "LEGACY NOT QUIET first [users] [legacy still answered]" in lines[5]
     assert "alice (identity) from 10.1.2.3" in lines[1]
     assert "[rule errors, value 0.1]" in lines[1]
     assert "watchdog  " in lines[2]
