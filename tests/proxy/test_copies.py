@@ -545,7 +545,7 @@ def test_an_answer_in_tiny_chunks_costs_what_it_holds(legacy: Recorder, new: Rec
     gate = Gate()
     chunks = b"2\r\nxx\r\n" * 250_000
     new.answer = [answer(headers=(("Transfer-Encoding", "chunked"),), length=False) + chunks, gate, b"0\r\n\r\n"]
-    with worker_of(legacy, new) as worker:
+    with worker_of(legacy, new, spec=route(shadow=shadow(timeout_ns=120_000_000_000))) as worker:
         worker.ask(request_bytes("POST", "/api/warm", body=b"x"))
         before = worker.rss_bytes()
         for _ in range(4):
