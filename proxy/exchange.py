@@ -246,8 +246,11 @@ class Exchange:
         self._trailers = trailers
         if self.connection is not None:
             self._write_body_end()
-            if not self.started and self.phase != "send":
-                self._await_head(monotonic())
+            if not self.started:
+                # A client's slow upload is not the backend's time; the copy is sent in one piece.
+                self.sent_at = now = monotonic()
+                if self.phase != "send":
+                    self._await_head(now)
         if self.copy is not None:
             self._tell(self.copy.on_request_end)
 

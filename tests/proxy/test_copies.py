@@ -13,6 +13,7 @@ from config.spec import LimitsSpec, RouteSpec, ShadowSpec
 from proxy.copies import Rate
 from rules.distinct import positions_from
 from rules.flag import Flag, Stage
+from rules.latency import quantile
 from shadow import link
 from tests.support.oneworker import OneWorker, backend, flag, holds_law, route
 from tests.support.rawclient import ConnectionEndedError, request_bytes
@@ -20,6 +21,7 @@ from tests.support.recorder import (
     Close,
     Gate,
     Hang,
+    Pause,
     Recorder,
     Reset,
     Step,
@@ -458,6 +460,42 @@ def test_what_gates_judge_is_counted(legacy: Recorder, new: Recorder) -> None:
     assert sum(histograms["paired_head|orders|legacy"]) == sum(histograms["paired_head|orders|new"]) == 5
     assert len(bits) == 4
     assert counts["requests|orders|new|new|5xx"] == 1
+
+
+def paired_s(worker: OneWorker, side: str) -> float:
+    """Read the longest time of one side that gates judge."""
+    worker.settled()
+    longest = quantile(worker.tallies[-1].histograms[f"paired_head|orders|{side}"], 1.0)
+    assert longest is not None
+    return longest
+
+
+@pytest.mark.parametrize("stage", [Stage.SHADOW, Stage.LIVE])
+def test_gates_judge_the_time_of_each_side(legacy: Recorder, new: Recorder, stage: Stage) -> None:
+    """The time of the slow side is told as the slow side's, whichever of the two answers the client."""
+    legacy.answer = [Pause(seconds=1.0), SAME]
+    spec = route(shadow=shadow(timeout_ns=60_000_000_000))
+    with worker_of(legacy, new, flags={"orders": flag(stage, sample_bp=10_000)}, spec=spec) as worker:
+        worker.ask(request_bytes(target="/api/a"))
+        slow, quick = paired_s(worker, "legacy"), paired_s(worker, "new")
+
+    assert slow >= 0.9
+    assert quick < slow
+
+
+def test_a_slow_upload_is_not_the_time_of_who_answers(legacy: Recorder, new: Recorder) -> None:
+    """Times begin when the request is sent whole: the copy is sent in one piece, so anything else would be unfair."""
+    sent = request_bytes("POST", "/api/a", body=b"{}")
+    with worker_of(legacy, new, spec=route(shadow=shadow(reads=("POST",)))) as worker, worker.client() as client:
+        client.send(sent[:-1])
+        legacy.wait_until(lambda: bool(legacy.requests), "the head at legacy")
+        began = time.monotonic()
+        time.sleep(1.0)  # the slow upload itself
+        client.send(sent[-1:])
+        client.read_response()
+        spent = time.monotonic() - began
+
+        assert paired_s(worker, "legacy") < spent - 0.5
 
 
 def test_the_counting_law_holds_under_chaos(legacy: Recorder, new: Recorder) -> None:
