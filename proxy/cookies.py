@@ -35,7 +35,7 @@ def pin_line(pin: Pin, exchange: Exchange, status: int) -> bytes:
 
 def _came_by_tls(exchange: Exchange) -> bool:
     """Tell whether the client speaks TLS, to us or to a trusted proxy in front."""
-    peer, head = exchange.client.peer, exchange.head
+    peer, head = exchange.peer, exchange.head
     said = head.fields.get(b"x-forwarded-proto") if peer.trusted and head.forwarded else None
     return (said or peer.scheme).lower() == b"https"
 

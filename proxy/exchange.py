@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from proxy.applied import Applied, Lane
     from proxy.client import ClientConnection
     from proxy.copies import Copy
+    from proxy.forward import Peer
     from proxy.worker import Worker
     from rules.snapshot import Decision
 
@@ -61,6 +62,8 @@ class Exchange:
     """What the primary gets."""
     connection: BackendConnection | None = None
     copy: Copy | None = None
+    peer: Peer = field(init=False)
+    """As it was judged when the request began."""
     side: str = "none"
     started: bool = False
     """The head of the final answer is out."""
@@ -99,7 +102,7 @@ class Exchange:
         self.started_at = monotonic()
         self.applied = applied = worker.applied
         self.request_id = request_id = head.request_id or worker.next_request_id()
-        peer = client.peer
+        self.peer = peer = client.peer
         address = peer.client_ip(head, applied.networks) if head.forwarded else peer.address
         self.decision = decision = applied.no_decision
         if head.target == b"*":

@@ -121,6 +121,7 @@ def trailer_bytes(trailers: wire.Trailers) -> bytes:
 class Peer:
     """Know who is at the other end of a client connection, and what its forwarding fields are worth.
 
+    Shape: replaced by :meth:`under` on every open connection when ``trusted_proxies`` changes.
     Cost: an untrusted peer's lines are made once per connection, and once more when it asks for another host.
     """
 
@@ -138,6 +139,10 @@ class Peer:
         self._host = b""
         self._host_lines = self.lines
         """The same with the host that was asked for last."""
+
+    def under(self, trusted_networks: tuple[Network, ...]) -> Peer:
+        """Judge the same peer by another configuration; requests under way keep this one."""
+        return Peer(self.address, trusted_networks=trusted_networks, scheme=self.scheme, via=self.via)
 
     def client_ip(self, head: wire.RequestHead, networks: tuple[Network, ...]) -> str:
         """Resolve the client's address: from the right, the first address that is no trusted proxy."""

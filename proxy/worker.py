@@ -262,6 +262,9 @@ class Worker:
         for name, lane in previous.lanes.items() if previous is not None else ():
             if name not in applied.lanes or applied.lanes[name].circuit is not lane.circuit:
                 self.counts.gauges.pop(("circuit_open", name), None)
+        if previous is not None and previous.networks != applied.networks:
+            for client in self.clients:
+                client.peer = client.peer.under(applied.networks)
         self.limits = config.limits
         self.head_room = head_room(config.limits)
         self.budget.limit = config.limits.copy_bytes

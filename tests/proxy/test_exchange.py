@@ -233,6 +233,18 @@ def test_forwarding_fields_of_a_trusted_proxy_are_extended(legacy: Recorder, new
     assert request.values("forwarded") == [b"for=203.0.113.9, for=127.0.0.1;proto=http"]
 
 
+def test_trust_in_a_proxy_begins_and_ends_on_open_connections(legacy: Recorder, new: Recorder) -> None:
+    """After a reload of ``trusted_proxies`` a connection that was open before is judged as a new one is."""
+    sent = request_bytes(target="/api/a", headers=(("X-Forwarded-For", "203.0.113.9"),))
+    with OneWorker(backends=both(legacy, new), routes=[route()]) as worker, worker.client() as client:
+        for trusted in ((), ("127.0.0.0/8",), ()):
+            worker.push(config=replace(worker.config, trusted_proxies=trusted))
+            client.exchange(sent)
+
+    said = [request.values("x-forwarded-for") for request in legacy.requests]
+    assert said == [[b"127.0.0.1"], [b"203.0.113.9, 127.0.0.1"], [b"127.0.0.1"]]
+
+
 def test_our_control_fields_cannot_be_forged(legacy: Recorder, new: Recorder) -> None:
     """A client cannot mark its request as a copy: X-Matapalo-* is stripped."""
     with OneWorker(backends=both(legacy, new), routes=[route()]) as worker:
