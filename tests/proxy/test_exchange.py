@@ -695,6 +695,27 @@ def test_fallback_on_a_timeout_only_for_safe_methods(legacy: Recorder, new: Reco
     assert [request.method for request in legacy.requests] == [b"GET"]
 
 
+def test_a_fallback_goes_where_the_request_began(legacy: Recorder, new: Recorder) -> None:
+    """A reload between a request and its fallback changes neither: both are of the revision that decided it."""
+    gate = Gate()
+    new.answer = [gate, answer(b"down", status=503, reason="Down")]
+    with (
+        Recorder(answer(b'"elsewhere"')) as elsewhere,
+        OneWorker(backends=both(legacy, new), **canary()) as worker,  # type: ignore[arg-type]
+        worker.client() as client,
+    ):
+        client.send(request_bytes(target="/api/a", headers=USER))
+        new.wait_requests(1)
+        moved = tuple(
+            backend(one.name, elsewhere.url if one.name == "legacy" else new.url) for one in worker.config.backends
+        )
+        worker.push(config=replace(worker.config, backends=moved))
+        gate.open()
+        told = client.read_response()
+
+    assert (told.body, elsewhere.requests) == (b'"legacy"', [])
+
+
 def test_no_fallback_outside_canary(legacy: Recorder, new: Recorder) -> None:
     """In stage live a failure of new is the client's answer: the fallback belongs to canary."""
     url = new.url
