@@ -193,19 +193,22 @@ def database(written: str) -> str:
 def url(written: str) -> UrlParts:
     """Read the URL of a backend.
 
-    Raises: UnfitError for credentials, a query or a fragment, which have no place there.
+    Raises: UnfitError for credentials, a query or a fragment, which have no place there. It repeats nothing that may
+    be a password, and its hints repeat nothing at all.
     """
+    # Any @, also behind the authority: a / or # in a password moves the borders.
+    told = "a URL with credentials" if "@" in written else written
     try:
         parts = urlsplit(written)
         port = parts.port
-    except ValueError as error:
-        raise UnfitError(written, URL, str(error)) from error
+    except ValueError:  # its text has parts of ours
+        raise UnfitError(told, URL, "the host is a name or an IP address, and a port is 1 to 65535") from None
     host = parts.hostname or ""
     hint = ""
     if parts.scheme not in ("http", "https"):
-        hint = f"write http://{written}" if "//" not in written else "the scheme is http or https"
+        hint = "it begins with http:// or https://"
     elif parts.username is not None or parts.password is not None:
-        raise UnfitError("a URL with credentials", URL, "remove them; headers.set can send a header")
+        hint = "remove user and password; headers.set can send a header"
     elif "?" in written or "#" in written:
         hint = "without a query or fragment"
     elif not _is_host(f"[{host}]" if ":" in host else host):
@@ -215,7 +218,7 @@ def url(written: str) -> UrlParts:
     elif parts.path.rstrip("/") and not _PREFIX.fullmatch(parts.path.rstrip("/")):
         hint = "a path without empty segments and spaces"
     if hint:
-        raise UnfitError(written, URL, hint)
+        raise UnfitError(told, URL, hint)
     return UrlParts(
         scheme=parts.scheme,
         host=host,

@@ -42,6 +42,11 @@ class Kind(Protocol):
         """Say what is expected, as it follows "expected" in a message."""
         ...
 
+    @property
+    def secret(self) -> bool:
+        """Tell whether a value may be or hold a secret; a text in its place is then never repeated."""
+        ...
+
     def read(self, node: Node, where: str, reader: Reader) -> Any:  # each kind has its own value
         """Give the value of *node*, or report what is wrong and give REFUSED."""
         ...
@@ -68,13 +73,13 @@ class Word:
     limits: Schema = field(default_factory=dict)
     """Pattern, enum or bounds for the JSON Schema."""
     secret: bool = False
-    """Never repeat what was found: it may be the secret itself."""
+    """Never repeat what was found: it may be the secret, or hold it; what *parse* raises gives no hint that does."""
     later: Mapping[str, str] = field(default_factory=dict)
     """Keys of a mapping that may once stand here, and what each will be."""
 
     def read(self, node: Node, where: str, reader: Reader) -> Any:
         """Parse one scalar."""
-        shown = "a text" if self.secret and isinstance(node, TextNode) else found(node)
+        shown = found(node, secret=self.secret)
         if not isinstance(node, TextNode):
             keys = [key.text for key, _ in node.entries] if isinstance(node, MapNode) else []
             hint = "".join(f"; not yet: {self.later[key]}" for key in keys if key in self.later)
@@ -90,7 +95,7 @@ class Word:
             return self.parse(text)
         except UnfitError as error:
             # Where variables were put in, a hint could show what they hold, and that may be a secret.
-            hint = f"; {error.hint}" if error.hint and core != "any" and not self.secret else ""
+            hint = f"; {error.hint}" if error.hint and (core != "any" or self.secret) else ""
             return reader.report(node.place, where, f"found {shown}, expected {self.words}{hint}")
 
     def _other(self, text: str, core: str) -> str:
@@ -100,7 +105,7 @@ class Word:
         try:
             self.parse(text)
         except UnfitError as error:
-            return "" if self.secret else error.hint
+            return error.hint
         return "put it in quotes" if "string" in self.types else "write it without quotes"
 
     def schema(self) -> Schema:
@@ -155,15 +160,18 @@ class Plain:
     """Be any one scalar, of the type that YAML gives it: for values that belong to somebody else."""
 
     words: str = "a text, a number, true or false"
+    secret: bool = True
+    """What belongs to somebody else may be anything."""
 
     def read(self, node: Node, where: str, reader: Reader) -> Any:
         """Take a text, a number or a boolean."""
+        shown = found(node, secret=self.secret)
         try:
             text, core = reader.written(node) if isinstance(node, TextNode) else ("", "null")
         except UnfitError as error:
-            return reader.report(node.place, where, f"found {found(node)}, expected {error.expected}; {error.hint}")
+            return reader.report(node.place, where, f"found {shown}, expected {error.expected}; {error.hint}")
         if core == "null" or len(text) > MAX_PLAIN:
-            return reader.report(node.place, where, f"found {found(node)}, expected {self.words}")
+            return reader.report(node.place, where, f"found {shown}, expected {self.words}")
         if core == "boolean":
             return text.lower() == "true"
         try:
@@ -195,13 +203,18 @@ class Many:
         """Say what one item is."""
         return f"{self.of.words}, or a list of them" if self.or_one else f"a list, each {self.of.words}"
 
+    @property
+    def secret(self) -> bool:
+        """Tell whether an item may be a secret."""
+        return self.of.secret
+
     def read(self, node: Node, where: str, reader: Reader) -> Any:
         """Read every item, in order; wrong ones are left out, so that the others are still checked."""
         if not isinstance(node, ListNode):
             if self.or_one:
                 value = self.of.read(node, where, reader)
                 return value if value is REFUSED else (value,)
-            return reader.report(node.place, where, f"found {found(node)}, expected {self.words}")
+            return reader.report(node.place, where, f"found {found(node, secret=self.secret)}, expected {self.words}")
         if len(node.items) < self.at_least:
             return reader.report(node.place, where, f"found an empty list, expected {self.words}")
         if self.at_most is not None and len(node.items) > self.at_most:
@@ -216,7 +229,9 @@ class Many:
             values.append(value)
             if not isinstance(value, Filled):
                 if value in seen:
-                    reader.report(item.place, inner, f"found {found(item)} again, expected each value once")
+                    reader.report(
+                        item.place, inner, f"found {found(item, secret=self.secret)} again, expected each value once"
+                    )
                 seen.add(value)
         return tuple(values)
 
@@ -245,10 +260,15 @@ class Table:
     extensions: bool = False
     """Keys that start with ``x-`` are ignored; not where they are names of headers."""
 
+    @property
+    def secret(self) -> bool:
+        """Tell whether a value may be a secret."""
+        return self.of.secret
+
     def read(self, node: Node, where: str, reader: Reader) -> Any:
         """Read pairs of key and value, in file order; of names that others use, a refused value stays as REFUSED."""
         if not isinstance(node, MapNode):
-            return reader.report(node.place, where, f"found {found(node)}, expected {self.words}")
+            return reader.report(node.place, where, f"found {found(node, secret=self.secret)}, expected {self.words}")
         pairs = []
         for key_node, value_node in node.entries:
             if self.extensions and key_node.text.startswith("x-"):
@@ -335,6 +355,11 @@ class Section:
         alone = (self.key(self.alone).kind.words,) if self.alone else ()
         return " or ".join((*self.instead, *alone, f"a mapping ({self.title})"))
 
+    @property
+    def secret(self) -> bool:
+        """Tell whether one of the keys may hold a secret."""
+        return any(key.kind.secret for key in self.keys)
+
     def key(self, name: str) -> Key:
         """Find a key by its name."""
         return next(key for key in self.keys if key.name == name)
@@ -356,7 +381,7 @@ class Section:
             places = {self.alone: node.place}
             return REFUSED if value is REFUSED else Filled(node.place, where, self, {self.alone: value}, places)
         if not isinstance(node, MapNode):
-            return reader.report(node.place, where, f"found {found(node)}, expected {self.words}")
+            return reader.report(node.place, where, f"found {found(node, secret=self.secret)}, expected {self.words}")
         filled = Filled(node.place, where, self, {}, {})
         known = {key.name: key for key in self.keys}
         for key_node, value_node in node.entries:

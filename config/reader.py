@@ -86,12 +86,14 @@ def core_type(node: TextNode) -> str:
     return next((name for name, pattern in _CORE if pattern.fullmatch(node.text)), "string")
 
 
-def found(node: Node) -> str:
-    """Describe a node as people see it in the file."""
+def found(node: Node, *, secret: bool = False) -> str:
+    """Describe a node as people see it in the file; where a secret may stand, a text is not repeated."""
     if isinstance(node, MapNode):
         return "a mapping"
     if isinstance(node, ListNode):
         return "a list"
     kind = core_type(node)
+    if secret and kind != "null":
+        return "a text"
     shown = node.text if len(node.text) <= 80 else f"{node.text[:77]}..."
     return "nothing" if kind == "null" else f"{_ARTICLE[kind]} {shown}" if kind in _ARTICLE else repr(shown)

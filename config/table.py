@@ -45,7 +45,7 @@ MAX_WORKERS: Final = 64
 # --- words ------------------------------------------------------------------------------------------------------------
 
 TEXT: Final = Word(words="a text on one line", parse=forms.text)
-SCALAR: Final = Word(words="a text or a number", parse=forms.text, types=("string", "number", "boolean"))
+SCALAR: Final = Word(words="a text or a number", parse=forms.text, types=("string", "number", "boolean"), secret=True)
 NAME: Final = Word(words=forms.NAME, parse=forms.name, limits={"pattern": forms.NAME_PATTERN})
 BACKEND_NAME: Final = Word(
     words="the name of a backend, or none",
@@ -153,7 +153,9 @@ RATIO: Final = Word(
 METHOD: Final = Word(words=forms.METHOD, parse=forms.method, limits={"pattern": forms.METHOD_PATTERN})
 HEADER: Final = Word(words=forms.HEADER, parse=forms.header, limits={"pattern": forms.HEADER_PATTERN})
 OWN_HEADER: Final = Word(words=forms.HEADER, parse=forms.own_header, limits={"pattern": forms.HEADER_PATTERN})
-HEADER_VALUE: Final = Word(words="a header value", parse=forms.header_value, types=("string", "number", "boolean"))
+HEADER_VALUE: Final = Word(
+    words="a header value", parse=forms.header_value, types=("string", "number", "boolean"), secret=True
+)
 SHORT_TEXT: Final = Word(words=forms.SHORT_TEXT, parse=forms.short_text, limits={"maxLength": forms.MAX_SHORT_TEXT})
 REDACTION: Final = Word(words=redaction.EXPECTED, parse=redaction.redaction, limits={"pattern": redaction.PATTERN})
 PLACE: Final = Word(words=json_path.EXPECTED, parse=json_path.written_place, limits={"pattern": json_path.PATTERN})
@@ -337,7 +339,7 @@ BACKEND: Final = Section(
     keys=(
         Key(
             name="url",
-            kind=Word(words=forms.URL, parse=forms.url, limits={"pattern": forms.URL_PATTERN}),
+            kind=Word(words=forms.URL, parse=forms.url, limits={"pattern": forms.URL_PATTERN}, secret=True),
             doc="Scheme, host, port, and a path that is put in front of every request's.",
             required=True,
         ),

@@ -35,7 +35,7 @@ def test_editors_find_the_schema() -> None:
 @pytest.mark.parametrize(
     ("legacy", "new", "said"),
     [
-        ("shop", None, "write http://shop"),
+        ("shop", None, "begins with http://"),
         ("http://a", "http://a", "which leads to the same place"),
         ('http://a"}\nworkers: 9', None, "backends.legacy.url"),
         ("http://${HOME}", None, "backends.legacy.url"),

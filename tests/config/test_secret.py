@@ -53,12 +53,46 @@ def test_a_secret_in_place_of_a_reference_is_not_repeated(written: str) -> None:
     assert "hunter2" not in str(late.value) + str(early.value)
 
 
-def test_a_secret_in_the_file_is_not_repeated() -> None:
-    """A token that stands in the file itself is refused without being shown."""
-    with pytest.raises(ConfigError, match="found a text, expected a secret reference") as caught:
-        load_text("backends: {a: {url: 'http://a'}}\noverride: {header: X-Side, token: hunter2}")
+@pytest.mark.parametrize(
+    "written",
+    [
+        "override: {header: X-Side, token: hunter2}",
+        "override: hunter2",
+        "pins: hunter2",
+        "evidence: {keys: hunter2}",
+        "admin: {tokens: [hunter2]}",
+        "webhooks: 'https://hooks/hunter2'",
+        "webhooks: ['https://hooks/hunter2']",
+        "openfeature: {secrets: {sdk_key: hunter2}}",
+        "openfeature: {secrets: 'sdk_key=hunter2'}",
+        "openfeature: {options: {sdk_key: 'hunter2${NOT_SET}'}}",
+        'openfeature: {context: {tenant: "hunter2\\n"}}',
+        "backends: {b: 'http://svc:hunter2@shop'}",
+        "backends: {b: {url: 'http://svc:hunter2@shop'}}",
+        "backends: {b: {url: 'http://svc:hunter2#@shop'}}",
+        "backends: {b: {url: 'http://svc:${PASSWORD}@shop'}}",
+        "backends: {b: {url: 'svc:hunter2@shop'}}",
+        "backends: {b: {url: 'http://svc:hunter2@${NOT_SET}'}}",
+        "backends: {b: {url: 'http://b', headers: {set: {Authorization: \"Bearer hunter2\\n\"}}}}",
+        "backends: {b: {url: 'http://b', headers: {set: 'Authorization: Bearer hunter2'}}}",
+        "backends: {b: {url: 'http://b', headers: 'Authorization: Bearer hunter2'}}",
+        'routes: [{name: o, match: {path: /o, headers: {X-Door: "hunter2\\n"}}}]',
+        "routes: [{name: o, match: {path: /o, query: hunter2}}]",
+        "cohorts: [{name: c, match: {header: X-Staff, value: ' hunter2'}}]",
+    ],
+)
+def test_a_secret_in_the_file_is_not_repeated(written: str) -> None:
+    """What stands where a secret may stand is refused without being shown: in the file, and out of the environment."""
+    with pytest.raises(ConfigError, match="found a text, expected ") as caught:
+        load_text(f"{written}\ndefaults: {{legacy: none}}", environ={"PASSWORD": "hunter2"})
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_refused_backend_says_what_to_do_about_its_password() -> None:
+    """A URL with a password is refused with the way to send credentials."""
+    with pytest.raises(ConfigError, match="remove user and password"):
+        load_text("backends: {b: {url: 'http://svc:${PASSWORD}@shop'}}", environ={"PASSWORD": "hunter2"})
 
 
 def test_a_file_reference_becomes_absolute() -> None:

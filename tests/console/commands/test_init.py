@@ -48,5 +48,5 @@ def test_a_wrong_url_and_a_wrong_place_are_one_sentence(cli: Cli) -> None:
     nowhere = cli("init", "--legacy", LEGACY, "-o", "missing/dir/m.yaml")
 
     assert (wrong.code, nowhere.code) == (1, 1)
-    assert "not a url" in wrong.err
+    assert "expected a URL such as" in wrong.err
     assert "missing/dir/m.yaml cannot be written" in nowhere.err
