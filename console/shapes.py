@@ -12,6 +12,7 @@ from console.epochs import Sums
 from console.journal import moment_text
 from rules.flag import Flag, Hold, flag_as_json
 from rules.snapshot import EVERYWHERE
+from rules.told import match_as_told
 from store.entries import Entry
 from store.entries import entry_as_json as exported
 from store.flags import Deploy, hold_as_json
@@ -29,7 +30,8 @@ def new_share(sides: Mapping[str, int]) -> float | None:
 
 
 def match_as_json(match: MatchSpec) -> Json:
-    """Show one match of a route."""
+    """Show one match of a route, as far as it may be told."""
+    match = match_as_told(match)
     return {
         "path": match.path,
         "methods": list(match.methods),

@@ -7,8 +7,7 @@ route's new sides can no longer carry, refuses the whole reload.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Final
@@ -16,11 +15,11 @@ from typing import Final
 from config.errors import MatapaloError
 from config.spec import ConfigSpec, RouteSpec, ToleranceSpec
 from config.tolerance import rule_as_written
-from config.units import format_duration, format_share
 from rules.basis import bases_of
 from rules.flag import FOR_EVERYBODY, Flag, Stage
 from rules.snapshot import SnapshotSpec
 from rules.stage import can_carry, initial_cohorts, initial_flag, is_beyond_legacy
+from rules.told import change_as_text
 
 RESTART_FIELDS: Final = ("listen", "admin", "health", "state_dir", "database", "node", "workers", "comparers")
 """What only a new start can change: sockets, processes and files that are open."""
@@ -161,8 +160,8 @@ def _opened(config: ConfigSpec, name: str) -> object:
 def diff(old: ConfigSpec, new: ConfigSpec) -> list[str]:
     """Say what a new configuration changes, one line for people per change.
 
-    Shape: ``+`` added, ``-`` removed, ``~`` changed; references to secrets appear, their values never can; of a URL
-    as text (a webhook's) the host does.
+    Shape: ``+`` added, ``-`` removed, ``~`` changed; a value that may be a secret is named, not shown
+    (:mod:`rules.told`).
     Order: routes and backends by name, then the other keys as in the file. The order in the file is no change.
     """
     lines: list[str] = []
@@ -211,8 +210,7 @@ def _change(name: str, before: object, after: object) -> Iterator[str]:
     elif is_dataclass(before) and type(before) is type(after):
         yield from _changes(before, after, f"{name}.")
     else:
-        key, written = _key(name)
-        yield f"{key}: {_text(before, written)} -> {_text(after, written)}"
+        yield change_as_text(name, before, after)
 
 
 def _tolerance_changes(before: object, after: object) -> Iterator[str]:
@@ -233,44 +231,3 @@ def _tolerance(spec: ToleranceSpec) -> str:
     rule = "" if spec.rule is None else f" with the rule {rule_as_written(spec.rule)}"
     what = " ".join(filter(None, (spec.path, spec.cause)))
     return f"{what}{rule} until {spec.expires} ({spec.owner}: {spec.reason})"
-
-
-_WRITTEN: Final[Mapping[str, Callable[[int], str]]] = {"_ns": format_duration, "_bp": format_share}
-"""How files write what a field holds in the unit of its name's ending."""
-
-
-def _key(name: str) -> tuple[str, Callable[[int], str]]:
-    """Give the key of a field as files have it, and how they write its numbers."""
-    for ending, written in _WRITTEN.items():
-        if name.endswith(ending):
-            return name.removesuffix(ending), written
-    return name, str
-
-
-def _text(value: object, written: Callable[[int], str] = str) -> str:
-    """Write a value of the configuration as people would."""
-    if value is None:
-        return "none"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_text(part, written) for part in value) + "]"
-    if is_dataclass(value):
-        shown = ((*_key(field.name), field, getattr(value, field.name)) for field in fields(value))
-        parts = (f"{key}: {_text(part, how)}" for key, how, field, part in shown if part != field.default)
-        return "{" + ", ".join(parts) + "}"
-    return written(value) if isinstance(value, int) and not isinstance(value, bool) else _without_secrets(str(value))
-
-
-def _without_secrets(text: str) -> str:
-    """Leave of a URL what names the machine: its path and query are often a secret, what stands before @ always is.
-
-    A token's hash goes, too: guesses can be held against it, and the audit is read by every viewer.
-    """
-    if text.startswith("sha256:"):
-        return "sha256:…"
-    scheme, found, rest = text.partition("://")
-    if not found:
-        return text
-    host = re.split("[/?#]", rest, maxsplit=1)[0]
-    if "@" in rest:
-        return f"{scheme}://…"
-    return f"{scheme}://{host}" + ("/…" if rest[len(host) :].strip("/") else "")

@@ -5,6 +5,7 @@ The admin API shows routes and flags, not backends and limits; the plan is about
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,6 +17,7 @@ from rules.flag import Flag, flag_as_json, flag_from_json
 from rules.reload import OrphanError, carry_flags, diff
 from rules.snapshot import SnapshotSpec
 from rules.stage import raises_new_share
+from rules.told import match_as_told
 
 IDLE_AFTER: Final = 1_000
 """Comparisons of its routes after which a tolerance that never hid anything is not needed."""
@@ -115,7 +117,7 @@ def _route_from(shown: JsonObject, declared: RouteSpec | None) -> RouteSpec:
     base = declared or RouteSpec(name=name, match=(), legacy=legacy, new=new, sticky=())
     return replace(
         base,
-        match=tuple(_match_from(one) for one in shown["match"]),
+        match=tuple(_matches_from(shown["match"], () if declared is None else declared.match)),
         legacy=legacy,
         new=new,
         sticky=tuple(shown["sticky"]),
@@ -124,12 +126,19 @@ def _route_from(shown: JsonObject, declared: RouteSpec | None) -> RouteSpec:
     )
 
 
-def _match_from(shown: JsonObject) -> MatchSpec:
-    return MatchSpec(
-        path=shown["path"],
-        methods=tuple(shown["methods"]),
-        trailing_slash=shown["trailing_slash"],
-        host=shown["host"],
-        headers=tuple(shown["headers"].items()),
-        query=tuple(shown["query"].items()),
-    )
+def _matches_from(shown: Iterable[JsonObject], declared: tuple[MatchSpec, ...]) -> Iterator[MatchSpec]:
+    """Rebuild the matches of a served route; what a header or parameter must be is not shown, so taken as unchanged."""
+    left = list(declared)
+    for one in shown:
+        served = MatchSpec(
+            path=one["path"],
+            methods=tuple(one["methods"]),
+            trailing_slash=one["trailing_slash"],
+            host=one["host"],
+            headers=tuple(one["headers"].items()),
+            query=tuple(one["query"].items()),
+        )
+        alike = next((match for match in left if match_as_told(match) == served), None)
+        if alike is not None:
+            left.remove(alike)
+        yield alike or served

@@ -65,6 +65,35 @@ async def test_a_wrong_file_is_refused_with_every_problem(tmp_path: Path) -> Non
     assert "matapalo_config_last_reload_successful 1.0" in after
 
 
+async def test_no_secret_of_the_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a header is set to or must be, out of the file or the environment, stands in no answer, log or audit, nor
+    does the password of a refused URL; of what a node writes only the snapshot holds it, for its own user.
+    """
+    monkeypatch.setenv("CANARY", "k4n4r1-set")
+    asked = 'path: /cart, headers: {X-Door: k4n4r1-door}, query: {key: "${CANARY}"}'
+    secretive = ROUTES.replace("path: /cart", asked).replace("path: /pay", "path: /pay, headers: {X-Door: k4n4r1}")
+    backend = '{url: "http://%s127.0.0.1:7", headers: {set: {Authorization: "Bearer ${CANARY}"}}}'
+    async with running(tmp_path) as node:
+        worker = await node.worker()
+        node.write(secretive, fresh=backend % "")
+        taken = await node.post("/-/reload")
+        node.write(secretive, fresh=backend % "svc:k4n4r1-password@")
+        refused = await node.post("/-/reload")
+        queries = ("status", "routes", "routes/cart", "audit", "explain?method=GET&path=/cart", "totals")
+        shown = [(await node.get(f"/api/v1/{query}")).text for query in queries]
+        pushed = worker.spec.config
+        told = "\n".join([taken.text, refused.text, *shown, node.log.read_text()])
+        holders = {path for path in node.state_dir.iterdir() if path.is_file() and b"k4n4r1" in path.read_bytes()}
+        modes = {path.name: path.stat().st_mode & 0o777 for path in holders}
+
+    assert (taken.status_code, refused.status_code) == (200, 422)
+    assert next(one for one in pushed.backends if one.name == "fresh").headers_set[0][1] == "Bearer k4n4r1-set"
+    assert "k4n4r1" not in told
+    assert "Authorization: … (changed)" in taken.json()["diff"][0]
+    assert "remove user and password" in refused.json()["errors"][0]["detail"]
+    assert modes == {"snapshot": 0o600}
+
+
 async def test_a_worker_that_refuses_keeps_the_previous_configuration(tmp_path: Path) -> None:
     """When the first worker refuses the configuration, nobody else gets it and the answer carries its reason."""
     async with running(tmp_path, workers=2) as node:

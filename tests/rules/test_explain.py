@@ -181,7 +181,7 @@ def test_undeclared_paths_say_what_nearly_matched() -> None:
     assert (told["route"], told["primary"], told["backend"]) == (None, "undeclared", "legacy-app")
     assert told["why"] == [
         "no route matches",
-        "route orders has the path /orders, but asks for method GET or HEAD, header x-v: 2",
+        "route orders has the path /orders, but asks for method GET or HEAD, header x-v as the file has it",
         "undeclared paths go to backend legacy-app",
     ]
     assert "answered 404" in why(snapshot(undeclared=None), "/x")

@@ -179,7 +179,7 @@ def test_the_diff_holds_no_hash_of_a_token() -> None:
     one = config(route("a"))
     two = replace(one, admin=replace(one.admin, tokens=(token,)))
 
-    assert diff(one, two) == ["~ admin.tokens: [] -> [{name: boss, role: admin, token: sha256:…}]"]
+    assert diff(one, two) == ["~ admin.tokens: [] -> [{name: boss, role: admin, token: sha256:… (changed)}]"]
 
 
 @pytest.mark.parametrize(("flags", "prefix"), [("database", "initial_"), ("file", "")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from config.loader import load
 from console.commands.plan import Plan, plan_against
@@ -21,6 +22,25 @@ def test_the_same_routes_are_no_change(admin: StandIn, tmp_path: Path) -> None:
     }
 
     assert plan_against(load(tmp_path / "matapalo.yaml"), url=admin.url, token=None) == Plan(is_whole=False)
+
+
+def test_what_a_header_must_be_is_taken_as_unchanged(admin: StandIn, tmp_path: Path) -> None:
+    """The admin API shows which headers a match asks for, not their values: only another name is a change."""
+    asked = "[{path: /o, headers: {x: a}}, {path: /o, headers: {x: b}}]"
+    write(tmp_path, VALID.replace('{path: "/api/orders/{id}", methods: [GET]}', asked))
+    match: dict[str, Any] = {**ROUTE["match"][0], "path": "/o", "methods": [], "headers": {"x": "…"}}
+    shown = {**ROUTE, "legacy": "old", "new": "fresh", "sticky": ["ip"], "match": [match, match]}
+    admin.answers |= {
+        "GET /api/v1/status": (200, STATUS),
+        "GET /api/v1/routes": (200, {"revision": 13, "routes": [shown]}),
+    }
+
+    alike = plan_against(load(tmp_path / "matapalo.yaml"), url=admin.url, token=None)
+    shown["match"] = [match, {**match, "headers": {"y": "…"}}]
+    other = plan_against(load(tmp_path / "matapalo.yaml"), url=admin.url, token=None)
+
+    assert alike == Plan(is_whole=False)
+    assert "headers: [y: …]" in other.lines[0]
 
 
 def test_the_same_digest_asks_no_further(admin: StandIn, tmp_path: Path) -> None:
