@@ -409,11 +409,11 @@ def test_a_pair_over_the_wall_clock_ends_the_process_and_costs_itself(state_dir:
 
 def test_the_wall_clock_counts_pairs_and_not_their_number(state_dir: Path) -> None:
     """A stream of small pairs that lasts longer than the wall clock is never cut."""
-    one = Running(state_dir, wall_clock_s=1.5)
+    one = Running(state_dir, wall_clock_s=3.0)  # longer than a machine is taken away from the pair in hand
 
     try:
         worker = one.worker()
-        until = time.monotonic() + 2.0
+        until = time.monotonic() + 3.5
         sent = 0
         while time.monotonic() < until:
             worker.send(*(framed(sent + number, b"[1]", b"[2]", parity="meaning") for number in range(100)))
