@@ -9,11 +9,13 @@ A message is a JSON object, sent by POST with
 
 Rules of this file:
 
-1. Nobody waits for a message but one step of the autopilot: messages about what has happened go through a bounded
-   queue, and what does not fit is dropped and counted.
+1. Nobody waits for a message but a step up of the autopilot, which asks. What is told waits in a bounded queue, one
+   for each receiver; what does not fit is dropped and counted.
 2. Every try has a deadline; a message is tried :data:`TRIES` times, with growing pauses.
-3. A redirect is never followed: it would carry a signed message to where nobody has decided to send it.
-4. Neither secret nor URL is logged: the path of such a URL is often a secret, too. A webhook is named by its host.
+3. A receiver is told one thing after the other, in order: ``before`` never comes behind ``after``, and who is deaf
+   holds nobody else up.
+4. A redirect is never followed: it would carry a signed message to where nobody has decided to send it.
+5. Neither secret nor URL is logged: the path of such a URL is often a secret, too. A webhook is named by its host.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import hmac
 import json
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -49,9 +51,7 @@ PAUSES_S: Final = (1.0, 5.0, 25.0)
 """Between the tries of one message; a receiver that restarts is back within half a minute."""
 
 MAX_WAITING: Final = 256
-"""Messages that wait; a route has some ten of them a day."""
-
-SENDERS: Final = 4
+"""Messages that wait for one receiver; a route has some ten of them a day."""
 
 MAX_ANSWER: Final = 2_000
 """Bytes of a refusal that are looked at for its reason."""
@@ -71,12 +71,16 @@ class Webhooks:
     """Send messages to the webhooks of the configuration in force.
 
     Runs: :meth:`run` as one task on control's loop; :meth:`tell` from anywhere on it.
-    Bound: :data:`MAX_WAITING` messages wait, :data:`SENDERS` are under way.
+    Bound: :data:`MAX_WAITING` messages wait for each receiver, one to each is under way.
     """
 
     def __init__(self, state: ControlState, *, pauses_s: tuple[float, ...] = PAUSES_S) -> None:
         self._state, self._pauses_s = state, pauses_s
-        self._waiting: asyncio.Queue[_Message] = asyncio.Queue(MAX_WAITING)
+        self._waiting: dict[str, deque[_Message]] = {}
+        """By URL: what its receiver is still to be told; there is none to whom nothing is."""
+        self._sending: set[str] = set()
+        """The URLs that have a task which sends what waits."""
+        self._news = asyncio.Event()
         self._client: httpx2.AsyncClient | None = None
         self.sent: Counter[tuple[str, str]] = Counter()
         """(event, outcome) to messages: delivered, refused, failed or dropped."""
@@ -84,9 +88,11 @@ class Webhooks:
     def tell(self, event: Event, body: Mapping[str, object]) -> None:
         """Say what has happened; returns at once."""
         for message in self._messages(event, body):
-            try:
-                self._waiting.put_nowait(message)
-            except asyncio.QueueFull:
+            waiting = self._waiting.setdefault(message.webhook.url, deque())
+            if len(waiting) < MAX_WAITING:
+                waiting.append(message)
+                self._news.set()
+            else:
                 self.sent[event, "dropped"] += 1
                 self._say("webhook.dropped", message, f"{MAX_WAITING} messages wait already")
 
@@ -108,17 +114,26 @@ class Webhooks:
         return ""
 
     async def run(self) -> None:
-        """Send what waits, for ever: :data:`SENDERS` at a time, so that a deaf receiver holds nobody else up."""
+        """Send what waits, for ever, with a task for each receiver for whom something does."""
+        self._sending.clear()
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(SENDERS):
-                    group.create_task(self._send(), name=f"webhooks {number}")
+                while True:
+                    self._news.clear()
+                    for url in self._waiting.keys() - self._sending:
+                        self._sending.add(url)
+                        group.create_task(self._send(url), name="webhook")
+                    await self._news.wait()
         finally:
             await self.close()
 
-    async def _send(self) -> None:
-        while True:
-            await self._deliver(await self._waiting.get())
+    async def _send(self, url: str) -> None:
+        """Send what waits for one receiver, in order."""
+        waiting = self._waiting[url]
+        while waiting:
+            await self._deliver(waiting.popleft())
+        del self._waiting[url]  # no await stands between: whoever tells now finds neither, and a new task is made
+        self._sending.discard(url)
 
     async def close(self) -> None:
         """Close the connections; what waits is not sent any more."""

@@ -16,7 +16,7 @@ import pytest
 from config.spec import WebhookSpec
 from console.journal import Journal
 from console.webhooks import MAX_WAITING, Webhooks, signature
-from tests.support.recorder import Recorder, answer
+from tests.support.recorder import Gate, Recorder, answer
 
 pytestmark = pytest.mark.anyio
 
@@ -142,6 +142,27 @@ async def test_a_before_that_is_not_agreed_to_holds_the_step_back(hook: Recorder
     assert locked == "the webhook of 127.0.0.1 does not agree: it answered 423: freeze until monday"
     assert "it cannot be reached (ConnectError)" in unreachable
     assert "NO_SUCH_SECRET is not set" in unknown
+
+
+async def test_each_receiver_hears_in_order_and_a_deaf_one_holds_nobody_else_up(hook: Recorder) -> None:
+    """What comes after is not sent to a receiver before what comes first has arrived or is given up, and waits for no
+    other receiver."""
+    deaf = Gate()
+    with Recorder([deaf, answer(b"", status=204, reason="No Content")]) as other:
+        answers = iter([answer(b"", status=503, reason="Busy")] * 2)
+        hook.answer = lambda _: next(answers, answer(b"", status=204, reason="No Content"))
+        async with sending(Node(spec(other.url), spec(hook.url))) as webhooks:
+            webhooks.tell("autopilot.before", {})
+            webhooks.tell("autopilot.after", {})
+            await until_sent(webhooks, delivered=2)
+            waiting = len(other.requests)
+            deaf.open()
+            await until_sent(webhooks, delivered=4)
+
+    told = [request.values("x-matapalo-event")[0] for request in hook.requests]
+    assert told == [b"autopilot.before"] * 3 + [b"autopilot.after"]
+    assert waiting <= 1
+    assert [request.values("x-matapalo-event")[0] for request in other.requests][-1] == b"autopilot.after"
 
 
 async def test_what_does_not_fit_the_queue_is_dropped_and_counted(hook: Recorder) -> None:
