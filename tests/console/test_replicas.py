@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
@@ -17,10 +18,11 @@ from console.commits import commit, confirm
 from console.degraded import degraded
 from console.flips import FlipAsk
 from console.problem import ProblemError
-from console.replicas import hear
+from console.replicas import MARGIN_S, hear
 from rules.flag import Flag, Hold, Stage
 from store.database import Database, StoreError
 from store.flags import Commit, FlagStore, Remembered
+from store.nodes import LEASE_S
 from tests.console.pair import OPS, joining, pair
 from tests.rules.made import config, route
 
@@ -391,6 +393,24 @@ async def test_flags_of_a_lost_database_are_written_again(tmp_path: Path) -> Non
 
         kept: dict[str, Flag] = dict((await one.state.flag_store.load()).flags)
         assert kept["orders"].stage is two.stage() is Stage.LIVE
+
+
+async def test_who_leads_stops_believing_it_before_anybody_else_may_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader that the database no longer hears thinks so until a second before its lease ends there, and not a
+    moment longer."""
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr("console.replicas._clock", lambda: clock.now)
+    monkeypatch.setattr("store.nodes.LEASE_S", 600.0)  # however long it takes to begin, the database gives it one lease
+    async with pair(tmp_path, config(route("orders"))) as (one, two):
+        began = one.replicas.is_leader, two.replicas.is_leader
+        clock.now += LEASE_S - MARGIN_S - 0.25
+        still = one.replicas.is_leader, two.replicas.is_leader
+        clock.now += 0.25
+        ended = one.replicas.is_leader, two.replicas.is_leader
+
+    assert (began, still, ended) == ((True, False), (True, False), (False, False))
 
 
 async def test_notices_are_heard_again_after_their_connection_died() -> None:
