@@ -7,10 +7,12 @@ Rules of this file:
 2. One leader walks (``ControlState.is_leader``), so that many nodes make one step once.
 3. Progress is a note in the database, written with the flip that it belongs to: a restart goes on where it was, and
    without a database nothing moves.
-4. A flip names the revision that it was decided on: whoever changed something meanwhile wins.
+4. A move names the revision that it was decided on, and switching the autopilot is a revision, too: whoever changed
+   something meanwhile wins, on whatever node.
 5. Routes of a journey walk as one; the worst of their gates counts.
 6. No look waits for a webhook: a step up is asked for in a task of its own and made by a later look, if that comes to
    the same step. So nobody's step back waits for somebody else's receiver, and what happens meanwhile is seen.
+7. What breaks on one route is said and stops no other one.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ from typing import Any, Final, Protocol
 
 from config.spec import RouteSpec
 from console.call import Asked, Reply
-from console.change import Answer, Changing, entry_for, pushed_now
+from console.change import Answer, Changing, entry_for, on_newest_truth, pushed_now
 from console.change import Done as Changed
-from console.commits import Caller, commit
+from console.commits import Caller, commit, confirm
 from console.flips import FlipAsk, Flips
 from console.problem import ProblemError
 from console.shapes import Json
-from console.state import ControlState
+from console.state import ControlState, Pushed
 from console.watchdog import cools_down_until
 from console.webhooks import Webhooks
 from rules.autopilot import WAITS, Move, Progress, Step, begun, due_at, is_already, next_move, paused, step_after
@@ -48,6 +50,9 @@ ACTOR: Final = "autopilot"
 
 NOTE: Final = "autopilot:"
 """Before a route's or journey's name, as a key of the notes: its :class:`rules.autopilot.Progress`."""
+
+TOPIC: Final = "autopilot"
+"""Of the complaint about what broke."""
 
 _WORST: Final = {"fail": 0, "inconclusive": 1, "pass": 2}
 
@@ -92,6 +97,8 @@ class Autopilot(Changing):
         """Unit to what it does now, in a sentence."""
         self._tried_at: dict[str, float] = {}
         self._asked: dict[str, _Asked] = {}
+        self._broken: dict[str, str] = {}
+        """Unit to what of ours broke when it was last moved."""
 
     async def run(self) -> None:
         """Look for ever."""
@@ -104,14 +111,33 @@ class Autopilot(Changing):
         if not self.state.is_leader:
             self._said.clear()
             self._asked.clear()
+            self._broken.clear()
+            self._complain()
             return
-        for unit, routes in self._units().items():
+        units = self._units()
+        for unit, routes in units.items():
             try:
                 await self._move(unit, routes)
             except ProblemError as error:
                 self._said[unit] = f"cannot go on: {error.detail}"
                 if error.kind == "stale-revision":
-                    del self._tried_at[unit]  # somebody was faster; the next look sees what is now
+                    self._tried_at.pop(unit, None)  # somebody was faster; the next look sees what is now
+            except Exception as error:  # the border of one move: an error of ours must not keep the others on new
+                self._broken[unit] = self._said[unit] = f"cannot go on: {error!r}"
+        self._broken = {unit: why for unit, why in self._broken.items() if unit in units}
+        self._complain()
+
+    def _complain(self) -> None:
+        """Let the status say what is broken, and the log when that is news."""
+        complaints = self.state.complaints
+        broken = [f"the autopilot of {unit} {why}" for unit, why in sorted(self._broken.items())]
+        if not broken:
+            complaints.pop(TOPIC, None)
+            return
+        why = f"{'; '.join(broken)}; flip by hand, and report it"
+        if complaints.get(TOPIC) != why:
+            self.state.journal.say("autopilot.failed", why)
+        complaints[TOPIC] = why
 
     async def autopilot(self, asked: Asked) -> Reply:
         """Switch one route's autopilot."""
@@ -121,34 +147,49 @@ class Autopilot(Changing):
 
     # --- switch ----------------------------------------------------------------------------------------------------
 
+    @on_newest_truth
     async def switch(self, name: str, *, on: bool, reason: str, caller: Caller) -> Answer:
         """Let a route's autopilot go on from where the route is, or pause it; what it does already is no change."""
         state = self.state
         route = state.route(name)
+        unit = route.journey or route.name
+        routes = self._units().get(unit)
         if route.autopilot is None:
             raise ProblemError(
                 "refused", f"Route {name!r} has no `autopilot` in the configuration; add one and reload."
             )
-        unit = route.journey or route.name
-        routes = self._units()[unit]
+        if routes is None:
+            raise ProblemError("refused", f"Route {name!r} has one side only: no autopilot can walk to the other one.")
         if on and (held := self._held_by(routes)) is not None:
             raise ProblemError("refused", f"Route {name!r} is held on legacy by {held or '?'}; release it first.")
         async with state.turn:
             if (replay := await self.replay(caller)) is not None:
                 return replay
             if is_already(progress_of(state.notes, unit), state.flag(route), on=on):
-                unchanged = Changed(pushed=pushed_now(state), audit_id=None, extra={"autopilot": self.shown(name)})
-                return await self.answer(unchanged)
-            now = self._clock()
+                await confirm(state)
+                done = Changed(pushed=pushed_now(state), audit_id=None)
+            else:
+                done = await self._switch(unit, routes, route, on=on, reason=reason, caller=caller)
+        return await self.answer(replace(done, extra={"autopilot": self.shown(name)}))
+
+    async def _switch(
+        self, unit: str, routes: Sequence[RouteSpec], route: RouteSpec, *, on: bool, reason: str, caller: Caller
+    ) -> Changed:
+        """Write a switch under a revision of its own, which is what a move that was decided before it fails on.
+
+        Runs: under ``turn``.
+        """
+        state = self.state
+        progress = begun(state.flag(route), self._clock())
+        said = WAITS if progress.phase == "waiting" else "goes on"
+        if not on:
             why = f"switched off by {caller.actor}{f': {reason}' if reason else ''}"
-            progress = begun(state.flag(route), now)
-            if not on:
-                progress = replace(progress, phase="paused", why=why)
-            number = await self._remember(unit, routes, progress, reason or ("on" if on else "off"), caller)
-        self._said[unit] = paused(why, name) if not on else WAITS if progress.phase == "waiting" else "goes on"
+            progress, said = replace(progress, phase="paused", why=why), paused(why, route.name)
+        reason = reason or ("on" if on else "off")
+        number, pushed = await self._remember(unit, routes, progress, reason, caller, state.next_revision())
+        self._said[unit] = said
         self._tried_at.pop(unit, None)
-        changed = Changed(pushed=pushed_now(state), audit_id=number, extra={"autopilot": self.shown(name)})
-        return await self.answer(changed)
+        return Changed(pushed=pushed, audit_id=number)
 
     # --- moves -----------------------------------------------------------------------------------------------------
 
@@ -168,6 +209,7 @@ class Autopilot(Changing):
         )
         if move.kind == "raise" and now - self._tried_at.get(unit, float("-inf")) < AGAIN_S:
             return  # the step is held back; why stands in what was said
+        self._broken.pop(unit, None)
         self._said[unit] = move.sentence
         if move.kind != "raise":
             self._asked.pop(unit, None)
@@ -179,9 +221,8 @@ class Autopilot(Changing):
         if move.step is not None:
             await self._step(unit, routes, move, move.step, move.progress, revision)
         else:
-            async with state.turn:
-                await self._remember(unit, routes, move.progress, move.sentence, self._caller())
-        del self._tried_at[unit]
+            await self._note(unit, routes, move.progress, move.sentence, revision)
+        self._tried_at.pop(unit, None)
 
     async def _step(
         self, unit: str, routes: Sequence[RouteSpec], move: Move, step: Step, progress: Progress, revision: int
@@ -245,9 +286,16 @@ class Autopilot(Changing):
             "reason": move.sentence,
         }
 
+    @on_newest_truth
+    async def _note(self, unit: str, routes: Sequence[RouteSpec], progress: Progress, why: str, revision: int) -> None:
+        """Remember a move that needs no flip."""
+        async with self.state.turn:
+            await self.check_revision(revision)
+            await self._remember(unit, routes, progress, why, self._caller(), revision)
+
     async def _remember(
-        self, unit: str, routes: Sequence[RouteSpec], progress: Progress, why: str, caller: Caller
-    ) -> int:
+        self, unit: str, routes: Sequence[RouteSpec], progress: Progress, why: str, caller: Caller, revision: int
+    ) -> tuple[int, Pushed]:
         """Write progress that needs no flip, with its audit entry.
 
         Runs: under ``turn``.
@@ -257,9 +305,8 @@ class Autopilot(Changing):
             entry_for("autopilot", tuple(route.name for route in routes), why, caller, state),
             after={"autopilot": asdict(progress)},
         )
-        change = Commit(revision=state.revision, entry=entry, remember={f"{NOTE}{unit}": json.dumps(asdict(progress))})
-        number, _ = await commit(state, change, state.spec)
-        return number
+        change = Commit(revision=revision, entry=entry, remember={f"{NOTE}{unit}": json.dumps(asdict(progress))})
+        return await commit(state, change, replace(state.spec, revision=revision))
 
     # --- what is known ---------------------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +15,12 @@ from typing import Any
 import pytest
 
 from config import load_text
+from config.spec import AutopilotSpec
 from console.autopilot import AGAIN_S, Autopilot
 from console.beginning import Places
 from console.change import Changing
 from console.commits import Caller
+from console.degraded import degraded
 from console.flips import FlipAsk, Flips
 from console.gates import Gates as RealGates
 from console.peers import Peers
@@ -24,11 +28,13 @@ from console.problem import ProblemError
 from console.state import ControlState
 from console.totals import Totals
 from console.webhooks import Webhooks
-from rules.flag import Hold
+from rules.flag import Hold, Stage
 from rules.gate import GateVerdict
 from rules.snapshot import SnapshotSpec
 from rules.stage import initial_flag
 from store.flags import FlagStore
+from tests.console.pair import pair
+from tests.rules.made import config, route
 from tests.support.recorder import Gate, Recorder, answer
 
 pytestmark = pytest.mark.anyio
@@ -56,9 +62,17 @@ class Gates:
 
     def __init__(self) -> None:
         self.results: dict[str, str] = {}
+        self.broken: set[str] = set()
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        """What happens while a gate is asked, once."""
 
     async def verdict(self, route: str) -> GateVerdict:
         """Pass, unless told otherwise."""
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            await happens()
+        if route in self.broken:
+            raise KeyError(route)
         result: Any = self.results.get(route, "pass")  # Any: the test writes right words only
         return GateVerdict(result=result, sentence=f"it says {result}")
 
@@ -76,7 +90,9 @@ class Node:
         store = await FlagStore.open(path)
         known = await store.load()
         flags = {route.name: known.flags.get(route.name) or initial_flag(route) for route in self._config.routes}
-        journal: Any = SimpleNamespace(say=lambda *_, **__: None)  # Any: all that is asked of a journal
+        self.log: list[str] = []
+        say = lambda event, sentence, **_: self.log.append(f"{event} {sentence}")  # noqa: E731 - one use
+        journal: Any = SimpleNamespace(say=say)  # Any: all that is asked of a journal
         state = self.state = ControlState(
             state_dir=str(self.directory),
             config_path="test.yaml",
@@ -179,7 +195,7 @@ async def test_it_walks_to_live_over_restarts_and_every_step_is_in_the_audit(tmp
 
 async def test_it_stands_aside_for_people_and_the_watchdog(tmp_path: Path) -> None:
     """A flip or a hold by somebody else pauses it until it is switched on again; it can be switched off; a failing
-    gate takes a step back; a follower does nothing."""
+    gate takes a step back."""
     node = await Node(tmp_path).open()
     await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=5_000), OPS)
     await node.look()
@@ -220,6 +236,118 @@ async def test_it_stands_aside_for_people_and_the_watchdog(tmp_path: Path) -> No
     assert twice.body["autopilot"]["sentence"] == off.body["autopilot"]["sentence"]
     assert off.body["autopilot"]["sentence"] == f"paused: switched off by ops: friday; {way_on}"
     assert in_shadow.body["autopilot"]["sentence"] == "waits until a person flips the route to canary"
+
+
+async def test_whoever_changes_something_while_it_decides_wins(tmp_path: Path) -> None:
+    """A step that was decided before a person's flip, or before it was switched off, is not made after it."""
+    node = await Node(tmp_path).open()
+    await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=5_000), OPS)
+    await node.look()
+    node.gates.meanwhile = lambda: node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=300), OPS)
+    flipped = await node.look(hours=1), await node.look(hours=1)
+    by_hand = node.said()
+    await node.pilot.switch("orders", on=True, reason="", caller=OPS)
+    node.gates.results["orders"] = "fail"
+    node.gates.meanwhile = lambda: node.pilot.switch("orders", on=False, reason="", caller=OPS)
+    switched = await node.look(), await node.look()
+    off = node.said()
+    await node.close()
+
+    assert (flipped, switched) == (("canary 3", "canary 3"), ("canary 3", "canary 3"))
+    assert by_hand.startswith("pauses: somebody flipped it to canary 3 %")
+    assert off.startswith("paused: switched off by ops")
+
+
+async def test_it_raises_nothing_until_the_cool_down_after_a_trip_is_over(tmp_path: Path) -> None:
+    """A canary that has baked on a passing gate waits until the watchdog's cool-down is over, and then steps."""
+    node = await Node(tmp_path).open()
+    await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=100), OPS)
+    await node.look()
+    node.state.notes["watchdog:orders"] = json.dumps({"unix": node.now + 3_600})
+    cooling = await node.look(hours=1.2), node.said()
+    after = await node.look(hours=0.1)
+    await node.close()
+
+    assert cooling == ("canary 1", "cools down 3 min longer after the watchdog's trip")
+    assert after == "canary 50"
+
+
+async def test_what_breaks_on_one_route_is_said_and_stops_no_other(tmp_path: Path) -> None:
+    """While a route cannot be looked at for an error of ours, others still go back; log and status say it, once, and
+    no longer than it lasts."""
+    node = await Node(tmp_path).open()
+    await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=100), OPS)
+    await node.flips.flip_journey("checkout", FlipAsk(stage="canary", percent_bp=1_000), OPS)
+    await node.look()
+    node.gates.broken.add("orders")
+    node.gates.results["pay"] = "fail"
+    still, back = await node.look(), node.stage("pay")
+    await node.look()
+    said, reasons = node.said(), [why for why in degraded(node.state) if "autopilot" in why]
+    node.gates.broken.clear()
+    await node.look()
+    over = [why for why in degraded(node.state) if "autopilot" in why]
+    await node.close()
+
+    told = "the autopilot of orders cannot go on: KeyError('orders'); flip by hand, and report it"
+    assert (still, back, said) == ("canary 1", "shadow 0", "cannot go on: KeyError('orders')")
+    assert (reasons, over) == ([told], [])
+    assert [line for line in node.log if "KeyError" in line] == [f"autopilot.failed {told}"]
+
+
+async def test_nodes_that_share_a_database_walk_and_switch_on_the_newest_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A switch on a node that others were faster than is made on what they left; the leader's step that was decided
+    before it is not made, nor one that is overtaken for ever; a follower makes no move of its own."""
+    for lease in ("console.replicas.LEASE_S", "store.nodes.LEASE_S"):
+        monkeypatch.setattr(lease, 600.0)
+    async with pair(tmp_path, config(route("orders", autopilot=AutopilotSpec()), route("cart"))) as (one, two):
+        gates = Gates()
+        leads, follows = (Autopilot(node.state, node.flips, gates, Webhooks(node.state)) for node in (one, two))
+        await two.rollback("cart")
+        await leads.look()
+        begun = one.state.notes["autopilot:orders"]
+        await one.flips.flip("orders", FlipAsk(stage="canary", percent_bp=2_500), OPS)
+        await leads.look()
+        gates.results["orders"] = "fail"
+        await two.replicas.look()
+        await follows.look()
+        followed, said = two.stage(), follows.shown("orders")
+        await one.flips.flip("cart", FlipAsk(stage="shadow"), OPS)
+        off = await follows.switch("orders", on=False, reason="", caller=OPS)
+        await leads.look()
+        await leads.look()
+        orders, paused = one.state.flag(one.state.route("orders")), leads.shown("orders")
+        await two.replicas.look()
+        await leads.switch("orders", on=True, reason="", caller=OPS)
+        on = await follows.switch("orders", on=False, reason="", caller=OPS)
+
+    assert json.loads(begun)["phase"] == "waiting"
+    assert followed is Stage.CANARY
+    assert said is not None
+    assert said["sentence"] == "the leader walks"
+    assert (off.body["changed"], on.body["changed"]) == (True, True)
+    assert (orders.stage, orders.percent_bp) == (Stage.CANARY, 2_500)
+    assert paused is not None
+    assert paused["sentence"].startswith("paused: switched off by ops")
+
+
+async def test_its_flips_ask_the_gate_like_everybody_elses(tmp_path: Path) -> None:
+    """A step whose gate does not pass at the flip itself is not made, whatever the gate said before."""
+    walking = route("orders", autopilot=AutopilotSpec(bake_ns=(0,)))
+    async with pair(tmp_path, config(walking), gated=True) as (one, _):
+        pilot = Autopilot(one.state, one.flips, Gates(), Webhooks(one.state))
+        await one.flips.flip("orders", FlipAsk(stage="canary", percent_bp=100, force=True, reason="a test"), OPS)
+        await pilot.look()
+        await pilot.look()
+        shown = pilot.shown("orders")
+        percent_bp = one.state.flag(one.state.route("orders")).percent_bp
+
+    assert percent_bp == 100
+    assert shown is not None
+    assert shown["sentence"].startswith("cannot go on: ")
+    assert "orders: inconclusive" in shown["sentence"]
 
 
 async def test_a_journey_walks_as_one_and_a_webhook_may_hold_it_back(
@@ -335,6 +463,38 @@ async def test_a_deaf_webhook_delays_no_step_back_and_what_happens_meanwhile_cou
     assert held.startswith("pauses: ops held it on legacy")
     assert "is held back: the webhook of 127.0.0.1 does not agree: it answered 423" in vetoed
     assert lowest == "shadow 0"
+
+
+@pytest.mark.parametrize("change", ["another step", "begun anew"])
+async def test_an_answer_of_a_webhook_counts_for_the_step_that_was_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """A receiver that agreed to one step is asked again before another one, or the same one after a new beginning."""
+    monkeypatch.setenv("HOOK", "key")
+    with Recorder(answer(b"", status=204, reason="No Content")) as hook:
+        node = await Node(tmp_path, f"[{{url: '{hook.url}', secret: 'env:HOOK'}}]").open()
+        await node.flips.flip("orders", FlipAsk(stage="canary", percent_bp=100), OPS)
+        await node.look()
+        await node.look(hours=1)
+        deadline = time.monotonic() + 60
+        while not node.webhooks.sent:
+            assert time.monotonic() < deadline, "the webhook does not answer"
+            await asyncio.sleep(0.005)
+        if change == "another step":
+            state, less = node.state, AutopilotSpec(steps_bp=(100, 2_500))
+            routes = tuple(replace(one, autopilot=less) if one.name == "orders" else one for one in state.config.routes)
+            state.adopt(replace(state.spec, revision=9, config=replace(state.config, routes=routes)))
+        else:
+            for on in (False, True):
+                await node.pilot.switch("orders", on=on, reason="", caller=OPS)
+        stays = await node.look(hours=1), node.said()
+        await node.asked("orders")
+        steps = node.stage("orders"), len(hook.requests)
+        await node.close()
+
+    after = "canary 25" if change == "another step" else "canary 50"
+    assert stays == ("canary 1", f"asks the webhooks before {after} %: the gate passes: it says pass")
+    assert steps == (after, 2)
 
 
 def test_the_autopilot_changes_flags_like_everybody() -> None:
