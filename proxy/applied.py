@@ -19,6 +19,7 @@ from proxy.copies import RouteState
 from proxy.forward import Network
 from proxy.pool import Pool
 from proxy.tally import Counts
+from proxy.wire import Names
 from rules.flag import Hold
 from rules.snapshot import Decision, Snapshot, SnapshotSpec, build
 from rules.target import Target
@@ -124,6 +125,10 @@ class Applied:
         config = spec.config
         self.spec = spec
         self.snapshot: Snapshot = build(spec, holds, None if previous is None else previous.snapshot, clock=time)
+        asked = self.snapshot.asked
+        names = None if previous is None else previous.names
+        self.names: Names = names if names is not None and names.asked == asked else Names(asked)
+        """What a field's name means; what was learnt of spellings outlives a flip."""
         self.no_decision = Decision(route="-", side="none", reason="local")
         self.networks: tuple[Network, ...] = tuple(
             ipaddress.ip_network(block, strict=False) for block in config.trusted_proxies

@@ -190,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             if data is None or partial is not None or len(data) > worker.head_room:
                 check_size(event, worker.limits)
-            head = wire.read_request(event)
+            head = wire.read_request(event, worker.applied.names)
         except wire.RefusedError as refusal:
             self._refuse(refusal, escaped(event.method), escaped(event.target))
             return

@@ -26,6 +26,7 @@ from proxy.offer import offer_copy
 from proxy.problem import problem_bytes
 from proxy.tally import CODE_CLASS, AccessRecord, logged_target
 from proxy.tunnel import open_tunnel
+from proxy.wire import ASKED
 
 if TYPE_CHECKING:
     from proxy.applied import Applied, Lane
@@ -112,7 +113,7 @@ class Exchange:
             self.refuse(508, "loop")
             return
         decision, self.bucket = applied.snapshot.decide(
-            head.method, head.target, head.fields, address, request_id, head.text
+            head.method, head.target, head.fields, address, request_id, head.text, head.marks & ASKED > 0
         )
         self.decision = decision
         if decision.ambiguous:

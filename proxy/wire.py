@@ -16,7 +16,7 @@ Rules of this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Final
@@ -44,28 +44,30 @@ CONDITIONAL: Final = 8
 RANGE: Final = 16
 UNDERSCORED: Final = 32
 """A name with ``_``: forwarded, unless its twin with dashes stands beside it, for many services read the two as one."""
-_HANDLED: Final = 64
-"""A kind below is forwarded, and is a bit of the head's marks; from here on each is looked at."""
-EXPECT: Final = 64
+ASKED: Final = 64
+"""Beside one of the others: a name that decisions ask for, see :class:`Names`."""
+_HANDLED: Final = 128
+"""A kind below is forwarded, and is bits of the head's marks; from here on each is looked at."""
+EXPECT: Final = 128
 """Looked at, and the last bit."""
-HOST: Final = 65
-LENGTH: Final = 66
-CONNECTION: Final = 67
-CODING: Final = 68
-REQUEST_ID: Final = 69
-FORWARDED: Final = 70
+HOST: Final = 129
+LENGTH: Final = 130
+CONNECTION: Final = 131
+CODING: Final = 132
+REQUEST_ID: Final = 133
+FORWARDED: Final = 134
 """Says who asked: believed from trusted proxies only."""
-TE: Final = 71
-UPGRADE: Final = 72
-HOP: Final = 73
+TE: Final = 135
+UPGRADE: Final = 136
+HOP: Final = 137
 """Hop-by-hop (RFC 9110 section 7.6.1): never forwarded."""
-CONTROL: Final = 74
+CONTROL: Final = 138
 """Ours (``X-Matapalo-…``): stripped from whatever a client sends."""
-VIA: Final = 75
+VIA: Final = 139
 """Which Matapalo nodes a request has passed: the one control field that is read from anybody."""
-LOOKALIKE: Final = 76
+LOOKALIKE: Final = 140
 """A forwarding or control field written with ``_``: stripped, the one with dashes is ours to write."""
-FORGED: Final = 77
+FORGED: Final = 141
 """A framing or hop field written with ``_`` (``Transfer_Encoding``): refused."""
 
 _KINDS: Final[dict[bytes, int]] = {
@@ -112,8 +114,6 @@ _MEMO_BOUND: Final = 2_048
 
 _MEMO_LENGTH: Final = 128
 """A longer spelling is not remembered: 2,048 of them, as long as a head may be, would hold 128 MiB for ever."""
-
-_kinds: Final[dict[bytes, int]] = dict(_KINDS)
 
 _HOP_LINES: Final = re.compile(
     rb"\r\n(?:connection|keep-alive|proxy-authenticate|proxy-connection|transfer-encoding|upgrade|te|x-matapalo-[^:]*)"
@@ -175,17 +175,36 @@ class RefusedError(Exception):
         return (RefusedError, (self.status, self.reason))
 
 
-def kind_of(name: bytes) -> int:
-    """Say what a header name means to a proxy, whatever its case.
+class Names:
+    """Remember what header names mean to a proxy, whatever their case, and which of them decisions ask for.
+
+    A head in which no name is marked ASKED has none of those fields, and nobody need look for them.
 
     Cost: one dictionary look-up for a spelling seen before.
     """
-    kind = _kinds.get(name)
-    if kind is None:
-        kind = _classify(name.lower())
-        if len(_kinds) < _MEMO_BOUND and len(name) <= _MEMO_LENGTH:
-            _kinds[name] = kind
-    return kind
+
+    __slots__ = ("asked", "doubt", "known")
+
+    def __init__(self, asked: Iterable[bytes] = ()) -> None:
+        """Take the lower-case names that are asked for."""
+        self.asked: Final = frozenset(asked)
+        self.known: Final = {name: self._classify(name) for name in _KINDS}
+        """Spelling to kind."""
+        self.doubt: Final = ASKED if any(self._classify(name) >= _HANDLED for name in self.asked) else 0
+        """What every head is marked with: names that mean something else already cannot bear the mark."""
+
+    def kind(self, name: bytes) -> int:
+        """Say what one name means."""
+        kind = self.known.get(name)
+        if kind is None:
+            kind = self._classify(name.lower())
+            if len(self.known) < _MEMO_BOUND and len(name) <= _MEMO_LENGTH:
+                self.known[name] = kind
+        return kind
+
+    def _classify(self, name: bytes) -> int:
+        kind = _classify(name)
+        return kind | ASKED if name in self.asked and kind < _HANDLED else kind
 
 
 def _classify(name: bytes) -> int:
@@ -195,6 +214,12 @@ def _classify(name: bytes) -> int:
     if kind in _SPOOFED:
         return LOOKALIKE
     return UNDERSCORED if kind < _HANDLED else FORGED
+
+
+_UNASKED: Final = Names()
+
+kind_of: Final = _UNASKED.kind
+"""What a name means where nobody decides."""
 
 
 def request_parser() -> Parser:
@@ -229,7 +254,7 @@ class RequestHead:
     """Some forwarding field is there (and was left out of ``text``)."""
     asks_side: bool = False
     marks: int = 0
-    """The kinds up to 64 that ``text`` holds, as bits: what a copy may have to change, or must not be made of."""
+    """The kinds up to EXPECT that were there, as bits: what a copy may have to change, what decisions ask for."""
     via: bytes = b""
     """The nodes that this request has passed, comma separated; empty: it comes from a client."""
 
@@ -240,7 +265,7 @@ class RequestHead:
         return _EVENT_STREAM in b",".join(self.fields.getall(b"accept"))
 
 
-def read_request(event: Request) -> RequestHead:
+def read_request(event: Request, names: Names = _UNASKED) -> RequestHead:
     """Turn a parsed head into what the data plane forwards.
 
     Raises: RefusedError for what HTTP/1.1 allows two readers to read differently.
@@ -257,16 +282,18 @@ def read_request(event: Request) -> RequestHead:
         minor = 0
     fields: Fields = event.headers  # type: ignore[assignment]  # an HTTP/1 head is always a HeaderBlock
     lines: list[bytes] = []
-    known = _kinds
-    marks = hosts = 0
+    known = names.known
+    marks = names.doubt
+    hosts = 0
     length = -1
     host = request_id = via = b""
     chunked = trailers_welcome = forwarded = asks_side = False
     options: list[bytes] = _NO_OPTIONS
     for pair in fields.to_list():
-        kind = known.get(pair[0])
-        if kind is None:
-            kind = kind_of(pair[0])
+        try:
+            kind = known[pair[0]]
+        except KeyError:
+            kind = names.kind(pair[0])
         if not kind:
             lines.append(b": ".join(pair))
         elif kind < _HANDLED:

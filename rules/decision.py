@@ -116,32 +116,47 @@ AMBIGUOUS: Final = Ambiguity.AMBIGUOUS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """Hold what a canary route needs to place a client."""
+    """Hold what a canary route needs to place a client; first what every request reads, to lie close together."""
 
+    reads: frozenset[bytes] | None
+    """Methods that follow a pin, all others set one; ``None``: the route does not pin."""
     header: bytes
     """The header that is asked first; empty: there is none."""
-    sources: tuple[Source, ...]
-    """All that are asked, that header among them."""
     salt: bytes
     threshold: int
     """The first bucket of new."""
-    new: Choice
     legacy: Choice
+    new: Choice
     no_key: Choice
+    sources: tuple[Source, ...]
+    """All that are asked, that header among them."""
     issued: tuple[Choice, Choice] | None
     """Legacy's and new's choice when the cookie is issued; ``None``: the route does not ask for it."""
     pinned: Mapping[Side, Choice]
     """What a pinned client's reads get; a side that is missing here is never kept."""
-    reads: frozenset[bytes] = SAFE_METHODS
-    """Methods that follow a pin; all others set one."""
     writing: Canary | None = None
     """What writes get instead, where their answers pin; ``None``: the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Hold one route as its requests need it: policy, flag, hold and finished decisions."""
+    """Hold one route as its requests need it: policy, flag, hold and finished decisions.
 
+    Order: first what every request reads, to lie close together. None of it but ``fixed`` and ``canary`` leads to an
+    object of this route alone: with hundreds of routes those must be fetched, also to learn that they are there.
+    """
+
+    pins: bool
+    """There is a ``pin``."""
+    clues: Clues | None = None
+    """What all who belong to one of the ``audiences`` show; ``None``: there are none."""
+    fixed: FixedChoice | None
+    """What every request gets; ``None``: it depends on the client, see ``audiences``, else ``canary``."""
+    canary: Canary | None
+    copied_methods: frozenset[bytes]
+    """Methods that are eligible for a copy now; empty: nothing is."""
+    sample_bp: int
+    sample_salt: bytes
     name: str
     index: int
     spec: RouteSpec
@@ -152,24 +167,15 @@ class Route:
     """Nobody has switched its copies off."""
     answers: frozenset[tuple[int, str | None]]
     """Every (status, backend) that may answer without an override; decides whether readings differ."""
-    copied_methods: frozenset[bytes]
-    """Methods that are eligible for a copy now; empty: nothing is."""
-    sample_bp: int
-    sample_salt: bytes
-    fixed: FixedChoice | None
-    """What every request gets; ``None``: it depends on the client, see ``audiences``, else ``canary``."""
-    canary: Canary | None
     override_legacy: FixedChoice | None
     """``None``: no override is heard: none is configured, or the route is held, gone or complete."""
     override_new: FixedChoice | None
     pin: Pin | None = None
-    """How the route pins, in whatever stage it is."""
+    """How the route pins, in whatever stage it is; ``None``: it does not."""
     cohort: str = ""
     """Whose route this is, as one of the ``audiences`` of another; empty: everybody's."""
     audiences: tuple[tuple[Cohort, Route], ...] = ()
     """Cohorts with a stage of their own here, and what they get instead: the first that takes the request."""
-    clues: Clues | None = None
-    """What all who belong to one of them show; ``None``: there are none."""
 
     def audience(self, fields: Fields, client_ip: str) -> Route:
         """Give the route of the cohort that a request belongs to; this one where no cohort has a stage of its own."""
@@ -286,6 +292,7 @@ def _compile(
         override_legacy=_fixed(maker.choice(Side.LEGACY, "override")) if overridable else None,
         override_new=_fixed(maker.choice(Side.NEW, "override")) if overridable else None,
         pin=pin,
+        pins=pin is not None,
         cohort=cohort,
     )
 
@@ -395,6 +402,7 @@ def _canary(maker: _Maker, flag: Flag, pin: Pin | None) -> Canary:
     fallback = spec.legacy if falls.connect or falls.timeout or falls.statuses else None
     issues = "issued_cookie" in spec.sticky
     sources = sources_from(spec.sticky)
+    reads = None if pin is None else _reads(spec)
 
     def canary(pinned: Mapping[Side, Choice], pin: Pin | None, writing: Canary | None = None) -> Canary:
         return Canary(
@@ -412,7 +420,7 @@ def _canary(maker: _Maker, flag: Flag, pin: Pin | None) -> Canary:
             if issues
             else None,
             pinned=pinned,
-            reads=_reads(spec),
+            reads=reads,
             writing=writing,
         )
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from config.spec import ShadowSpec
-from tests.support.oneworker import OneWorker, route
+from config.spec import CohortSpec, MemberSpec, ShadowSpec
+from rules.flag import CohortFlag, Stage
+from tests.support.oneworker import OneWorker, flag, route
 from tests.support.rawclient import request_bytes
 from tests.support.recorder import Recorder, answer
 
@@ -41,6 +42,34 @@ def test_connections_of_a_changed_backend_are_retired(legacy: Recorder) -> None:
         assert legacy.wait_ended(0).ending == "eof"
 
     assert legacy.requests[1].values("x-new") == [b"1"]
+
+
+def test_a_connection_hears_the_fields_of_new_cohorts(legacy: Recorder) -> None:
+    """Whoever is connected during a reload is asked for what the new cohorts ask for, and no more for the old ones."""
+    cohorts = [
+        (CohortSpec(name="staff", match=(MemberSpec(header=header),)),)
+        for header in ("x-staff", "x-friend", "x-request-id")
+    ]
+    asked = [
+        b"GET /api/a HTTP/1.1\r\nHost: a\r\n%b: 1\r\n\r\n" % name for name in (b"X-STAFF", b"x-Friend", b"X-Other")
+    ]
+    flags = {"orders": replace(flag(Stage.LEGACY), cohorts={"staff": CohortFlag(stage=Stage.LIVE)})}
+    with (
+        Recorder(answer(b"new")) as new,
+        OneWorker(
+            backends={"legacy": legacy.url, "new": new.url}, routes=[route()], flags=flags, cohorts=cohorts[0]
+        ) as worker,
+        worker.client() as client,
+    ):
+        bodies = []
+        for one in cohorts:
+            worker.push(config=replace(worker.config, cohorts=one))
+            bodies.append([client.exchange(request).body for request in asked])
+        worker.push({"orders": replace(flags["orders"], sample_bp=0)})
+        named = client.exchange(asked[0].replace(b"X-STAFF", b"X-REQUEST-ID")).body
+
+    assert bodies == [[b"new", b"ok", b"ok"], [b"ok", b"new", b"ok"], [b"ok", b"ok", b"ok"]]
+    assert named == b"new"
 
 
 def test_a_missing_secret_keeps_the_old_snapshot(legacy: Recorder) -> None:

@@ -150,6 +150,10 @@ def test_staff_are_on_live_while_everybody_else_is_in_shadow(worker: OneWorker) 
     worker.push({"orders": replace(flag(Stage.SHADOW, sample_bp=0), cohorts=own)})
     asked = [
         ((("X-Staff", "let-me-in"),), b'"new"', "staff"),
+        ((("x-sTAFF", "let-me-in"),), b'"new"', "staff"),
+        ((("X-Staff", "let-me-in"), ("X-Staff", "")), b'"new"', "staff"),
+        ((("X-Staff", ""), ("X-Staff", "let-me-in")), b'"legacy"', ""),
+        ((("Connection", "X-Staff"), ("X-Staff", "let-me-in")), b'"new"', "staff"),
         ((("X-Staff", "let-me-out"),), b'"legacy"', ""),
         ((("X-Forwarded-For", "203.0.113.9"),), b'"new"', "office"),
         ((("X-Forwarded-For", "203.0.113.9, 198.51.100.1"),), b'"legacy"', ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from contextlib import suppress
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
@@ -95,11 +96,58 @@ def test_surplus_behind_a_chunked_body_is_seen(tail: bytes) -> None:
 
 
 def test_the_memo_of_spellings_is_bounded() -> None:
-    """A client that invents field names does not make a worker grow."""
+    """A client that invents field names does not make a worker grow, and no name means less beyond the bound."""
+    names = wire.Names([b"x-staff"])
     for number in range(5_000):
-        assert wire.kind_of(b"x-invented-%d" % number) == wire.PLAIN
+        assert names.kind(b"x-invented-%d" % number) == wire.PLAIN
 
-    assert len(wire._kinds) <= wire._MEMO_BOUND
+    assert len(names.known) <= wire._MEMO_BOUND
+    assert names.kind(b"X-sTaFF") == wire.ASKED
+    assert names.kind(b"coNNection") == wire.CONNECTION
+
+
+_SPELLED = st.sampled_from(
+    b"x-staff X-STAFF x-Staff x_staff x-staf x-staff-too Cookie cookie X-Request-Id X-Matapalo-Side x-matapalo-side "
+    b"X-Forwarded-For Connection Accept Range".split()
+)
+_PAIRS = st.lists(st.tuples(_SPELLED, st.sampled_from([b"", b"1", b"close", b"x-staff, close"])), max_size=5)
+_ASKED = st.frozensets(_SPELLED.map(bytes.lower), max_size=3)
+
+
+def told(head: wire.RequestHead) -> dict[str, object]:
+    """Give what a head says but for the mark."""
+    names = [one.name for one in fields(head) if one.name != "fields"]
+    return {name: getattr(head, name) for name in names} | {"marks": head.marks & ~wire.ASKED}
+
+
+@given(_PAIRS, _ASKED)
+def test_a_head_without_the_mark_has_none_of_the_fields_that_are_asked_for(
+    pairs: list[tuple[bytes, bytes]], asked: frozenset[bytes]
+) -> None:
+    """A field that decisions ask for marks its head in any case, repeated, empty or listed by Connection.
+
+    Otherwise a head is read as if nobody asked. Where a name means something else already every head is marked.
+    """
+    raw = b"GET /a HTTP/1.1\r\nHost: a\r\n" + b"".join(b"%b: %b\r\n" % pair for pair in pairs) + b"\r\n"
+    event = wire.request_parser().receive_event(raw)
+    assert isinstance(event, wire.Request)
+    names = wire.Names(asked)
+    try:
+        plain = wire.read_request(event)
+    except wire.RefusedError as refusal:
+        with pytest.raises(wire.RefusedError, match=str(refusal)):
+            wire.read_request(event, names)
+        return
+
+    heads = [wire.read_request(event, names) for _ in range(2)]  # the second time every spelling is known
+
+    for head in heads:
+        is_there = any(head.fields.get(name) is not None for name in asked)
+        assert bool(head.marks & wire.ASKED) is (is_there or bool(names.doubt))
+        assert told(head) == told(plain)
+    assert bool(names.doubt) is not asked.isdisjoint(
+        {b"x-request-id", b"x-matapalo-side", b"x-forwarded-for", b"connection"}
+    )
 
 
 def test_an_answer_passes_as_its_own_bytes() -> None:

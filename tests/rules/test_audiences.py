@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from config.spec import CohortSpec, MemberSpec, OverrideSpec, RouteSpec, ShadowSpec
+from config.spec import CohortSpec, ConfigSpec, MemberSpec, OverrideSpec, RouteSpec, ShadowSpec
 from rules import CohortFlag, Decision, Flag, Hold, Snapshot, SnapshotError, SnapshotSpec, Stage, bucket_of, build
 from rules.decision import COPYING_STAGES
 from rules.flag import Side
@@ -54,10 +54,11 @@ def snapshot(
 def decide(
     one: Snapshot, headers: FieldList | None = None, method: str = "GET", client_ip: str = "192.0.2.7"
 ) -> Decision:
-    """Decide a request as a worker does, which has the text of the head; without it nothing is decided otherwise."""
+    """Decide a request as a worker does, which has seen its head; without that nothing is decided otherwise."""
     headers = headers or fields()
     text = b"".join(b"Cookie: %b\r\n" % raw_cookie for raw_cookie in headers.getall(b"cookie"))
-    found = one.decide(method.encode(), b"/orders", headers, client_ip, ID, text)
+    is_asked = any(headers.get(name) is not None for name in one.asked)
+    found = one.decide(method.encode(), b"/orders", headers, client_ip, ID, text, is_asked)
     assert one.decide(method.encode(), b"/orders", headers, client_ip, ID) == found
     return found[0]
 
@@ -118,6 +119,36 @@ def test_the_first_cohort_of_the_configuration_counts() -> None:
     assert decide(snapshot(apart(flag("legacy"), beta="live", staff="shadow")), both).cohort == "staff"
     assert decide(snapshot(apart(flag("legacy"), beta="live")), both).cohort == "beta"
     assert decide(snapshot(apart(flag("legacy"), beta="live")), client_ip="10.1.2.3").cohort == "beta"
+
+
+def test_a_cohort_by_cookie_reads_the_first_cookie_field() -> None:
+    """What a second Cookie line or another field holds makes no member; an empty value and a cookie alone do."""
+    one = snapshot(apart(flag("legacy"), beta="live"))
+
+    for pairs, cohort in (
+        ([(b"Cookie", b"beta=")], "beta"),
+        ([(b"COOKIE", b"a=1; beta=1"), (b"cookie", b"b=2")], "beta"),
+        ([(b"cookie", b"a=1"), (b"cookie", b"beta=1")], ""),
+        ([(b"cookie", b""), (b"x-cookie", b"beta=1")], ""),
+        ([(b"cookie", b"alphabeta=1")], ""),
+    ):
+        assert decide(one, FieldList(pairs)).cohort == cohort, pairs
+
+
+def test_a_snapshot_names_the_fields_that_put_a_request_elsewhere() -> None:
+    """Override and cohorts ask for fields by name, in lower case, and for no others; cookies and pins are none."""
+    odd = CohortSpec(name="odd", match=(MemberSpec(header="X-Odd", cidr=("11.0.0.0/8",)), MemberSpec(header="x-even")))
+    made = dataclasses.replace(config(PINNING, cohorts=(STAFF, BETA, odd)), override=OVERRIDE)
+    loud = dataclasses.replace(made, override=dataclasses.replace(OVERRIDE, header="X-SIDE"))
+
+    for spec in (made, loud):
+        assert snapshot_of(spec).asked == {b"x-side", b"x-staff", b"x-odd", b"x-even"}
+    assert snapshot_of(config(PINNING)).asked == frozenset()
+
+
+def snapshot_of(spec: ConfigSpec) -> Snapshot:
+    """Build the snapshot of a configuration whose routes are as they begin."""
+    return build(SnapshotSpec(revision=1, config=spec, flags={}))
 
 
 def test_a_cohort_that_nobody_defines_is_nobody() -> None:
