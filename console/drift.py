@@ -12,7 +12,9 @@ from typing import Final
 from config.spec import RouteSpec
 from console.shapes import Json
 from console.state import ControlState
-from rules.flag import Flag, Hold, Stage, flag_as_json
+from rules.decision import effective_stage
+from rules.flag import CohortFlag, Flag, Hold, Stage, flag_as_json
+from rules.stage import stages_of
 
 READ_S: Final = 2.0
 """For reading the files of the configuration; a network file system may hang."""
@@ -35,7 +37,7 @@ def of_holds(state: ControlState) -> list[Json]:
         hold, flag = state.holds.get(route.name), state.flag(route)
         if hold is None or not differs(route, flag, hold):
             continue
-        serves = "shadow" if hold.keep_copying and flag.stage is not Stage.GONE else "legacy"
+        serves = effective_stage(flag, hold).value
         found.append(
             {
                 "route": route.name,
@@ -50,17 +52,15 @@ def of_holds(state: ControlState) -> list[Json]:
 
 
 def differs(route: RouteSpec, flag: Flag, hold: Hold) -> bool:
-    """Say whether a hold makes a route do something else than its flag asks for."""
-    if route.legacy is None:
-        return False
-    return flag.stage is not (Stage.SHADOW if hold.keep_copying else Stage.LEGACY) and (
-        flag.stage is not Stage.LEGACY  # a hold that keeps copying begins no copies
-    )
+    """Say whether a hold makes a route do something else, for anybody, than its flag asks for."""
+    return route.legacy is not None and stages_of(flag) != {effective_stage(flag, hold)}
 
 
-def words(flag: Flag) -> str:
-    """Say a flag's stage, with the share of a canary."""
-    return f"canary {flag.percent_bp / 100:g} %" if flag.stage is Stage.CANARY else flag.stage.value
+def words(flag: Flag | CohortFlag) -> str:
+    """Say a flag's stage, with the share of a canary, and those of its cohorts."""
+    said = f"canary {flag.percent_bp / 100:g} %" if flag.stage is Stage.CANARY else flag.stage.value
+    cohorts = flag.cohorts if isinstance(flag, Flag) else {}
+    return ", ".join([said, *(f"{name}: {words(own)}" for name, own in cohorts.items())])
 
 
 async def _of_files(state: ControlState) -> list[Json]:

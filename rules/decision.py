@@ -218,7 +218,7 @@ def compile_route(
         stood = None if before is None else (before.flag, before.hold)
         ended = ended_after(known, stood, (flag, hold), clock())
         pin = pin_of(flag.salt, spec.pin_ns, pin_keys, ended)
-    stage = _effective_stage(flag, hold)
+    stage = effective_stage(flag, hold)
     route = _compile(spec, flag, hold, stage, index=index, copying=copying, overrides=overrides, pin=pin)
     if hold is not None or stage in FOR_EVERYBODY:
         return route
@@ -297,7 +297,7 @@ def _compile(
     )
 
 
-def _effective_stage(flag: Flag, hold: Hold | None) -> Stage:
+def effective_stage(flag: Flag, hold: Hold | None) -> Stage:
     """Say which stage a route behaves as: a held one as ``legacy``, or ``shadow`` if it keeps copying.
 
     A route that copied nothing to new before the hold has nothing to keep.
