@@ -109,7 +109,8 @@ async def test_evidence_that_vanishes_is_begun_anew(tmp_path: Path) -> None:
             await node.get("/api/v1/routes")
         while True:
             share = await node.get("/api/v1/share?window=2h")
-            if share.status_code == 200 and share.json()["total"]["sides"]["legacy"] == 2:
+            # 7 where the file was gone before control heard that its first 5 were in it.
+            if share.status_code == 200 and share.json()["total"]["sides"]["legacy"] in (2, 7):
                 break
             assert time.monotonic() < deadline, share.text
         counts = (await node.get("/api/v1/totals")).json()["counts"]
@@ -122,6 +123,7 @@ async def test_whoever_reads_past_a_stuck_database_waits_for_one_writing(
 ) -> None:
     """However many calls read while the evidence cannot be written, one writing waits for it, and ends when it can."""
     monkeypatch.setattr("console.recorder.FLUSH_S", 0.02)
+    monkeypatch.setattr("store.sqlite.BUSY_MS", 60_000)  # however late the test has its turn, the writing waits for it
     file = tmp_path / "evidence.db"
     async with pair(tmp_path, config(route("orders"))) as (node, _):
         node.state.evidence = await EvidenceStore.open(str(file))
