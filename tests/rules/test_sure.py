@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from config.spec import WatchdogSpec
@@ -61,3 +63,28 @@ def test_what_is_found_has_to_last() -> None:
     assert (first.state, first.to) == ("suspicious", "")
     assert first.sentence == "new fails; it goes back if that lasts 1.5 s"
     assert sure(SPEC, TRIP, newest, MINUTE, suspicious_s=SURE_S, settled_s=3_600).to == "legacy"
+
+
+@pytest.mark.parametrize(
+    ("found", "whole"),
+    [
+        (replace(TRIP, rule="pairs"), MINUTE),  # both answered the same request
+        (replace(TRIP, rule="divergence", to="shadow"), MINUTE),
+        (TRIP, replace(MINUTE, legacy=200)),  # five are usual within 1.5 s: to have none is chance
+        (TRIP, replace(MINUTE, covers_s=2.5)),  # a second of before says nothing of what is usual
+    ],
+    ids=["pairs", "divergence", "few", "young"],
+)
+def test_only_what_could_tell_of_legacy_is_missed(found: Judgement, whole: Window) -> None:
+    """Answers of legacy are waited for where they were usual, and where what was found is about failures that legacy
+    may have, too."""
+    silent = Window(seconds=SURE_S, new=300, legacy=0)
+
+    assert sure(SPEC, found, silent, whole, suspicious_s=3, settled_s=3_600) == found
+
+
+def test_what_takes_nothing_back_is_said_as_it_is() -> None:
+    """Only a rollback is waited with: an alert or a calm look is told at once."""
+    calm = Judgement(state="watching", sentence="new failed 0 %")
+
+    assert sure(SPEC, calm, MINUTE, MINUTE, suspicious_s=0, settled_s=3_600) == calm
