@@ -98,6 +98,22 @@ def test_harm_that_would_only_move_is_an_alert_that_says_so() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "found",
+    [
+        Judgement(state="tripped", sentence="new differs", to="shadow", rule="divergence"),
+        Judgement(state="tripped", sentence="new is slow", to="legacy", rule="latency"),
+        Judgement(state="suspicious", sentence="new fails", rule="errors"),
+    ],
+    ids=lambda found: found.rule,
+)
+def test_only_a_rollback_for_failures_is_kept_from_a_legacy_that_fails(found: Judgement) -> None:
+    """What differs or is slow goes back although legacy fails elsewhere, and a doubt stays a doubt."""
+    total = summed([seen(2_000, new=0.9), seen(2_000, legacy=0.9)])
+
+    assert together(SPEC, found, found, (total,)) == found
+
+
 def test_blindness_ends_where_the_sum_is_enough() -> None:
     """No node alone sees enough, all together do, and the sentence says over how many nodes."""
     assert judge(SPEC, CANARY, (FINE,), known=HEALTHY).state == "blind"
