@@ -642,7 +642,7 @@ WEBHOOK: Final = Section(
         Key(
             name="events",
             kind=Many(of=choice("autopilot.before", "autopilot.after", "watchdog.tripped"), or_one=True, at_least=1),
-            doc="What is told. An `autopilot.before` that is not answered 2xx holds the step back.",
+            doc="What is told. An `autopilot.before` of a step up that is not answered 2xx holds it back.",
         ),
     ),
 )
