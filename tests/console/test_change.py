@@ -19,12 +19,15 @@ CANARY = {"stage": "canary", "percent": 5}
 
 
 async def test_a_flip_is_durable_acknowledged_and_audited(tmp_path: Path) -> None:
-    """A flip answers 200 with before, after, the audit id and the workers that serve it."""
+    """A flip answers 200 with before, after, the audit id and the workers that serve it; its audit entry names the
+    configuration in force.
+    """
     async with running(tmp_path) as node:
         worker = await node.worker()
 
         answer = await node.post("/api/v1/routes/orders/flip", {**CANARY, "reason": "first users"})
         entry = (await node.get("/api/v1/audit?limit=1")).json()["entries"][0]
+        digest = (await node.get("/api/v1/status")).json()["config"]["digest"]
 
     body = answer.json()
     assert answer.status_code == 200
@@ -40,6 +43,7 @@ async def test_a_flip_is_durable_acknowledged_and_audited(tmp_path: Path) -> Non
     }
     assert (entry["id"], entry["kind"], entry["reason"]) == (body["audit_id"], "flip", "first users")
     assert entry["before"]["orders"]["stage"] == "legacy"
+    assert entry["config"] == digest
     assert worker.revision == body["revision"] == entry["revision"]
 
 

@@ -208,6 +208,7 @@ async def test_with_flags_in_the_file_flips_are_refused_and_rollbacks_hold(tmp_p
     ]
     assert audit[1]["after"]["orders"]["percent"] == 5.0
     assert {one["revision"] for one in audit[:3]} == {reload["revision"]}
+    assert {one["config"] for one in audit[:3]} == {audit[2]["after"]["digest"]} != {audit[2]["before"]["digest"]}
     assert (audit[0]["evidence"], audit[1]["evidence"]["result"], audit[1]["forced"]) == ({}, "inconclusive", False)
     warned = reload["notes"][-1]
     assert warned.startswith("orders: the file gives new more clients, though its gate is inconclusive: nothing was")

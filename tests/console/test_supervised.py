@@ -24,8 +24,10 @@ async def test_holds_that_came_without_control_stand_in_the_audit(tmp_path: Path
             found = (await node.get("/api/v1/audit")).json()["entries"]
             entries = [entry for entry in found if entry["source"] == "local"]
         route = (await node.get("/api/v1/routes/orders")).json()
+        digest = (await node.get("/api/v1/status")).json()["config"]["digest"]
 
     assert [(entry["kind"], entry["actor"], entry["reason"]) for entry in entries] == [("hold", "root", "night")]
+    assert entries[0]["config"] == digest
     assert route["hold"]["reason"] == "night"
 
 
