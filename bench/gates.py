@@ -205,7 +205,7 @@ class Judging:
             divergent=bad,
             eligible=count,
             classes={("GET", "2xx", "2xx"): answered, ("GET", "2xx", "5xx"): count - answered},
-            clients={("", "2xx"): count},
+            clients={"2xx": count},
             distinct=min(count, 1_000),
             latency={"legacy": times, "new": times},
         )

@@ -105,7 +105,7 @@ class EvidenceReader:
         """Say how clients were answered since a moment, whatever the build: (side, class) to requests.
 
         Shape: beside sides there is ``none``: answered by Matapalo itself. Requests have no method here: what was
-        compared has (:attr:`rules.gate.GateEvidence.classes`).
+        compared has (:attr:`rules.gate.GateEvidence.classes`), and what was skipped (``uncopied``).
         Raises: StoreError when the evidence cannot be read.
         """
         counts = (await self._sums(route, None, (since,)))[0].counts
@@ -190,6 +190,7 @@ def evidence_from(build: str, total: Part) -> GateEvidence:
         errored={side: count for (side,), count in _under(counts, "errored").items()},
         tolerated_by={name: count for (name,), count in _under(counts, "tolerance_hits").items()},
         classes={(method, legacy, new): count for (method, legacy, new), count in _under(counts, "paired").items()},
+        uncopied={method: count for (method,), count in _under(counts, "uncopied").items()},
         distinct=estimate(total.bits),
         latency=dict(total.bins),
         fallbacks=counts["fallbacks"],

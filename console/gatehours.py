@@ -38,8 +38,8 @@ def cell_of(key: str) -> tuple[str, str, bool] | None:
     """Turn a tally's key into route, cell, and whether it is a comparison; ``None``: no gate asks for it.
 
     Shape: ``eligible`` · ``skipped`` · ``identical`` · ``tolerated`` · ``divergent`` · ``undecided|reason`` ·
-    ``errored|side`` · ``paired|method|legacy class|new class`` · ``tolerance_hits|id`` · ``requests|side|class`` ·
-    ``fallbacks`` · ``broken|side``.
+    ``errored|side`` · ``paired|method|legacy class|new class`` · ``uncopied|method`` · ``tolerance_hits|id`` ·
+    ``requests|side|class`` · ``fallbacks`` · ``broken|side``.
     """
     match key.split("|"):
         case [("eligible" | "skipped" | "identical" | "tolerated" | "divergent" | "fallbacks") as family, route, *_]:
@@ -50,7 +50,7 @@ def cell_of(key: str) -> tuple[str, str, bool] | None:
             return route, f"errored|{FAULT[primary, which]}", False
         case ["requests", route, side, _, code]:
             return route, f"requests|{side}|{code}", False
-        case [("paired" | "tolerance_hits" | "broken") as family, route, *labels]:
+        case [("paired" | "uncopied" | "tolerance_hits" | "broken") as family, route, *labels]:
             return route, "|".join((family, *labels)), False
     return None
 

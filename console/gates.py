@@ -292,7 +292,7 @@ class Gates:
         short = [one.since for one in recent_legs(began, now, over_s) if one.since > leg.since]
         evidence, *recent = await reader.gate_evidences(route, build, (since, *short))
         classes = await reader.client_classes(route, since)
-        clients = {("", code): count for (side, code), count in classes.items() if side == "legacy"}
+        clients = {code: count for (side, code), count in classes.items() if side == "legacy"}
         asked, comparable = await reader.requests(route, since)
         return leg, replace(evidence, clients=clients, asked=asked, comparable=comparable), tuple(recent)
 

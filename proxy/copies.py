@@ -324,7 +324,7 @@ class Copy:
         self.settled = True
         self.exchange.copy = None  # what the primary still answers would be kept for nobody
         self.policy.counts.eligible += 1
-        self.worker.counts.totals["skipped", self.route, reason] += 1
+        self.worker.counts.skip(self.route, reason, self.exchange.head.method)
         self._stop()
         self._release()
 

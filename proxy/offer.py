@@ -37,7 +37,7 @@ def offer_copy(exchange: Exchange) -> None:
     reason = decision.skip or _why_not(exchange, policy, lane)
     if reason:
         policy.counts.eligible += 1
-        exchange.worker.counts.totals["skipped", decision.route, reason] += 1
+        exchange.worker.counts.skip(decision.route, reason, exchange.head.method)
         return
     exchange.copy = copy = Copy(exchange.worker, exchange, policy, lane)
     if not exchange.head.bodiless:

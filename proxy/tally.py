@@ -178,6 +178,11 @@ class Counts:
         """Count one; for callers that are handed a function."""
         self.totals[key] += 1
 
+    def skip(self, route: str, reason: str, method: bytes) -> None:
+        """Count an eligible request that gets no copy: why not, and by which method, for nothing compares it."""
+        self.totals["skipped", route, reason] += 1
+        self.totals["uncopied", route, METHODS.get(method, OTHER_METHOD)] += 1
+
     def observe(self, family: str, route: str, side: str, seconds: float) -> None:
         """Add one duration to a histogram."""
         histogram = self.durations.get((family, route, side))

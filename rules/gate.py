@@ -73,9 +73,10 @@ class GateEvidence:
     """Different requests compared, estimated; it saturates."""
     latency: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """``legacy`` and ``new`` to pairs per bin of ``rules.latency.BINS``; only pairs that both sides answered."""
-    clients: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(method, class) to the answers that legacy gave clients in the same time; the method is empty where nobody knows
-    it. Empty: nobody knows."""
+    uncopied: Mapping[str, int] = field(default_factory=dict)
+    """Method to the skipped requests that came with it. Those outside the sample are like those in it."""
+    clients: Mapping[str, int] = field(default_factory=dict)
+    """Class to the answers that legacy gave clients in the same time; empty: nobody knows."""
     fallbacks: int = 0
     """Requests of clients that new failed and legacy then answered: no pair is left of them."""
     asked: int = 0
@@ -296,25 +297,24 @@ def _latency(case: _Case) -> Check:
 
 
 def _coverage(case: _Case) -> Check:
-    clients, limit = case.evidence.clients, case.spec.divergent_max_bp / 10_000
-    methods = {method for method, _, _ in case.evidence.classes} | {""}
-    classes = {legacy for _, legacy, _ in case.evidence.classes}
-    uncovered: dict[str, int] = {}
-    for (method, status), count in clients.items():
-        name = method if method not in methods else status if status not in classes else ""
-        if name:
-            uncovered[name] = uncovered.get(name, 0) + count
-    total, missing = sum(clients.values()), sum(uncovered.values())
-    share = missing / total if total else 0.0
+    evidence, limit = case.evidence, case.spec.divergent_max_bp / 10_000
+    methods = {method for method, _, _ in evidence.classes}
+    classes = {legacy for _, legacy, _ in evidence.classes}
+    answers, eligible = sum(evidence.clients.values()), max(evidence.eligible, sum(evidence.uncopied.values()))
+    uncovered = {
+        **{method: count / eligible for method, count in evidence.uncopied.items() if method not in methods},
+        **{status: count / answers for status, count in evidence.clients.items() if status not in classes},
+    }
+    # Some requests may stand under both, a method and a class; taken twice they count against new (rule 3).
+    share = sum(uncovered.values())
     if share <= limit:
-        names = sorted(methods - {""}) + sorted(classes)
-        said = "; ".join(filter(None, (f"covers {', '.join(names)}", _beside(case.evidence))))
+        said = "; ".join(filter(None, (f"covers {', '.join(sorted(methods) + sorted(classes))}", _beside(evidence))))
         return Check(name="coverage", result="pass", sentence=said, value=share, limit=limit)
-    names = sorted(uncovered, key=lambda name: (-uncovered[name], name))
+    names = ", ".join(sorted(uncovered, key=lambda name: (-uncovered[name], name)))
     return Check(
         name="coverage",
         result="inconclusive",
-        sentence=f"{', '.join(names)} reached clients and was never compared ({_share(share)} of their answers)",
+        sentence=f"{names} reached clients and was never compared ({_share(min(share, 1.0))} of the requests)",
         value=share,
         limit=limit,
     )

@@ -87,6 +87,8 @@ async def test_everything_that_a_gate_judges_is_summed(tmp_path: Path) -> None:
             "unsampled|orders": 5,
             "skipped|orders|rate": 3,
             "skipped|orders|shed": 2,
+            "uncopied|orders|GET": 1,
+            "uncopied|orders|other": 4,
             "sent|orders": 110,
             "identical|orders|legacy": 80,
             "identical|orders|new": 10,
@@ -123,6 +125,7 @@ async def test_everything_that_a_gate_judges_is_summed(tmp_path: Path) -> None:
     assert found.errored == {"new": 5, "legacy": 2, "both": 1}
     assert found.tolerated_by == {"t-1": 4}
     assert found.classes == {("GET", "2xx", "2xx"): 90, ("HEAD", "2xx", "none"): 4}
+    assert found.uncopied == {"GET": 1, "other": 4}
     assert found.distinct == 3
     assert found.latency == {"legacy": [0, 3, 4], "new": [0, 0, 7]}
 

@@ -109,7 +109,7 @@ async def test_every_reason_has_its_sentence(tmp_path: Path) -> None:
             "slow": Told(new_bin=48),
             "undecided": Told(odd={"undecided||legacy|lost": 60}),
             "unseen": Told(odd={"skipped||max_per_second": 600}),
-            "classes": Told(odd={"requests||legacy|old|4xx": 1_500}),
+            "classes": Told(odd={"requests||legacy|old|4xx": 1_500, "uncopied||HEAD": 90}),
             "bad": Told(odd={"divergent||legacy": 60}),
             "held": Told(),
         }
@@ -145,7 +145,8 @@ async def test_every_reason_has_its_sentence(tmp_path: Path) -> None:
     assert results["undecided"] == ("fail", "0 divergent and 60 undecided of 6,000: too many (limit 0.2 %)")
     assert results["unseen"][0] == "inconclusive"
     assert results["unseen"][1].startswith("9% of the eligible requests were skipped or dropped")
-    assert results["classes"] == ("inconclusive", "4xx reached clients and was never compared (20 % of their answers)")
+    uncovered = "4xx, HEAD reached clients and was never compared (22 % of the requests)"
+    assert results["classes"] == ("inconclusive", uncovered)
     assert results["silent"][0] == "inconclusive"
     assert results["silent"][1].startswith("nothing was compared yet")
     assert results["bad"] == ("fail", "60 divergent of 6,000: too many (limit 0.2 %)")

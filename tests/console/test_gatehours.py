@@ -32,6 +32,7 @@ START = 500_000.0 * HOUR_S
         ("errored|orders|new|client", None),
         ("errored|orders|new|internal", None),
         ("paired|orders|GET|2xx|none", ("orders", "paired|GET|2xx|none")),
+        ("uncopied|orders|HEAD", ("orders", "uncopied|HEAD")),
         ("tolerance_hits|orders|t-1", ("orders", "tolerance_hits|t-1")),
         ("requests|orders|new|shop|5xx", ("orders", "requests|new|5xx")),
         ("fallbacks|orders|connect", ("orders", "fallbacks")),

@@ -354,7 +354,7 @@ async def test_only_what_legacy_answered_clients_is_held_against_the_pairs() -> 
 
     judged = await gates.judge("orders")
 
-    assert dict(judged.evidence.clients) == {("", "2xx"): 1_000}
+    assert dict(judged.evidence.clients) == {"2xx": 1_000}
     assert (judged.evidence.asked, judged.evidence.comparable) == (1_500, 250)
 
 
