@@ -179,6 +179,25 @@ def test_in_live_the_past_accuses_and_the_present_absolves() -> None:
     assert "a rollback would not help" in found(failing, 60).sentence
 
 
+def test_a_few_answers_as_bad_as_new_s_are_no_leave_to_go_back() -> None:
+    """Where legacy always failed a tenth and new fails by half, one failed copy of two may be the same trouble."""
+    seen = Window(seconds=5, new=1_000, new_failed=500, pairs={("5xx", "5xx"): 1, ("2xx", "5xx"): 1})
+
+    found = judge(SPEC, FLAGS["live"], (seen,), known=Known(requests=100_000, failed=10_000), suspicious_s=600)
+
+    assert (found.state, found.to) == ("alert", "")
+
+
+def test_a_route_whose_legacy_nobody_ever_heard_is_blind() -> None:
+    """A new that fails nobody is not called well where nothing is known of legacy to hold it against."""
+    found = judge(SPEC, FLAGS["live"], (Window(seconds=60, new=1_000),), known=None)
+
+    assert (found.state, found.sentence.partition(";")[0]) == (
+        "blind",
+        "blind: nothing is known of legacy on this route",
+    )
+
+
 def test_in_doubt_more_is_copied_unless_somebody_wants_no_copies() -> None:
     """A suspicious route is looked at closer, any other is not, nor one where a sample is zero."""
     seen = Window(seconds=5, new=1_000, new_failed=500, pairs={("2xx", "2xx"): 4})
