@@ -6,6 +6,7 @@ Rules of this file:
    only waits, with a deadline; who hangs is left alone and asked nothing more.
 2. The thread is a daemon: a provider that never comes back cannot keep the process from ending.
 3. Nothing is raised to the loop but :class:`ProviderError`, with a finished sentence.
+4. What a provider says is handed on without the secrets that it was given: viewers read it, and so does the log.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any, Final, TypeVar
 from config.errors import MatapaloError, SecretError
 from config.secret import resolve
 from config.spec import OpenFeatureSpec
+from rules.told import UNTOLD
 
 T = TypeVar("T")
 
@@ -76,6 +78,7 @@ class Provider:
         self._work: Final[queue.SimpleQueue[Callable[[], None] | None]] = queue.SimpleQueue()
         self._busy_since: float | None = None
         self._sdk: _Sdk | None = None
+        self._secrets: tuple[str, ...] = ()
         self._domain = ""
         threading.Thread(target=self._serve, name="openfeature", daemon=True).start()
 
@@ -116,7 +119,7 @@ class Provider:
                 self._sdk = self._make()
             look, error = self._ask(self._sdk, questions), None
         except Exception as caught:  # the border to somebody else's code: whatever it raises, we go on
-            look, error = None, _as_error(caught)
+            look, error = None, self._as_error(caught)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(self._done, future, look, error)
 
@@ -148,7 +151,7 @@ class Provider:
         sdk = _Sdk(client)
 
         def hear(details: Any) -> None:  # openfeature.event.EventDetails
-            sdk.told = str(getattr(details, "message", None) or "")[:300]
+            sdk.told = self._told(getattr(details, "message", None) or "")
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._on_event)
 
@@ -166,6 +169,7 @@ class Provider:
             secrets = {name: resolve(ref) for name, ref in self.spec.secrets}
         except SecretError as error:
             raise ProviderError(str(error)) from error
+        self._secrets = tuple(sorted(secrets.values(), key=len, reverse=True))
         arguments: dict[str, Any] = {**dict(self.spec.options), **secrets}  # the provider knows the types
         if self.spec.provider == "flagd":
             return _flagd(arguments)
@@ -190,7 +194,7 @@ class Provider:
             if found.error_code is not None:
                 is_unknown = found.error_code is ErrorCode.FLAG_NOT_FOUND
                 said = f"{found.error_code.value}: {found.error_message or 'no reason given'}"
-                missing[question.key] = "FLAG_NOT_FOUND" if is_unknown else said[:300]
+                missing[question.key] = "FLAG_NOT_FOUND" if is_unknown else self._told(said)
             elif found.value:
                 values[question.key] = found.value
             else:
@@ -198,6 +202,20 @@ class Provider:
         status = sdk.client.get_provider_status().value
         complaint = "" if status == "READY" else f"it is {status}{sdk.told and f': {sdk.told}'}"
         return Look(values=values, missing=missing, complaint=complaint)
+
+    def _as_error(self, caught: Exception) -> ProviderError:
+        if isinstance(caught, ProviderError):
+            return caught
+        cause = f"; {self._told(caught.__cause__)}" if caught.__cause__ is not None else ""
+        said = self._told(f"{type(caught).__name__}: {caught}").rstrip(": ")
+        return ProviderError(f"the provider failed ({said}{cause})")
+
+    def _told(self, said: object) -> str:
+        """Give what the provider says, without its secrets, and shortened afterwards: half of one is too much."""
+        text = str(said)
+        for secret in self._secrets:
+            text = text.replace(secret, UNTOLD)
+        return text[:300]
 
     def _shut_down(self) -> None:
         if self._sdk is None:
@@ -220,11 +238,3 @@ def _flagd(arguments: dict[str, Any]) -> Any:  # Any: flagd's own keywords, and 
     if resolver is not None:
         arguments["resolver_type"] = ResolverType(resolver)
     return FlagdProvider(**arguments)
-
-
-def _as_error(caught: Exception) -> ProviderError:
-    if isinstance(caught, ProviderError):
-        return caught
-    cause = f"; {caught.__cause__}" if caught.__cause__ is not None else ""
-    said = f"{type(caught).__name__}: {caught}"[:300].rstrip(": ")
-    return ProviderError(f"the provider failed ({said}{cause})")

@@ -79,6 +79,22 @@ async def test_a_provider_that_cannot_start_is_a_sentence(provider: str, said: s
         await looked(provider)
 
 
+@pytest.mark.parametrize("provider", ["Talkative", "refuse"])
+async def test_a_provider_that_repeats_its_secret_is_not_quoted(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a provider says of its failure is told without the secrets that it was given, not even a part of one."""
+    monkeypatch.setenv("FLAGS_KEY", "hunter2-" + "x" * 40)
+    one = Provider(
+        OpenFeatureSpec(provider=f"{HERE}:{provider}", secrets=(("sdk_key", "env:FLAGS_KEY"),)), lambda: None
+    )
+    try:
+        with pytest.raises(ProviderError, match="no licence for the key") as caught:
+            await one.look(ASKED)
+    finally:
+        one.close()
+
+    assert "hunter" not in str(caught.value)
+
+
 async def test_a_provider_that_hangs_is_left_alone() -> None:
     """A look ends at its deadline; while the provider hangs nothing more is asked of it; afterwards it is."""
     providers.RELEASE.clear()

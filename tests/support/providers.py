@@ -86,3 +86,20 @@ class Broken(Fixed):
     def initialize(self, evaluation_context: EvaluationContext) -> None:
         """Fail."""
         raise RuntimeError("no licence")
+
+
+class Talkative(Fixed):
+    """Fail to start, and say with which key."""
+
+    def __init__(self, sdk_key: str) -> None:
+        super().__init__()
+        self.sdk_key = sdk_key
+
+    def initialize(self, evaluation_context: EvaluationContext) -> None:
+        """Fail."""
+        raise RuntimeError(f"no licence for the key {self.sdk_key}")
+
+
+def refuse(sdk_key: str) -> Fixed:
+    """Make nothing, and say for which key, where what is said is cut off."""
+    raise ValueError(f"{'long ' * 51}no licence for the key {sdk_key}")
