@@ -86,6 +86,7 @@ def cluster(
             yield running
 
 
+@pytest.mark.alone
 def test_a_flip_on_one_node_is_served_by_all(cluster: Cluster) -> None:
     """Every worker of three nodes follows each flip within 300 ms, and no request is served by two revisions."""
     stages = {0: ""}
