@@ -152,9 +152,10 @@ class _Composer:
 
     def _take(self, event: yaml.Event, place: Place) -> None:
         """Add what one event says."""
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            self._report(place, f"found the tag {tag}, expected a plain value; remove the tag")
+        if (
+            getattr(event, "tag", None) is not None
+        ):  # not repeated, as aliases are not: a password may begin with ! or *
+            self._report(place, "found a tag, expected a plain value; remove it, or quote a text that begins with !")
         if isinstance(event, yaml.ScalarEvent):
             self._finish(TextNode(place, event.value, not event.style), 1, event.anchor)
         elif isinstance(event, yaml.CollectionStartEvent):
@@ -167,7 +168,8 @@ class _Composer:
             self._finish(node, done.weight, done.anchor)
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise _BrokenError(place, f"found *{event.anchor}, expected an anchor that is complete before it")
+                message = "found an alias, expected its anchor complete before it; quote a text that begins with *"
+                raise _BrokenError(place, message)
             self._finish(*self._anchors[event.anchor], None)
 
     def _finish(self, node: Node, weight: int, anchor: str | None) -> None:
