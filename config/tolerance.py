@@ -5,10 +5,13 @@ Apart from :mod:`config.tolerate`, which makes tolerances, because comparers nee
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+from config.json_path import canonical, read_place
 from config.spec import RuleSpec, ToleranceSpec
 from config.units import format_duration
 
@@ -28,6 +31,13 @@ def as_mapping(spec: ToleranceSpec) -> dict[str, Any]:  # Any: what YAML or JSON
         "owner": spec.owner,
         "expires": spec.expires,
     }
+
+
+def tolerance_id(route: str, path: str | None, cause: str | None, rule: RuleSpec | None) -> str:
+    """Name a tolerance by what it permits and where, not by who answers for it."""
+    place = None if path is None else canonical(read_place(path))
+    said = json.dumps([route, place, cause, rule and rule_as_written(rule)], ensure_ascii=False)
+    return f"t-{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 
 def rule_as_written(rule: RuleSpec) -> str | dict[str, Any]:  # Any: what YAML or JSON holds

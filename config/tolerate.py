@@ -6,19 +6,18 @@ operator applies can be pasted into the file later.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from config.document import read_document
 from config.errors import ConfigError
-from config.json_path import canonical, names_something, read_place
+from config.json_path import names_something, read_place
 from config.kinds import Filled
 from config.reader import REFUSED, Reader
 from config.spec import RuleSpec, ToleranceSpec
 from config.table import TOLERANCE
-from config.tolerance import rule_as_written
+from config.tolerance import tolerance_id
 
 MAX_TOLERANCES: Final = 200
 """On one route, or for all: more than anybody answers for; each costs every unequal pair of its route."""
@@ -69,11 +68,10 @@ def _tolerance(filled: Filled, route: str, reader: Reader) -> ToleranceSpec | No
         reader.report(filled.places.get("rule", filled.place), filled.where, found)
     if found or (written is not None and rule is None) or not {"reason", "owner", "expires"} <= filled.given.keys():
         return None
-    place = None if path is None else canonical(read_place(path))
-    said = json.dumps([route, place, cause, rule and rule_as_written(rule)], ensure_ascii=False)
-    name = f"t-{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
     texts = {key: filled.given[key] for key in ("reason", "owner", "expires")}
-    return ToleranceSpec(id=name, route=route, path=path, cause=cause, rule=rule, **texts)
+    return ToleranceSpec(
+        id=tolerance_id(route, path, cause, rule), route=route, path=path, cause=cause, rule=rule, **texts
+    )
 
 
 def _conflict(path: str | None, cause: str | None, rule: RuleSpec | None) -> str:

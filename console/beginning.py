@@ -27,6 +27,7 @@ from console.totals import Totals
 from console.truth import join, start_commit
 from rules.flag import Flag, flag_as_json
 from rules.reload import OrphanError, carry_flags
+from rules.rename import renamed
 from rules.snapshot import SnapshotError, SnapshotSpec
 from rules.stage import initial_flag, is_possible
 from store.database import StoreError
@@ -34,6 +35,7 @@ from store.entries import Entry
 from store.evidence import EvidenceStore
 from store.flags import Commit, FlagStore, Remembered
 from store.gatehours import this_hour
+from store.renames import renamed_truth, with_renames
 
 READ_S: Final = 20.0
 
@@ -130,23 +132,31 @@ async def begin(state_dir: str, config_path: str, remembered: Remembered | None)
             is_changed=is_changed,
             complaint="; ".join(filter(None, (complaint, joined.complaint))),
         )
+    moved: Mapping[str, str] = {}
+    told = remembered
+    if remembered is not None and remembered.revision:
+        moved = renamed(remembered.flags.keys(), in_force)
+        told = renamed_truth(remembered, in_force, shared=False)
     flags, lost = _flags(in_force, remembered, at_rest)
-    copying_off = _copying_off(remembered, at_rest)
+    copying_off = _copying_off(told, at_rest)
     revision = 0 if remembered is None else remembered.revision
     spec = SnapshotSpec(
         revision=revision,
         config=in_force,
         flags=flags,
         copying_off=copying_off,
-        tolerate=_tolerate(remembered, at_rest),
+        tolerate=_tolerate(told, at_rest),
     )
     if at_rest is not None:
         is_same = replace(at_rest, revision=0) == replace(spec, revision=0)
         spec = replace(spec, revision=max(revision, at_rest.revision + (0 if is_same else 1)))
     spec = replace(spec, revision=max(1, spec.revision))
+    commit = None if remembered is None else _commit(spec, remembered, at_rest)
+    if commit is not None and remembered is not None and told is not None:
+        commit = with_renames(commit, remembered, told, moved)
     return Beginning(
         spec=spec,
-        commit=None if remembered is None else _commit(spec, remembered, at_rest),
+        commit=commit,
         config_error=config_error,
         is_changed=is_changed,
         complaint="; ".join(

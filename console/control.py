@@ -48,6 +48,7 @@ from console.reading import Reading
 from console.recheck import Rechecks
 from console.recorder import Recorder
 from console.reloads import Reloads
+from console.renames import rename_holds
 from console.replicas import Replicas, hear
 from console.resets import Resets
 from console.state import ControlState
@@ -58,6 +59,7 @@ from console.views import Views, product_version
 from console.watchdog import Watchdog
 from console.webhooks import Webhooks, tell_of_trip
 from rules.flag import Hold
+from rules.rename import followed, formers_in
 from shadow import link
 from shadow.lines import take_stderr
 from store.database import StoreError
@@ -256,6 +258,7 @@ class Control:
         try:
             if first.commit is not None and state.replicas is None:
                 say(state, await state.flag_store.commit(first.commit))
+                state.learn(await state.flag_store.load())
             elif first.commit is not None:
                 await commit(state, first.commit, first.spec)
             if state.replicas is None:
@@ -353,6 +356,10 @@ class Control:
             self._early_holds = holds
             return
         before = state.holds
+        state.formers = formers_in(holds.keys(), state.config)
+        if state.formers:
+            self._once("renamed holds", rename_holds(state))
+        holds = followed(holds, state.config)
         changed = [
             name
             for name in sorted(before.keys() | holds.keys())

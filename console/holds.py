@@ -29,6 +29,7 @@ from console.commits import Caller, commit, say
 from console.journal import now_text
 from console.probe import PROBE_S, places, unreachable
 from console.problem import ProblemError, invalid, unknown
+from console.renames import under_every_name
 from console.shapes import held_as_json
 from console.supervised import SupervisorError
 from rules.flag import Flag, Hold, Stage
@@ -246,7 +247,7 @@ class Holds(Changing):
         if state.supervisor is None:
             raise ProblemError("supervisor", "This control process has no supervisor, which owns the holds.")
         try:
-            changed = await state.supervisor.change(add=add, remove=remove)
+            changed = await state.supervisor.change(add=add, remove=under_every_name(state, remove))
         except SupervisorError as error:
             raise ProblemError("supervisor", f"{error}.") from error
         gone = set(remove)

@@ -24,20 +24,23 @@ from typing import Any, Final
 from config.errors import ConfigError
 from config.spec import ConfigSpec
 from config.tls import stamped
-from console.change import Changing, entry_for, on_newest_truth
+from console.change import Changing, entry_for, listed, on_newest_truth
 from console.commits import Caller, OvertakenError, commit, count_flips
 from console.journal import now_text
 from console.judged import Admission, objections
 from console.ledger import ask_ledger
 from console.problem import Fault, ProblemError
+from console.renames import rename_holds
 from console.state import ACK_S, ControlState, Pushed
 from rules.basis import bases_of
 from rules.flag import Flag, flag_as_json
 from rules.reload import OrphanError, carry_flags, diff, needs_restart, undropped
+from rules.rename import renamed
 from rules.snapshot import SnapshotError, SnapshotSpec, build, encode
 from rules.stage import new_share_bp
 from store.entries import Entry
 from store.flags import Commit
+from store.renames import moved_words, renamed_truth, with_renames
 
 TRIAL_S: Final = 1.0
 """How long the first worker must live with a new configuration before the others get it."""
@@ -85,6 +88,7 @@ class Reloads(Changing):
             state.complaints.pop("certificates", None)
         pushed = taken.pushed or Pushed(revision=state.revision, peers=tuple(state.peers.workers()))
         spread = await state.settled(pushed)
+        await rename_holds(state)
         missing = [*spread.missing, *(slot for slot, _ in spread.refused)]
         notes = taken.notes + [f"worker {slot} has not acknowledged revision {pushed.revision} yet" for slot in missing]
         return (202 if missing else 200), {
@@ -178,7 +182,7 @@ class Reloads(Changing):
             state.journal.say(event, sentence)
         for sentence in (unseen := _unseen(known, config, state.spec.flags)):
             state.journal.say("gate.unseen", sentence)
-        return replace(taken, notes=[*notes, *(sentence for _, sentence in warned), *unseen])
+        return replace(taken, notes=[*notes, *taken.notes, *(sentence for _, sentence in warned), *unseen])
 
     @on_newest_truth
     async def _commit(self, config: ConfigSpec, caller: Caller, drop: Collection[str], asked: Admission) -> _Taken:
@@ -209,6 +213,9 @@ class Reloads(Changing):
                     "flags": {name: flag_as_json(flag) for name, flag in changed.items()},
                 },
             )
+            known = state.remembered()
+            moved = renamed(known.flags.keys(), config)
+            kept = renamed_truth(known, config, shared=state.replicas is not None)
             change = Commit(
                 revision=spec.revision,
                 entry=entry,
@@ -217,6 +224,7 @@ class Reloads(Changing):
                 copying_off=frozenset(spec.copying_off),
                 more=_flips(state, before.flags, spec, caller, asked),
             )
+            change = with_renames(change, known, kept, moved)
             try:
                 number, pushed = await commit(state, change, spec)
             except (ProblemError, OvertakenError):
@@ -227,7 +235,7 @@ class Reloads(Changing):
         state.journal.say(
             "reload.taken", f"configuration {config.digest[:12]} is in force", source=caller.source, diff=lines
         )
-        return _Taken(pushed=pushed, lines=lines, audit_id=number)
+        return _Taken(pushed=pushed, lines=lines, audit_id=number, notes=moved_words(known, kept, moved))
 
     async def _try_on_one(self, trial: SnapshotSpec) -> list[str]:
         """Let one worker serve the new configuration before the others may.
@@ -330,14 +338,41 @@ def _snapshot(state: ControlState, config: ConfigSpec, drop: Collection[str]) ->
         raise ProblemError(
             "orphan", f"{error}. The previous configuration is in force.", extra={"orphans": list(error.routes)}
         ) from error
-    keeps_all = state.replicas is not None
-    off = tuple(name for name in state.spec.copying_off if keeps_all or name == "*" or name in flags)
-    spec = replace(state.spec, revision=state.next_revision(), config=config, flags=flags, copying_off=off)
+    _refuse_unholdable(state.holds, config)
+    shared = state.replicas is not None
+    kept = renamed_truth(state.remembered(), config, shared=shared)
+    off = tuple(name for name in sorted(kept.copying_off) if shared or name == "*" or name in flags)
+    spec = replace(
+        state.spec,
+        revision=state.next_revision(),
+        config=config,
+        flags=flags,
+        copying_off=off,
+        tolerate=kept.tolerate,
+    )
     try:
         build(spec)
     except SnapshotError as error:
         raise ProblemError("config", f"{error}. The previous configuration is in force.") from error
     return spec
+
+
+def _refuse_unholdable(holds: Collection[str], config: ConfigSpec) -> None:
+    """Refuse a configuration that leaves a held route nothing to be held on.
+
+    Raises: ProblemError ``orphan``.
+    """
+    unheld = [
+        route for route in config.routes if route.legacy is None and not {route.name, route.was}.isdisjoint(holds)
+    ]
+    if unheld:
+        names = [route.name if route.name in holds else str(route.was) for route in unheld]
+        raise ProblemError(
+            "orphan",
+            f"Route {listed(names)} is held on legacy, for which the new configuration has no `legacy`; "
+            f"`matapalo release {names[0]}` first, or keep it. The previous configuration is in force.",
+            extra={"orphans": names},
+        )
 
 
 def _flips(

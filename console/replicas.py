@@ -27,6 +27,7 @@ from console.change import entry_for, listed
 from console.commits import Caller, OvertakenError, commit, say
 from console.epochs import joined_records
 from console.problem import ProblemError
+from console.renames import rename_holds
 from console.shapes import held_as_json
 from console.state import ControlState, Pushed
 from console.supervised import SupervisorError
@@ -188,10 +189,10 @@ class Replicas:
                 return False
             say(state, written)
             truth = replace(
-                truth,
+                joined.truth,
                 number=written[-1].id,
                 head=written[-1].hash,
-                flags={**truth.flags, **joined.offered},
+                flags={**joined.truth.flags, **joined.offered},
             )
         if went_back:
             self._went_back(joined)
@@ -278,6 +279,7 @@ class Replicas:
         state = self._state
         if not state.is_told:
             return
+        await rename_holds(state)
         routes = {route.name for route in state.config.routes if route.legacy is not None} - state.in_change.keys()
         plan = plan_holds(state.holds, state.written, state.heard, routes)
         if not plan:

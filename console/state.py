@@ -27,6 +27,7 @@ from console.problem import unknown
 from console.sealing import Sealing
 from console.totals import Totals
 from rules.flag import Flag, Hold
+from rules.rename import followed, formers_in
 from rules.snapshot import Snapshot, SnapshotError, SnapshotSpec, build, encode
 from rules.stage import initial_flag
 from store.database import StoreError
@@ -114,7 +115,9 @@ class ControlState:
         self.events = Events()
         self.refusals: Counter[str] = Counter()
         """Kind of problem to how often the admin API did not let somebody in since this process began."""
-        self.holds = dict(holds)
+        self.holds = followed(holds, spec.config)
+        self.formers: dict[str, str] = {}
+        """Former to present name of routes that the supervisor holds by the former one (:mod:`console.renames`)."""
         self.deploys: dict[str, tuple[Deploy, ...]] = {}
         """What each backend runs and ran, the newest first."""
         self.notes: dict[str, str] = {}
@@ -210,11 +213,24 @@ class ControlState:
                 self.snapshot()
 
     def set_holds(self, holds: Mapping[str, Hold]) -> None:
-        """Take over the holds that the supervisor has."""
+        """Take over the holds that the supervisor has, under the names that routes have now."""
+        holds = followed(holds, self.config)
         if self.holds != holds:
             self.events.tell("holds", {"routes": sorted(holds)})
-        self.holds = dict(holds)
+        self.holds = holds
         self._outdate()
+
+    def remembered(self) -> Remembered:
+        """Say in the database's form what is in force here."""
+        shared = self.replicas is not None
+        return Remembered(
+            revision=self.revision,
+            flags={**self.foreign, **self._spec.flags},
+            holds={**self.written, **self.holds} if shared else self.holds,
+            copying_off=frozenset(self._spec.copying_off),
+            tolerate=self._spec.tolerate,
+            notes=dict(self.notes),
+        )
 
     @contextmanager
     def changing(self, routes: Iterable[str]) -> Iterator[None]:
@@ -277,6 +293,8 @@ class ControlState:
             if spec.config.admin != self._spec.config.admin:
                 self.learned.set()
             self._spec, self._raw = spec, encode(spec)
+            self.formers |= formers_in(self.holds, spec.config)
+            self.set_holds(self.holds)
             self._outdate()
             self.peers.push(spec.revision, self._raw)
             self.start(self.at_rest.write(), "snapshot")

@@ -25,11 +25,13 @@ from config.spec import ConfigSpec, RouteSpec
 from console.journal import now_text
 from rules.flag import Flag, Hold, flag_as_json
 from rules.reload import OrphanError, carry_flags
+from rules.rename import renamed
 from rules.snapshot import SnapshotSpec
 from rules.stage import initial_flag, is_possible
 from store.entries import Entry
 from store.flags import Commit, Remembered, name_of_hold
 from store.nodes import NodeSeen
+from store.renames import renamed_truth, with_renames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,10 @@ class Joined:
     """The database has to be told: it lacks flags, is new, or went back."""
     complaint: str
     """Which flags this configuration cannot follow; empty: none."""
+    truth: Remembered
+    """What the database says once it was told."""
+    moved: Mapping[str, str]
+    """Routes that take their former name's things over, to that name."""
 
 
 def join(config: ConfigSpec, truth: Remembered, before: SnapshotSpec | None, *, went_back: bool = False) -> Joined:
@@ -52,12 +58,16 @@ def join(config: ConfigSpec, truth: Remembered, before: SnapshotSpec | None, *, 
     longer has the entry that this rested on, and may have counted to its revision with something else.
     """
     at_rest = {} if before is None else before.flags
-    known, stranded = {**at_rest, **truth.flags}, []
+    moved = renamed(truth.flags.keys(), config)
+    # What lies at rest under a new name is as old as the last start; the database knows what the former name is now.
+    known = {**at_rest, **truth.flags, **{name: truth.flags[former] for name, former in moved.items()}}
+    stranded = []
     for route in config.routes:
         if (flag := known.get(route.name)) is not None and not is_possible(route, flag.stage):
             stranded.append(f"{route.name} ({flag.stage.value})")
             known[route.name] = _possible(route, at_rest.get(route.name))
     flags = _carried(config, known)
+    truth = renamed_truth(truth, config, shared=True)
     offered = {name: flag for name, flag in flags.items() if name not in truth.flags}
     is_new = truth.revision == 0
     in_force = 0 if before is None else before.revision
@@ -78,6 +88,8 @@ def join(config: ConfigSpec, truth: Remembered, before: SnapshotSpec | None, *, 
         spec=spec,
         offered=offered,
         is_news=revision != truth.revision,
+        truth=truth,
+        moved=moved,
         complaint=""
         if not stranded
         else f"this node's configuration has no backend for what was flipped elsewhere: {', '.join(stranded)}; "
@@ -106,7 +118,7 @@ def start_commit(joined: Joined, truth: Remembered) -> Commit:
     lacks = "the database lacks what is in force on a node"
     went_back = "the database went back, as after a failover or a restored backup"
     why = "the database is new" if is_new else lacks if joined.offered else went_back
-    return Commit(
+    change = Commit(
         revision=spec.revision,
         entry=_start_entry(spec.config, truth, joined.offered, why),
         set_flags=joined.offered,
@@ -114,6 +126,7 @@ def start_commit(joined: Joined, truth: Remembered) -> Commit:
         tolerate=spec.tolerate if is_new else None,
         base=truth.base,
     )
+    return with_renames(change, truth, joined.truth, joined.moved)
 
 
 def announcement(config: ConfigSpec, truth: Remembered, node: str) -> Commit | None:

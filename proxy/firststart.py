@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from config.spec import ConfigSpec
 from proxy.statedir import StartError, write_whole
 from rules.reload import OrphanError, carry_flags
+from rules.rename import inherited, inherited_tolerances, renamed
 from rules.snapshot import SnapshotError, SnapshotSpec, decode, encode
 
 
@@ -32,13 +34,15 @@ def lay_snapshot(path: str, spec: ConfigSpec, drop: Collection[str] = ()) -> str
         flags = carry_flags(former, spec, drop)
     except OrphanError as error:
         raise StartError(str(error)) from error
-    snapshot = SnapshotSpec(
-        revision=0 if former is None else former.revision,
-        config=spec,
-        flags=flags,
-        copying_off=() if former is None else former.copying_off,
-        tolerate=() if former is None else former.tolerate,
-    )
+    snapshot = SnapshotSpec(revision=0, config=spec, flags=flags)
+    if former is not None:
+        moved = renamed(former.flags.keys(), spec)
+        snapshot = replace(
+            snapshot,
+            revision=former.revision,
+            copying_off=tuple(inherited(dict.fromkeys(former.copying_off), moved, shared=False)),
+            tolerate=inherited_tolerances(former.tolerate, moved, shared=False),
+        )
     try:
         write_whole(path, encode(snapshot), durable=True)
     except OSError as error:

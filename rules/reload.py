@@ -7,7 +7,7 @@ route's new sides can no longer carry, refuses the whole reload.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Final
@@ -17,6 +17,7 @@ from config.spec import ConfigSpec, RouteSpec, ToleranceSpec
 from config.tolerance import rule_as_written
 from rules.basis import bases_of
 from rules.flag import FOR_EVERYBODY, Flag, Stage
+from rules.rename import renamed
 from rules.snapshot import SnapshotSpec
 from rules.stage import can_carry, initial_cohorts, initial_flag, is_beyond_legacy
 from rules.told import change_as_text
@@ -50,7 +51,8 @@ def carry_flags(old: SnapshotSpec | None, new: ConfigSpec, drop: Collection[str]
     """
     known = {} if old is None else old.flags
     names = {route.name for route in new.routes}
-    origins = {route.name: _origin(route, known, names) for route in new.routes}
+    moved = renamed(known.keys(), new)
+    origins = {name: name if name in known else moved.get(name) for name in names}
     orphans = tuple(
         name
         for name, flag in known.items()
@@ -86,13 +88,6 @@ def undropped(drop: Collection[str], known: Collection[str], new: ConfigSpec) ->
             guess = f"did you mean {close[0]}?" if close else "it has gone already, or was never there"
             notes.append(f"--drop {name} did nothing: there is no route of this name; {guess}")
     return notes
-
-
-def _origin(route: RouteSpec, known: Mapping[str, Flag], names: Collection[str]) -> str | None:
-    """Say which old flag a route takes over; a former name that is still declared keeps its own."""
-    if route.name in known:
-        return route.name
-    return route.was if route.was in known and route.was not in names else None
 
 
 def _declared(old: SnapshotSpec | None) -> dict[str, Collection[str]]:

@@ -42,6 +42,7 @@ from rules.flag import BUCKETS, Flag, Hold
 from rules.index import Index, candidates_of, problems
 from rules.path import PLAIN, canonical, is_suspicious, path_of, readings
 from rules.pin import PIN_COOKIE, keys_of, pins_in
+from rules.rename import followed
 from rules.stage import initial_flag
 from rules.sticky import Fields, Source
 
@@ -147,8 +148,9 @@ def build(
 ) -> Snapshot:
     """Compile a snapshot and join it with the holds of this node; without a *clock* it hears no pin.
 
-    Shape: a hold on an unknown route is ignored: it may belong to a configuration that is still on its way. A flip or
-    a hold leaves the configuration alone: what it does not touch is taken over from *previous*.
+    Shape: a hold on an unknown route is ignored: it may belong to a configuration that is still on its way. One on the
+    former name of a route is that route's (:mod:`rules.rename`). A flip or a hold leaves the configuration alone: what
+    it does not touch is taken over from *previous*.
     Raises: SnapshotError when routes tie, a path or key is malformed, or a secret is missing.
     Runs: reads the secrets of cohorts and pins with a new configuration and the override's with a new *spec*; a change
     of holds alone is computation.
@@ -158,7 +160,7 @@ def build(
     if known is None and (found := problems(spec.config)):
         raise SnapshotError("the routes cannot be used: " + "; ".join(found))
     secrets = previous.secrets if previous is not None and known is not None else _secrets_of(spec.config)
-    held = {hold.route: hold for hold in holds}
+    held = followed({hold.route: hold for hold in holds}, spec.config)
     off = frozenset(spec.copying_off)
     routes: dict[str, Route] = {}
     for number, route in enumerate(spec.config.routes, start=1):

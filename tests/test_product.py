@@ -100,6 +100,38 @@ def test_reloads_and_flips_lose_no_request(legacy: Recorder, new: Recorder) -> N
     assert sorted(took)[-3] < 0.5, took
 
 
+def test_a_renamed_route_is_held_at_every_moment(legacy: Recorder, new: Recorder) -> None:
+    """A held route that a reload, and then a start, renames is answered by legacy only, under load and in between."""
+    text = config(legacy, new, workers=2)
+    [orders] = text["routes"]
+    with Product(text) as product:
+        flip(product, "live")
+        product.admin("POST", f"{ORDERS}/hold", {"reason": "broken"})
+        with Load(product.port, clients=2) as load:
+            product.configure({**text, "routes": [{**orders, "name": "buys", "was": "orders"}]})
+            product.admin("POST", "/-/reload", {})
+            load.wait(20)
+        product.stop()
+        product.configure({**text, "routes": [{**orders, "name": "sales", "was": "buys"}]})
+        product.start()
+        product.wait_ready(control=False)
+        with Load(product.port, clients=2) as begun:
+            product.wait_ready(control=True)
+            why = wait_until(lambda: _why_held(product, "sales"), "the hold under its third name")
+            begun.wait(20)
+        entries = product.admin("GET", "/api/v1/audit?limit=2")["entries"]
+
+    assert load.failures == begun.failures == []
+    assert {body for _, body in (*load.answered, *begun.answered)} == {b'{"side":"legacy"}'}
+    assert why == "broken"
+    assert [entry["kind"] for entry in entries] == ["start", "reload"]
+    assert [entry["after"]["renamed"] for entry in entries] == [{"sales": "buys"}, {"buys": "orders"}]
+
+
+def _why_held(product: Product, route: str) -> str:
+    return str((product.admin("GET", f"/api/v1/routes/{route}", status=None).get("hold") or {}).get("reason", ""))
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("role", ["control", "comparer"])
 def test_a_killed_helper_process_costs_no_request(legacy: Recorder, new: Recorder, role: str) -> None:

@@ -501,17 +501,22 @@ def test_clocks_that_differ_decide_nothing(cluster: Cluster, part_path: Callable
 def test_files_that_come_one_after_the_other_lose_nothing(cluster: Cluster) -> None:
     """A route that is new, and one that is renamed, in one node's file keep their flags while the others lack them.
 
+    The renamed one keeps its hold on every node, too, until it is released.
+
     A node that starts with another file than the newest stands in the audit, as one that reloads does.
     """
     first, second, third = cluster.nodes
     first.flip("canary", "cart", percent=20)
     cluster.wait_stage("canary", "cart")
+    first.admin("POST", "/api/v1/routes/cart/hold", {"reason": "broken"})
+    wait_until(lambda: all(_is_held(node, "cart") for node in cluster.nodes), "every node holds it")
     orders, cart, *others = cluster.config["routes"]
     extra = {"name": "extra", "match": {"path": "/api/extra"}, "watchdog": "off"}
     newer = {**cluster.config, "routes": [orders, {**cart, "name": "basket", "was": "cart"}, extra, *others]}
 
     second.configure(newer)
     second.admin("POST", "/-/reload", {})
+    held = _is_held(second, "basket")
     second.flip("live", "extra")
     first.flip("shadow", "orders")
     third.murder()
@@ -524,6 +529,10 @@ def test_files_that_come_one_after_the_other_lose_nothing(cluster: Cluster) -> N
     for node in (first, third):
         node.configure(newer)
         node.admin("POST", "/-/reload", {})
+    assert held
+    assert all(_is_held(node, "basket") for node in cluster.nodes)
+    third.admin("POST", "/api/v1/routes/basket/release", {})
+    wait_until(lambda: not any(_is_held(node, "basket") for node in cluster.nodes), "no node holds it")
 
     assert between == ["shadow", "canary", "live"]
     assert (started["kind"], started["reason"]) == ("start", "node c started with another configuration")
@@ -531,6 +540,10 @@ def test_files_that_come_one_after_the_other_lose_nothing(cluster: Cluster) -> N
     cluster.wait_stage("live", "extra")
     cluster.wait_stage("canary", "basket")
     cluster.wait_well()
+
+
+def _is_held(node: ClusterNode, route: str) -> bool:
+    return node.admin("GET", f"/api/v1/routes/{route}")["hold"] is not None
 
 
 def _number(audit_id: str) -> int:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from rules.snapshot import decode
 from shadow import link
@@ -151,6 +152,66 @@ async def test_a_flag_is_never_orphaned_by_accident(tmp_path: Path) -> None:
     assert gone.status_code == 404
 
 
+NAMED = ROUTES.replace("  - name: orders\n", "  - name: orders\n    autopilot: {steps: 10%}\n")
+RENAMED = NAMED.replace("- name: orders", "- name: purchases\n    was: orders")
+
+
+async def test_a_renamed_route_keeps_its_hold_its_pause_and_its_switch(tmp_path: Path) -> None:
+    """A rename takes over what was decided: the hold until it is released, the paused autopilot, the copying switch;
+    the audit names both routes, and a supervisor that missed it is told at control's next start."""
+    async with running(tmp_path, routes=NAMED) as node:
+        await node.post("/api/v1/routes/orders/flip", {"stage": "live"})
+        await node.post("/api/v1/routes/orders/hold", {"reason": "broken"})
+        held = node.holds["orders"]
+        await node.post("/api/v1/routes/orders/autopilot", {"on": False, "reason": "friday"})
+        await node.post("/api/v1/shadow", {"on": False, "route": "orders"})
+        node.write(RENAMED)
+
+        answer = await node.post("/-/reload")
+        status = (await node.get("/api/v1/status")).json()
+        shown = (await node.get("/api/v1/routes/purchases")).json()
+        entry = (await node.get("/api/v1/audit?limit=1")).json()["entries"][0]
+        followed = dict(node.holds)
+
+        node.kill()
+        await node.ended()
+        node.holds = {"orders": held}
+        await node.start()
+        await until(lambda: node.holds.keys() == {"purchases"}, "the supervisor has the hold under the new name")
+        again = (await node.get("/api/v1/routes/purchases")).json()
+        newest = (await node.get("/api/v1/audit?limit=1")).json()["entries"][0]
+        released = await node.post("/api/v1/routes/purchases/release")
+
+    assert answer.status_code == 200
+    assert any(
+        note.startswith("purchases took over from orders: its flag, its hold") for note in answer.json()["notes"]
+    )
+    assert followed == {"purchases": replace(held, route="purchases")}
+    assert [hold["route"] for hold in status["holds"]] == ["purchases"]
+    assert status["copying"] == {"on": True, "off": ["purchases"]}
+    assert shown["hold"]["reason"] == again["hold"]["reason"] == "broken"
+    assert shown["autopilot"]["phase"] == again["autopilot"]["phase"] == "paused"
+    assert (entry["kind"], entry["after"]["renamed"]) == ("reload", {"purchases": "orders"})
+    assert entry["after"]["holds"]["purchases"]["reason"] == "broken"
+    assert newest["id"] == entry["id"]
+    assert released.status_code == 200
+    assert node.holds == {}
+
+
+async def test_a_held_route_cannot_lose_its_legacy(tmp_path: Path) -> None:
+    """A reload that leaves a held route no legacy side is refused with the way out, also when it renames the route."""
+    async with running(tmp_path) as node:
+        await node.post("/api/v1/routes/orders/flip", {"stage": "live"})
+        await node.post("/api/v1/routes/orders/hold", {"reason": "broken"})
+        refused = []
+        for name in ("orders", "purchases\n    was: orders"):
+            node.write(ROUTES.replace("- name: orders", f"- name: {name}\n    legacy: none"))
+            refused.append(await node.post("/-/reload"))
+
+    assert [answer.status_code for answer in refused] == [409, 409]
+    assert all("`matapalo release orders` first" in answer.json()["detail"] for answer in refused)
+
+
 async def test_a_renamed_route_keeps_its_flag(tmp_path: Path) -> None:
     """was: moves the flag to the new name, stage, share and salt unchanged, also over a restart."""
     async with running(tmp_path) as node:
@@ -281,7 +342,7 @@ async def flip_during_reload(node: ControlNode, worker: FakeWorker, percent: int
 
 async def test_a_reload_says_where_new_answers_what_no_gate_has_seen(tmp_path: Path) -> None:
     """A live route that takes other requests goes on, and the reload says that no gate has seen them, also when it is
-    renamed with it; a route on legacy, one with `gate: off`, and a mere new name say nothing."""
+    renamed with it; a route on legacy, one with `gate: off`, and a mere new name say nothing of it."""
     wider = ROUTES.replace('"/orders/{id:int}"', "/orders/**").replace("/cart", "/carts")
     named = wider.replace("- name: orders", "- name: buys\n    was: orders")
     moved = named.replace("- name: buys\n    was: orders", "- name: sales\n    was: buys").replace(
@@ -297,6 +358,7 @@ async def test_a_reload_says_where_new_answers_what_no_gate_has_seen(tmp_path: P
             node.write(routes, gate=gate)
             notes.append((await node.post("/-/reload")).json()["notes"])
 
-    assert [len(said) for said in notes] == [1, 0, 1, 0]
+    assert [len(said) for said in notes] == [1, 1, 2, 0]
+    assert notes[1][0].startswith("buys took over from orders: its flag, copying switch, ")
     assert notes[0][0].startswith("orders: new goes on answering 100 % of its clients, but ")
-    assert notes[2][0].startswith("sales: new goes on answering 100 % of its clients, but ")
+    assert notes[2][1].startswith("sales: new goes on answering 100 % of its clients, but ")

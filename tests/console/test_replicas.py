@@ -179,6 +179,34 @@ async def test_a_release_is_not_undone_by_a_node_that_missed_it(tmp_path: Path) 
         assert (one.supervisor.held, two.supervisor.held) == ({}, {})
 
 
+async def test_a_hold_goes_with_a_route_that_one_node_renames(tmp_path: Path) -> None:
+    """Who renames a held route holds it by the new name, and releases it there; a node with the older file goes on
+    holding it, and what it still had by the former name when it follows is released with the new name, too."""
+    newer = config(route("purchases", was="orders"))
+    async with pair(tmp_path, config(route("orders"))) as (one, _):
+        await one.flips.flip("orders", FlipAsk(stage="live"), OPS)
+        await one.holds.hold(one.holds.choose("orders"), reason="broken", keep_copying=False, caller=OPS)
+        async with joining(tmp_path, newer, config(route("orders"))) as (renaming, older):
+            renamed_to = dict(renaming.supervisor.held)
+            written = set(renaming.state.written)
+            await renaming.holds.release(renaming.holds.choose("purchases"), reason="", caller=OPS)
+            for node in (older, one):
+                await node.replicas.look()
+            still = set(older.supervisor.held), set(one.supervisor.held)
+            one.state.adopt(replace(one.state.spec, revision=one.state.revision + 1, config=newer))
+            in_force = dict(one.state.holds)
+            await one.replicas.look()
+            await one.replicas.catch_up()
+            await one.replicas.look()
+
+            assert set(renamed_to) == {"purchases"}
+            assert written == {"orders", "purchases"}
+            assert renaming.supervisor.held == {}
+            assert still == ({"orders"}, {"orders"})
+            assert set(in_force) == {"purchases"}
+            assert one.supervisor.held == {}
+
+
 async def test_a_newer_file_on_one_node_costs_the_others_nothing(tmp_path: Path) -> None:
     """Routes that one node has and the other has not keep their flags, whoever commits; unlike files are said."""
     newer = replace(config(route("orders"), route("extra")), digest="newer")

@@ -78,6 +78,25 @@ def test_a_rename_takes_the_flag_of_the_database_along() -> None:
     assert joined.offered == {"purchases": LIVE}
 
 
+def test_a_rename_takes_along_what_the_database_knows_now() -> None:
+    """What a start laid down under the new name is as old as that node; the former name's flag, hold and pause in the
+    database are newer, and stay for nodes that still have that name."""
+    hold = Hold(route="orders", reason="broken", actor="ops")
+    paused = {"autopilot:orders": "{}"}
+    found = replace(truth(orders=CANARY), holds={"orders": hold}, copying_off=frozenset(["orders"]), notes=paused)
+
+    joined = join(config(route("purchases", was="orders")), found, before(7, purchases=LIVE))
+    commit = start_commit(joined, found)
+
+    assert joined.spec.flags == joined.offered == {"purchases": CANARY}
+    assert commit.hold == (replace(hold, route="purchases"),)
+    assert (commit.release, commit.remember) == ((), {"autopilot:purchases": "{}"})
+    assert commit.copying_off == frozenset(["orders", "purchases"])
+    assert joined.spec.copying_off == ("orders", "purchases")
+    assert joined.truth.holds.keys() == {"orders", "purchases"}
+    assert commit.entry.after["renamed"] == {"purchases": "orders"}
+
+
 def test_who_renames_second_takes_the_flag_under_its_new_name() -> None:
     """The node that gets the renaming file later follows what the first one wrote under the new name."""
     joined = join(

@@ -42,6 +42,21 @@ def test_a_restart_keeps_flags_revision_and_copying(tmp_path: Path) -> None:
     assert (laid.revision, laid.flags, laid.copying_off, laid.config.workers) == (41, flags, ("orders",), 7)
 
 
+def test_a_start_with_a_renamed_route_keeps_its_flag_and_its_copying_switch(tmp_path: Path) -> None:
+    """A route that a restart renames begins with flag and switch of its former name."""
+    path = tmp_path / "snapshot"
+    spec = spec_for("/s")
+    flags = {"orders": LIVE, "wishes": replace(LIVE, salt="wishes")}
+    path.write_bytes(encode(SnapshotSpec(revision=41, config=spec, flags=flags, copying_off=("orders",))))
+    heir = replace(spec.routes[0], name="purchases", was="orders")
+
+    lay_snapshot(str(path), replace(spec, routes=(heir, *spec.routes[1:])))
+    laid = read_snapshot(str(path))
+
+    assert laid is not None
+    assert (laid.flags["purchases"], laid.copying_off) == (LIVE, ("purchases",))
+
+
 def test_a_start_that_would_lose_a_flag_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     """A route with a flag beyond legacy cannot vanish by a restart, unless the operator drops it."""
     path = tmp_path / "snapshot"
