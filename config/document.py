@@ -152,9 +152,8 @@ class _Composer:
 
     def _take(self, event: yaml.Event, place: Place) -> None:
         """Add what one event says."""
-        if (
-            getattr(event, "tag", None) is not None
-        ):  # not repeated, as aliases are not: a password may begin with ! or *
+        # Neither a tag nor an alias is repeated: a password may begin with ! or *.
+        if getattr(event, "tag", None) is not None:
             self._report(place, "found a tag, expected a plain value; remove it, or quote a text that begins with !")
         if isinstance(event, yaml.ScalarEvent):
             self._finish(TextNode(place, event.value, not event.style), 1, event.anchor)
