@@ -188,6 +188,25 @@ def test_a_few_answers_as_bad_as_new_s_are_no_leave_to_go_back() -> None:
     assert (found.state, found.to) == ("alert", "")
 
 
+@pytest.mark.parametrize(
+    ("failed", "pairs", "past"),
+    [
+        (900, {("5xx", "5xx"): 1, ("2xx", "5xx"): 3}, 5_000),  # one of four, where one of twenty is usual, is chance
+        (50, {("5xx", "2xx"): 3, ("2xx", "2xx"): 297}, 100),  # no chance, but within `error_delta_max`
+    ],
+    ids=["chance", "little"],
+)
+def test_a_legacy_that_is_hardly_worse_than_ever_keeps_nothing_back(
+    failed: int, pairs: Mapping[tuple[str, str], int], past: int
+) -> None:
+    """What legacy fails by chance, or by less than is allowed, is no trouble of its own: new goes back in a window."""
+    seen = Window(seconds=5, new=1_000, new_failed=failed, pairs=pairs)
+
+    found = judge(SPEC, FLAGS["live"], (seen,), known=Known(requests=100_000, failed=past), suspicious_s=60)
+
+    assert (found.state, found.to) == ("tripped", "legacy"), found.sentence
+
+
 def test_a_route_whose_legacy_nobody_ever_heard_is_blind() -> None:
     """A new that fails nobody is not called well where nothing is known of legacy to hold it against."""
     found = judge(SPEC, FLAGS["live"], (Window(seconds=60, new=1_000),), known=None)
