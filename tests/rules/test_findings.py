@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from config.spec import WatchdogSpec
+from rules.findings import certain
 from rules.flag import Flag, Stage
 from rules.watch import Judgement, judge
 from rules.window import Known, Window
@@ -46,6 +49,57 @@ def test_a_difference_that_chance_explains_does_not_trip() -> None:
 
     assert judge(SPEC, FLAGS["canary"], (chance,), known=Known(requests=1_000, failed=30)).state != "tripped"
     assert judge(SPEC, FLAGS["canary"], (sure,), known=Known(requests=1_000, failed=30)).state == "tripped"
+
+
+def paired(same: int, worse: int, better: int = 0) -> Window:
+    """Make what pairs of which new alone, or legacy alone, failed leave in a window."""
+    return Window(seconds=60, pairs={("2xx", "2xx"): same, ("2xx", "5xx"): worse, ("5xx", "2xx"): better})
+
+
+def timed(legacy: tuple[int, ...], new: tuple[int, ...]) -> Window:
+    """Make what paired times leave in a window."""
+    return Window(seconds=60, latency={"legacy": legacy, "new": new})
+
+
+def differing(compared: int, divergent: int) -> Window:
+    """Make what comparisons leave in a window."""
+    return Window(seconds=60, compared=compared, divergent=divergent)
+
+
+@pytest.mark.parametrize(
+    ("window", "rule"),
+    [
+        (paired(940, 60), "pairs"),
+        (paired(50, 40), ""),  # too few pairs
+        (paired(970, 30), ""),  # fewer errors than `min_errors`
+        (paired(9_900, 90), ""),  # within `error_delta_max`
+        (paired(900, 60, 40), ""),  # chance
+        (timed((1_000, 0, 0), (500, 0, 500)), "latency"),
+        (timed((90, 0, 0), (0, 0, 90)), ""),  # too few pairs
+        (timed((500, 0, 0), (460, 0, 40)), ""),  # fewer slow ones than `min_errors`
+        (timed((10_000, 0, 0), (9_600, 0, 400)), ""),  # its p95 is well
+        (timed((300, 0, 15), (260, 0, 55)), ""),  # chance
+        (timed((1_000, 0, 0), (0, 1_000, 0)), ""),  # within `p95_ratio_max`
+        (timed((0, 0, 1_000), (0, 0, 1_000)), ""),  # legacy is beyond what is measured
+        (differing(1_000, 60), "divergence"),
+        (differing(90, 90), ""),  # too few comparisons
+        (differing(1_000, 40), ""),  # fewer than `min_errors`
+        (differing(10_000, 100), ""),  # within the budget
+        (differing(4_000, 60), ""),  # chance
+    ],
+)
+def test_only_what_is_much_and_no_chance_is_certain(window: Window, rule: str) -> None:
+    """Pairs, times and differences are certain beyond their limit, on enough requests with enough failures, where
+    chance explains them not once in 100 million."""
+    spec = replace(SPEC, min_errors=50)
+
+    assert [found.rule for found in certain(spec, window, (0.01, 0.02), has_clients=False)] == ([rule] if rule else [])
+
+
+@pytest.mark.parametrize("window", [timed((1_000, 0, 0), (0, 0, 1_000)), differing(1_000, 1_000)], ids=["slow", "else"])
+def test_times_and_differences_are_held_against_nothing_until_asked(window: Window) -> None:
+    """Without `p95_ratio_max` and `divergent_max` no new is too slow, and none too different."""
+    assert list(certain(WatchdogSpec(), window, (0.01, 0.02), has_clients=True)) == []
 
 
 @pytest.mark.parametrize("stage", ["shadow", "canary", "live"])
