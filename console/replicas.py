@@ -36,6 +36,7 @@ from rules.flag import Hold, flag_as_json
 from store.database import StoreError
 from store.flags import Commit, FlagStore, Remembered, StaleRevisionError, hold_as_json
 from store.nodes import LEASE_S, SKEW_S, Beat, NodeSeen, NodeStore
+from store.renames import forgotten, with_difference
 
 POLL_S: Final = 0.5
 """Between two looks when no notice comes."""
@@ -441,7 +442,7 @@ class Replicas:
             self._say(f"what former nodes counted could not be joined: {error}")
 
     async def _tidy(self, store: FlagStore) -> None:
-        """Forget the flags that no node's configuration has had for a while."""
+        """Forget the flags that no node's configuration has had for a while, and what else was decided about them."""
         state, now = self._state, time.monotonic()
         gone = tidied(state.config.digest, state.foreign, self.nodes)
         self._tidy_since = {name: self._tidy_since.get(name, now) for name in gone}
@@ -456,10 +457,9 @@ class Replicas:
                 before={"flags": flags},
                 after={"flags": {}},
             )
-            held = tuple(name for name in due if name in state.written)
-            change = Commit(
-                revision=state.revision, entry=entry, base=state.base, drop_flags=tuple(flags), release=held
-            )
+            change = Commit(revision=state.revision, entry=entry, base=state.base, drop_flags=tuple(flags))
+            known = state.remembered()
+            change = with_difference(change, known, forgotten(known, state.config, due))
             try:
                 # Past commit, which would call it known: we read it back like everybody else.
                 say(state, await store.commit(change))

@@ -7,7 +7,7 @@ the tables), so whoever stores something new under a route's name says here what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -82,15 +82,33 @@ def with_renames(change: Commit, before: Remembered, after: Remembered, moved: M
     """Have a change write what :func:`renamed_truth` moved, and say so in its audit entry."""
     if not moved:
         return change
+    change = with_difference(change, before, after)
+    told: dict[str, Any] = {"renamed": dict(moved)}  # Any: JSON
+    if change.hold:
+        told["holds"] = {hold.route: hold_as_json(hold) for hold in change.hold}
+    return replace(change, entry=replace(change.entry, after={**change.entry.after, **told}))
+
+
+def forgotten(truth: Remembered, config: ConfigSpec, names: Collection[str]) -> Remembered:
+    """Leave out what was decided about routes that no configuration has any more, but for the flags themselves."""
+    journeys = {route.journey for route in config.routes}
+    notes = {f"{prefix}{name}" for prefix in _NOTES for name in names if prefix != _AUTOPILOT or name not in journeys}
+    return replace(
+        truth,
+        holds={name: hold for name, hold in truth.holds.items() if name not in names},
+        copying_off=truth.copying_off - set(names),
+        tolerate=tuple(spec for spec in truth.tolerate if spec.route not in names),
+        notes={key: value for key, value in truth.notes.items() if key not in notes},
+    )
+
+
+def with_difference(change: Commit, before: Remembered, after: Remembered) -> Commit:
+    """Have a change write all that is decided otherwise afterwards, but for the flags."""
     keys = before.notes.keys() | after.notes.keys()
     notes = {key: after.notes.get(key) for key in keys if before.notes.get(key) != after.notes.get(key)}
     held = tuple(hold for name, hold in after.holds.items() if before.holds.get(name) != hold)
-    told: dict[str, Any] = {"renamed": dict(moved)}  # Any: JSON
-    if held:
-        told["holds"] = {hold.route: hold_as_json(hold) for hold in held}
     return replace(
         change,
-        entry=replace(change.entry, after={**change.entry.after, **told}),
         hold=(*change.hold, *held),
         release=(*change.release, *(name for name in before.holds if name not in after.holds)),
         copying_off=after.copying_off if change.copying_off is None else change.copying_off,

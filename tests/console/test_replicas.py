@@ -28,6 +28,7 @@ from tests.rules.made import config, route
 
 pytestmark = pytest.mark.anyio
 
+LATER = replace(config(route("orders")), digest="later")
 HOLD = Hold(route="orders", keep_copying=False, reason="", actor="ops", at="2026-01-01T00:00:00.000Z")
 
 
@@ -205,6 +206,30 @@ async def test_a_hold_goes_with_a_route_that_one_node_renames(tmp_path: Path) ->
             assert still == ({"orders"}, {"orders"})
             assert set(in_force) == {"purchases"}
             assert one.supervisor.held == {}
+
+
+async def test_of_a_route_that_no_node_has_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once no node's file has a route, its flag, hold, switch and notes are forgotten: the next one of its name begins
+    anew."""
+    monkeypatch.setattr("console.replicas.TIDY_S", 0.0)
+    async with pair(tmp_path, config(route("orders"), route("extra"))) as (one, two):
+        await one.flips.flip("extra", FlipAsk(stage="live"), OPS)
+        await one.rollback("extra")
+        await two.replicas.look()
+        entry = entry_for("shadow", ("extra",), "", OPS, two.state)
+        off, notes = frozenset(["extra"]), {"watchdog:extra": "{}"}
+        change = Commit(revision=two.state.revision, entry=entry, copying_off=off, remember=notes)
+        await commit(two.state, change, replace(two.state.spec, copying_off=("extra",)))
+        for node in (one, two):
+            await node.replicas.look()
+            node.state.adopt(replace(node.state.spec, flags={"orders": node.state.spec.flags["orders"]}, config=LATER))
+        for node in (one, two, one, two):
+            await node.replicas.beat()
+
+        assert one.state.flag_store is not None
+        left = await one.state.flag_store.load()
+        assert left.flags.keys() == {"orders"}
+        assert {**left.holds, **left.notes, **dict.fromkeys(left.copying_off)} == {}
 
 
 async def test_a_newer_file_on_one_node_costs_the_others_nothing(tmp_path: Path) -> None:

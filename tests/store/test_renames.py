@@ -10,7 +10,7 @@ from pathlib import Path
 from rules.flag import Hold
 from store.entries import Entry
 from store.flags import NOTES, Commit, Remembered
-from store.renames import MOVES, NO_ROUTE, STAYS, renamed_truth, with_renames
+from store.renames import MOVES, NO_ROUTE, STAYS, forgotten, renamed_truth, with_renames
 from store.schema import EVIDENCE, FLAGS
 from tests.rules.made import config, flag, route
 
@@ -92,6 +92,20 @@ def test_a_change_writes_all_of_it_and_the_audit_names_both() -> None:
     assert change.entry.after["renamed"] == {"purchases": "orders"}
     assert change.entry.after["holds"].keys() == {"purchases"}
     assert change.entry.after["diff"] == []
+
+
+def test_what_nobody_has_any_more_is_forgotten_whole() -> None:
+    """Of a route that no configuration has nothing is left that a later route of its name would begin with; a journey
+    of the same name keeps its autopilot's pause."""
+    found = truth()
+
+    left = forgotten(found, config(route("cart")), ["orders"])
+    of_journey = forgotten(found, config(route("cart", journey="orders")), ["orders"])
+
+    assert not left.holds
+    assert left.copying_off == frozenset(["*"])
+    assert left.notes.keys() == {"source:orders", "watchdog:purchases"}
+    assert of_journey.notes.keys() - left.notes.keys() == {"autopilot:orders"}
 
 
 def test_without_a_rename_nothing_is_touched() -> None:
