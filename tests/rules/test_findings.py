@@ -70,7 +70,7 @@ def differing(compared: int, divergent: int) -> Window:
     ("window", "rule"),
     [
         (paired(940, 60), "pairs"),
-        (paired(50, 40), ""),  # too few pairs
+        (paired(30, 60), ""),  # too few pairs
         (paired(970, 30), ""),  # fewer errors than `min_errors`
         (paired(9_900, 90), ""),  # within `error_delta_max`
         (paired(900, 60, 40), ""),  # chance
@@ -94,6 +94,29 @@ def test_only_what_is_much_and_no_chance_is_certain(window: Window, rule: str) -
     spec = replace(SPEC, min_errors=50)
 
     assert [found.rule for found in certain(spec, window, (0.01, 0.02), has_clients=False)] == ([rule] if rule else [])
+
+
+def test_pairs_and_times_say_their_values() -> None:
+    """What pairs and times trip on is told as measured, on both sides, with the limit."""
+    slow = timed((1_000, 0, 0, 0), (500, 0, 0, 500))
+    windows = (paired(880, 100, 20), slow, timed((1_000, 0, 0), (500, 0, 500)))
+
+    pairs, late, beyond = (
+        next(iter(certain(SPEC, window, bounds, has_clients=True)))
+        for window, bounds in zip(windows, ((), (0.01, 0.02, 0.05, 0.1), (0.01, 0.02)), strict=True)
+    )
+
+    assert (pairs.value, pairs.against, pairs.limit) == (0.1, 0.02, 0.01)
+    assert pairs.sentence == (
+        "new answered 10 % of 1000 compared requests with an error where legacy had none or a lesser one, legacy 2 % "
+        "where new had none, within 60 s, limit 1 % more"
+    )
+    assert (late.value, late.against, late.limit) == (10.0, 1.0, 2.0)
+    assert late.sentence == (
+        "new answered 50 % of 1000 compared requests later than 2 times legacy's p95 of 10 ms within 60 s, limit 5 % "
+        "(its p95: 100 ms)"
+    )
+    assert beyond.sentence.endswith("(its p95: over 20 ms)")
 
 
 @pytest.mark.parametrize("window", [timed((1_000, 0, 0), (0, 0, 1_000)), differing(1_000, 1_000)], ids=["slow", "else"])
