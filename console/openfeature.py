@@ -112,6 +112,8 @@ class Provided(Changing):
     @on_newest_truth
     async def _write(self, spec: OpenFeatureSpec, key: str, value: object) -> None:
         state = self.state
+        routes = keys_of(state.config.routes, spec.prefix).get(key, [])
+        await state.gates.hear(flags_from_value(routes, state.spec.flags, value))
         async with state.turn:
             # A reload may have come meanwhile: a flag of a route that is gone rules nothing.
             if state.config.openfeature != spec:

@@ -10,11 +10,13 @@ from typing import Any
 import anyio
 import pytest
 
-from config.spec import OpenFeatureSpec, RouteSpec
+from config.spec import GateSpec, OpenFeatureSpec, RouteSpec
 from console.degraded import degraded
+from console.gates import Gates
 from console.openfeature import Provided, keys_of
 from rules.flag import Stage
 from tests.console.pair import pair
+from tests.console.test_gates import passing
 from tests.rules.made import config, route
 from tests.support import providers
 from tests.support.controlnode import ControlNode, running
@@ -182,6 +184,32 @@ async def test_of_two_nodes_one_adopts_and_both_serve(tmp_path: Path) -> None:
     assert (
         "the flag shop.orders lets legacy go, though the ledger is against it: Route 'orders' is not live" in ledger[0]
     )
+
+
+async def test_nobody_waits_for_new_with_the_turn(tmp_path: Path) -> None:
+    """New is asked for its build before a value takes the turn, so that a rollback never waits for a new that hangs."""
+    file = tmp_path / "flags.json"
+    write(file, orders="canary 5%")
+    options = (("resolver", "file"), ("offline_flag_source_path", str(file)), ("deadline_ms", 50))
+    ruled = config(
+        route("orders", gate=GateSpec(p95_ratio_max=10.0)),
+        flags="openfeature",
+        openfeature=OpenFeatureSpec(prefix="shop.", options=options, poll_ns=50_000_000, timeout_ns=60 * 10**9),
+    )
+    evidence, turns = passing(), list[bool]()
+    async with pair(tmp_path, ruled, gated=True) as (one, _), anyio.create_task_group() as group:
+        evidence.told = lambda: turns.append(one.state.turn.locked())
+        one.state.gates = Gates(one.state, evidence)
+        group.start_soon(Provided(one.state).run)
+        group.start_soon(one.replicas.live)
+        deadline = time.monotonic() + DEADLINE_S
+        while one.stage() is not Stage.CANARY:
+            assert time.monotonic() < deadline, degraded(one.state)
+            await anyio.sleep(0.02)
+        group.cancel_scope.cancel()
+
+    assert turns
+    assert not any(turns)
 
 
 def test_a_journey_has_one_flag() -> None:
