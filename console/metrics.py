@@ -138,7 +138,7 @@ FAMILIES: Final = (
         name="matapalo_request_duration_seconds",
         kind="histogram",
         labels=("route", "side"),
-        help="Request sent to response head, of the side that answers.",
+        help="Whole request sent to response head, of the side that answers; a slow upload is not its time.",
     ),
     _gauge(
         "matapalo_legacy_last_request_timestamp_seconds",
