@@ -129,9 +129,10 @@ class Node:
         await self.replicas.look()
 
     async def heal(self) -> None:
-        """Find the database again."""
+        """Find the database again, by looking and by speaking: either may have failed while it was away."""
         self.is_cut = False
         await self.replicas.look()
+        await self.replicas.beat()
 
     def stage(self, name: str = "orders") -> Stage:
         """Say where a route stands here."""

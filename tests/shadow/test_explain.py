@@ -436,7 +436,7 @@ def test_explaining_keeps_its_time(count: int, size: int, milliseconds: int) -> 
     gc.collect()
     gc.freeze()
     try:
-        for _ in range(8):
+        for _ in range(30):
             started = time.process_time()
             explanation = explain(legacy, new)
             best = min(best, time.process_time() - started)
